@@ -1,0 +1,112 @@
+//! What a plugin is given while it is built.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    conf::Place,
+    decision::EntryInfo,
+    principal::Consumer,
+};
+
+/// A consumer's credential, with where it is written.
+pub struct CredentialEntry {
+    /// Whose it is.
+    pub consumer: Arc<Consumer>,
+    /// The value, of the type that the plugin's descriptor names.
+    pub value: Box<dyn Any + Send + Sync>,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// All consumers' credentials, by plugin name.
+pub type Credentials = HashMap<&'static str, Vec<CredentialEntry>>;
+
+/// What a plugin is given while it is built: where its entry stands, the consumers' credentials, and things
+/// that outlive a reload.
+pub struct BuildEnv<'a> {
+    /// The entry: its key, scope and place.
+    pub entry: &'a EntryInfo,
+    /// The route it is built for; none for an everywhere-entry and a consumer's.
+    pub route: Option<&'a str>,
+    /// All consumers, by name.
+    pub consumers: &'a HashMap<Arc<str>, Arc<Consumer>>,
+    /// All consumers' credentials.
+    pub all_credentials: &'a Credentials,
+    /// Where files are written.
+    pub state_dir: &'a Path,
+    /// What outlives a reload.
+    pub keep: &'a Keep,
+    /// True where the configuration is only checked: open no file for writing, start nothing.
+    pub dry_run: bool,
+}
+
+impl BuildEnv<'_> {
+    /// The credentials that consumers hold for this plugin, of the type given to
+    /// [`Descriptor::with_credentials`](crate::Descriptor::with_credentials).
+    pub fn credentials<C: 'static>(&self) -> impl Iterator<Item = (&Arc<Consumer>, &C, &Place)> {
+        self.all_credentials
+            .get(self.entry.plugin)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some((&entry.consumer, entry.value.downcast_ref::<C>()?, &entry.place)))
+    }
+
+    /// A path to read, relative to the file that the entry stands in.
+    pub fn path_to_read(&self, path: &str) -> PathBuf {
+        self.entry.place.file.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// A path to write, relative to `state_dir`.
+    pub fn path_to_write(&self, path: &str) -> PathBuf {
+        self.state_dir.join(path)
+    }
+
+    /// Something of this entry that outlives a reload (counts, an open file): made by `init` the first time,
+    /// found again as long as scope, entry key and `name` stay the same.
+    pub fn keep<T: Any + Send + Sync>(&self, name: &str, init: impl FnOnce() -> T) -> Arc<T> {
+        let route = self.route.unwrap_or("");
+        self.keep.get(&format!("{}/{route}/{}/{name}", self.entry.scope.as_str(), self.entry.key), init)
+    }
+}
+
+impl fmt::Debug for BuildEnv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuildEnv").field("entry", &self.entry).field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+/// What outlives a reload: values by key and type. What no snapshot uses any more goes with [`Keep::sweep`].
+#[derive(Default)]
+pub struct Keep(Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>);
+
+impl Keep {
+    /// The value under `key`, made by `init` where there is none of this type.
+    pub fn get<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
+        let mut kept = self.0.lock();
+        if let Some(value) = kept.get(key).cloned().and_then(|value| value.downcast::<T>().ok()) {
+            return value;
+        }
+        let value = Arc::new(init());
+        kept.insert(key.to_owned(), value.clone());
+        value
+    }
+
+    /// Lets go of what nobody else holds. Called after the old snapshot is gone.
+    pub fn sweep(&self) {
+        self.0.lock().retain(|_, value| Arc::strong_count(value) > 1);
+    }
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keep")
+    }
+}

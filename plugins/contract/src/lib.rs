@@ -1,0 +1,38 @@
+//! What a palisade plugin is.
+//!
+//! A plugin crate needs this crate alone. Start with [`PluginKind`] (how a plugin is named, configured and
+//! built) and [`Plugin`] (what it may do with a request); an authenticator implements [`Authenticator`] as well.
+//!
+//! | Module | What is in it |
+//! |---|---|
+//! | [`plugin`] | the traits, the stages and hooks, the [`Descriptor`] that stands in a registry |
+//! | [`exchange`] | one request and its response, as a plugin sees them |
+//! | [`verdict`] | what a plugin decides: [`Verdict`], [`Denial`], [`Reply`], [`Authentication`], [`Fault`] |
+//! | [`principal`] | who is calling: [`Principal`], [`Consumer`] |
+//! | [`decision`] | what is recorded of each plugin that ran |
+//! | [`env`](mod@env) | what a plugin is given while it is built |
+//! | [`conf`] | the configuration as written: spanned YAML, errors with a caret, durations and sizes |
+//! | [`secret`] | values that never show in a log, an error or a debug print |
+//! | `testkit` | drives one plugin from a table of requests, without sockets (feature `testkit`) |
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic"))]
+
+pub mod conf;
+pub mod decision;
+pub mod env;
+pub mod exchange;
+pub mod plugin;
+pub mod principal;
+pub mod secret;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+pub mod verdict;
+
+pub use conf::{ConfigError, ConfigErrors, Node, Place};
+pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};
+pub use env::BuildEnv;
+pub use exchange::{Body, Client, Exchange, Outcome, OriginChanges, Tls};
+pub use pingora_http::{RequestHeader, ResponseHeader};
+pub use plugin::{Authenticator, BodyNeed, Built, Descriptor, Hooks, Plugin, PluginKind, Stage};
+pub use principal::{Consumer, Principal};
+pub use secret::Secret;
+pub use verdict::{Authentication, Denial, Fault, Reply, Step, Verdict};

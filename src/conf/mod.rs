@@ -1,0 +1,3 @@
+//! The configuration directory.
+
+pub mod model;

@@ -1,0 +1,346 @@
+//! The configuration, read and checked entry by entry: what the snapshot is compiled from.
+//!
+//! Every value here is within its limits, every default filled in. What needs more than one entry to judge
+//! (an upstream that does not exist, two routes that clash) is checked when the snapshot is compiled.
+
+use ipnet::IpNet;
+use palisade_contract::{Consumer, Mode, Node, Place, Secret, env::Credentials};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// A value and where it is written.
+#[derive(Debug, Clone)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where it is written.
+    pub place: Place,
+    /// The path in the document, for errors.
+    pub path: String,
+}
+
+/// A whole conf directory.
+#[derive(Debug)]
+pub struct Config {
+    /// The directory.
+    pub dir: PathBuf,
+    /// By name.
+    pub listeners: BTreeMap<Arc<str>, At<Listener>>,
+    /// For all listeners and routes that do not say otherwise.
+    pub limits: Limits,
+    /// Who is believed about the client's address.
+    pub client_ip: ClientIp,
+    /// The admin listener.
+    pub admin: Option<At<Admin>>,
+    /// Reload when files change.
+    pub watch: bool,
+    /// Serve the demo API as upstream `demo`.
+    pub demo: bool,
+    /// Where files are written.
+    pub state_dir: PathBuf,
+    /// Where the control socket lives.
+    pub run_dir: PathBuf,
+    /// By name.
+    pub upstreams: BTreeMap<Arc<str>, At<Upstream>>,
+    /// By name.
+    pub routes: BTreeMap<Arc<str>, At<Route>>,
+    /// Everywhere-entries, by key.
+    pub plugins: BTreeMap<Arc<str>, Entry>,
+    /// By name.
+    pub consumers: BTreeMap<Arc<str>, ConsumerConfig>,
+    /// The consumers' credentials, by plugin name.
+    pub credentials: Credentials,
+    /// The operator's own error bodies for every route that has none of its own, by status.
+    pub errors: BTreeMap<u16, ErrorBody>,
+    /// Every file that was read, for `watch`.
+    pub files: Vec<PathBuf>,
+}
+
+/// One address to listen on.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// HTTP/2: by ALPN with TLS, else h2c.
+    pub http2: bool,
+    /// Absent: plain text.
+    pub tls: Option<ListenerTls>,
+    /// The limits of this listener.
+    pub limits: Limits,
+}
+
+/// TLS of a listener.
+#[derive(Debug)]
+pub struct ListenerTls {
+    /// Chosen by SNI; the first is the default.
+    pub certificates: Vec<At<CertificateFiles>>,
+    /// Whether clients show a certificate.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// A certificate chain and its key; PEM.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// The chain, the leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Client certificates.
+#[derive(Debug)]
+pub struct ClientAuth {
+    /// True: a connection without one is refused.
+    pub required: bool,
+    /// Who may have signed them.
+    pub ca: PathBuf,
+}
+
+/// What a connection or request may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// For the whole head.
+    pub header_timeout: Duration,
+    /// For the whole body.
+    pub body_timeout: Duration,
+    /// Between requests.
+    pub idle_timeout: Duration,
+    /// The whole head.
+    pub header_bytes: usize,
+    /// Header fields.
+    pub header_count: usize,
+    /// The request target.
+    pub uri_bytes: usize,
+    /// A request's body.
+    pub body_bytes: u64,
+    /// What all requests together may hold in buffers.
+    pub buffered_bytes: u64,
+    /// In all.
+    pub connections: usize,
+    /// For one address (IPv6: one /64).
+    pub connections_per_ip: usize,
+}
+
+/// What a route may say about limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteLimits {
+    /// A request's body.
+    pub body_bytes: Option<u64>,
+    /// For the whole body.
+    pub body_timeout: Option<Duration>,
+}
+
+/// Who is believed about the client's address.
+#[derive(Debug, Clone, Default)]
+pub struct ClientIp {
+    /// Proxies that are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header that they write; `x-forwarded-for` by default.
+    pub header: Option<http::HeaderName>,
+}
+
+/// The admin listener.
+#[derive(Debug)]
+pub struct Admin {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Without one nothing can be changed through it.
+    pub token: Option<Secret>,
+    /// Another address for the probes alone.
+    pub probes: Option<SocketAddr>,
+}
+
+/// Where requests go.
+#[derive(Debug)]
+pub struct Upstream {
+    /// How a target is chosen.
+    pub balance: Balance,
+    /// At least one.
+    pub targets: Vec<At<Target>>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// TLS to the origin; absent: plain text.
+    pub tls: Option<UpstreamTls>,
+    /// The protocol spoken to the origin.
+    pub protocol: Protocol,
+    /// How many idle connections are kept.
+    pub keepalive: usize,
+}
+
+/// How a target is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, by weight.
+    RoundRobin,
+    /// By a consistent hash of this.
+    Hash(HashOn),
+}
+
+/// What a consistent hash is taken of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashOn {
+    /// The client's address.
+    Ip,
+    /// A header.
+    Header(http::HeaderName),
+    /// A cookie.
+    Cookie(String),
+    /// The principal, else the client's address.
+    Consumer,
+    /// The path.
+    Path,
+}
+
+/// One origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Host or address, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// At least 1.
+    pub weight: u16,
+}
+
+/// How long things may take at an origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP and TLS handshake together.
+    pub connect: Duration,
+    /// Between two reads.
+    pub read: Duration,
+    /// Between two writes.
+    pub write: Duration,
+    /// An idle connection in the pool.
+    pub idle: Duration,
+    /// The whole exchange; not for upgrades and streams.
+    pub total: Duration,
+}
+
+/// TLS to an origin. Its certificate is always verified.
+#[derive(Debug, Clone)]
+pub struct UpstreamTls {
+    /// The name that is asked for and verified; by default the target's host.
+    pub server_name: Option<String>,
+    /// Who may have signed it; by default the system's authorities.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate and key, where the origin asks for them.
+    pub identity: Option<CertificateFiles>,
+}
+
+/// The protocol spoken to an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: by ALPN with TLS, else with prior knowledge.
+    Http2,
+    /// HTTP/2 for gRPC: the same, with trailers.
+    Grpc,
+}
+
+/// Which requests, and what happens to them.
+#[derive(Debug)]
+pub struct Route {
+    /// Absent: any.
+    pub hosts: Vec<At<String>>,
+    /// At least one.
+    pub paths: Vec<At<String>>,
+    /// Absent: any.
+    pub methods: Vec<http::Method>,
+    /// Absent: any. Lower-case names; the whole value must match.
+    pub headers: BTreeMap<http::HeaderName, String>,
+    /// Where its requests go. None only where a plugin always answers.
+    pub upstream: Option<At<Arc<str>>>,
+    /// Cut from the path before the origin sees it.
+    pub strip_prefix: Option<At<String>>,
+    /// Overrides.
+    pub limits: RouteLimits,
+    /// What must authenticate.
+    pub auth: Option<At<Auth>>,
+    /// Entries by key.
+    pub plugins: BTreeMap<Arc<str>, Entry>,
+    /// Who may see the decision record in a header.
+    pub explain: Option<Explain>,
+    /// The operator's own error bodies, by status.
+    pub errors: BTreeMap<u16, ErrorBody>,
+}
+
+/// How a route's authenticators go together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// The first that finds a credential decides.
+    Any(Vec<String>),
+    /// Every one must succeed; the first named gives the principal.
+    All(Vec<String>),
+    /// The route's authenticator may be conditional or monitored.
+    Optional,
+}
+
+/// Who may see the decision record, and where.
+#[derive(Debug, Clone)]
+pub struct Explain {
+    /// The response header.
+    pub header: http::HeaderName,
+    /// Clients that get it.
+    pub allow: Vec<IpNet>,
+}
+
+/// The operator's own body for an answer that the gateway makes.
+#[derive(Debug, Clone)]
+pub struct ErrorBody {
+    /// Its media type.
+    pub content_type: http::HeaderValue,
+    /// The bytes, read at load.
+    pub body: bytes::Bytes,
+}
+
+/// One entry under a `plugins`.
+#[derive(Debug)]
+pub struct Entry {
+    /// `name` or `name#label`.
+    pub key: Arc<str>,
+    /// The name alone.
+    pub name: String,
+    /// Where its key is written.
+    pub place: Place,
+    /// The fields that every entry may hold.
+    pub common: Common,
+    /// The plugin's own fields: a mapping without the common ones.
+    pub fields: Node,
+    /// True where it holds common fields only, so that in a narrower scope it keeps the wider entry's fields.
+    pub only_common: bool,
+}
+
+/// What every entry may hold.
+#[derive(Debug, Clone, Default)]
+pub struct Common {
+    /// How denials are treated.
+    pub mode: Option<Mode>,
+    /// What a fault of the plugin does.
+    pub on_fault: Option<At<OnFault>>,
+    /// The condition, a CEL expression.
+    pub when: Option<At<String>>,
+    /// For authenticators: the consumer that a request without a credential passes as.
+    pub anonymous: Option<At<String>>,
+}
+
+/// What a fault of a plugin does to the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFault {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It goes on, and that is recorded.
+    Allow,
+}
+
+/// A configured party.
+#[derive(Debug)]
+pub struct ConsumerConfig {
+    /// Name and groups.
+    pub consumer: Arc<Consumer>,
+    /// Entries by key; only of stages after Authenticate.
+    pub plugins: BTreeMap<Arc<str>, Entry>,
+    /// Where it is written.
+    pub place: Place,
+}
