@@ -5,7 +5,9 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use crate::conf::Place;
 
 /// How an entry's denials are treated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// A denial refuses the request.

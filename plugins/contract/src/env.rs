@@ -10,11 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{
-    conf::Place,
-    decision::EntryInfo,
-    principal::Consumer,
-};
+use crate::{conf::Place, decision::EntryInfo, principal::Consumer};
 
 /// A consumer's credential, with where it is written.
 pub struct CredentialEntry {
@@ -24,6 +20,12 @@ pub struct CredentialEntry {
     pub value: Box<dyn Any + Send + Sync>,
     /// Where it is written.
     pub place: Place,
+}
+
+impl fmt::Debug for CredentialEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CredentialEntry({} at {})", self.consumer.name, self.place)
+    }
 }
 
 /// All consumers' credentials, by plugin name.
@@ -79,7 +81,10 @@ impl BuildEnv<'_> {
 
 impl fmt::Debug for BuildEnv<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BuildEnv").field("entry", &self.entry).field("route", &self.route).finish_non_exhaustive()
+        f.debug_struct("BuildEnv")
+            .field("entry", &self.entry)
+            .field("route", &self.route)
+            .finish_non_exhaustive()
     }
 }
 

@@ -266,7 +266,11 @@ impl Exchange {
     /// State of this plugin instance in this request, where there is any.
     pub fn state_ref<T: Any>(&self) -> Option<&T> {
         let slot = self.host.slot;
-        self.host.state.iter().filter(|(key, _)| *key == slot).find_map(|(_, value)| value.downcast_ref::<T>())
+        self.host
+            .state
+            .iter()
+            .filter(|(key, _)| *key == slot)
+            .find_map(|(_, value)| value.downcast_ref::<T>())
     }
 }
 

@@ -14,7 +14,10 @@
 //! | [`conf`] | the configuration as written: spanned YAML, errors with a caret, durations and sizes |
 //! | [`secret`] | values that never show in a log, an error or a debug print |
 //! | `testkit` | drives one plugin from a table of requests, without sockets (feature `testkit`) |
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic"))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")
+)]
 
 pub mod conf;
 pub mod decision;
@@ -30,7 +33,7 @@ pub mod verdict;
 pub use conf::{ConfigError, ConfigErrors, Node, Place};
 pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};
 pub use env::BuildEnv;
-pub use exchange::{Body, Client, Exchange, Outcome, OriginChanges, Tls};
+pub use exchange::{Body, Client, Exchange, OriginChanges, Outcome, Tls};
 pub use pingora_http::{RequestHeader, ResponseHeader};
 pub use plugin::{Authenticator, BodyNeed, Built, Descriptor, Hooks, Plugin, PluginKind, Stage};
 pub use principal::{Consumer, Principal};

@@ -285,7 +285,9 @@ impl Descriptor {
     /// Consumers may hold a list of credentials of this type under the plugin's name; the plugin reads them
     /// with [`BuildEnv::credentials`].
     #[must_use]
-    pub const fn with_credentials<C: DeserializeOwned + JsonSchema + Send + Sync + 'static>(mut self) -> Self {
+    pub const fn with_credentials<C: DeserializeOwned + JsonSchema + Send + Sync + 'static>(
+        mut self,
+    ) -> Self {
         self.credential = Some((
             |node| node.deserialize::<C>().map(|value| Box::new(value) as Box<dyn Any + Send + Sync>),
             |generator| generator.subschema_for::<C>(),

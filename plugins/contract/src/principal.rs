@@ -29,7 +29,13 @@ pub struct Principal {
 impl Principal {
     /// The principal of a configured consumer.
     pub fn of_consumer(consumer: Arc<Consumer>, credential: Option<Arc<str>>) -> Self {
-        Principal { id: consumer.name.clone(), consumer: Some(consumer), credential, claims: Arc::default(), anonymous: false }
+        Principal {
+            id: consumer.name.clone(),
+            consumer: Some(consumer),
+            credential,
+            claims: Arc::default(),
+            anonymous: false,
+        }
     }
 
     /// The groups of its consumer; none where no consumer is mapped.
