@@ -247,8 +247,8 @@ pub struct Route {
     pub paths: Vec<At<String>>,
     /// Absent: any.
     pub methods: Vec<http::Method>,
-    /// Absent: any. Lower-case names; the whole value must match.
-    pub headers: BTreeMap<http::HeaderName, String>,
+    /// Absent: any. No name twice; the whole value must match.
+    pub headers: Vec<(http::HeaderName, String)>,
     /// Where its requests go. None only where a plugin always answers.
     pub upstream: Option<At<Arc<str>>>,
     /// Cut from the path before the origin sees it.
