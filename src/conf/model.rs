@@ -4,7 +4,7 @@
 //! (an upstream that does not exist, two routes that clash) is checked when the snapshot is compiled.
 
 use ipnet::IpNet;
-use palisade_contract::{Consumer, Mode, Node, Place, Secret, env::Credentials};
+use palisade_contract::{Consumer, Mode, Node, Place, Secret, conf::Sources, env::Credentials};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// A value and where it is written.
@@ -53,6 +53,8 @@ pub struct Config {
     pub errors: BTreeMap<u16, ErrorBody>,
     /// Every file that was read, for `watch`.
     pub files: Vec<PathBuf>,
+    /// Their texts, to show the lines that errors are in.
+    pub sources: Arc<Sources>,
 }
 
 /// One address to listen on.
@@ -120,6 +122,23 @@ pub struct Limits {
     pub connections_per_ip: usize,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            header_bytes: 32 << 10,
+            header_count: 100,
+            uri_bytes: 8 << 10,
+            body_bytes: 1 << 20,
+            buffered_bytes: 256 << 20,
+            connections: 20_000,
+            connections_per_ip: 200,
+        }
+    }
+}
+
 /// What a route may say about limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RouteLimits {
@@ -162,8 +181,6 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     /// The protocol spoken to the origin.
     pub protocol: Protocol,
-    /// How many idle connections are kept.
-    pub keepalive: usize,
 }
 
 /// How a target is chosen.
@@ -212,8 +229,6 @@ pub struct Timeouts {
     pub write: Duration,
     /// An idle connection in the pool.
     pub idle: Duration,
-    /// The whole exchange; not for upgrades and streams.
-    pub total: Duration,
 }
 
 /// TLS to an origin. Its certificate is always verified.

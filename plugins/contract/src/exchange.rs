@@ -245,6 +245,11 @@ impl Exchange {
         &mut self.host.to_origin
     }
 
+    /// What is changed on the request to the origin, to read.
+    pub fn origin_changes(&self) -> &OriginChanges {
+        &self.host.to_origin
+    }
+
     /// What became of the request so far.
     pub fn outcome(&self) -> &Outcome {
         &self.host.outcome

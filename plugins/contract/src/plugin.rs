@@ -146,6 +146,11 @@ pub trait Plugin: Send + Sync + 'static {
         false
     }
 
+    /// True for a plugin that answers every request it sees, so that its route needs no upstream.
+    fn always_answers(&self) -> bool {
+        false
+    }
+
     /// Header names that this instance sets on the request to the origin. The gateway removes them from what
     /// clients send, on all routes.
     fn writes_to_origin(&self) -> Vec<HeaderName> {

@@ -106,6 +106,78 @@ impl ConfigErrors {
     }
 }
 
+/// The files that a configuration was read from, to show the lines that errors are in.
+#[derive(Debug, Default, Clone)]
+pub struct Sources(pub std::collections::BTreeMap<Arc<Path>, String>);
+
+impl ConfigErrors {
+    /// All errors in the order of files and lines, each with its line and a caret.
+    pub fn render(&self, sources: &Sources) -> String {
+        let mut errors: Vec<&ConfigError> = self.0.iter().collect();
+        errors.sort_by(|a, b| {
+            let key = |error: &ConfigError| error.place.as_ref().map(|place| (place.file.clone(), place.line, place.column));
+            key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
+        });
+        errors.dedup();
+        let mut out = String::new();
+        for error in &errors {
+            error.render(sources, &mut out);
+        }
+        let files: std::collections::BTreeSet<_> = errors.iter().filter_map(|error| Some(&error.place.as_ref()?.file)).collect();
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        out.push_str(&format!("{} error{} in {} file{}\n", errors.len(), plural(errors.len()), files.len(), plural(files.len())));
+        out
+    }
+}
+
+impl ConfigError {
+    fn render(&self, sources: &Sources, out: &mut String) {
+        if let Some(place) = &self.place {
+            out.push_str(&format!("{place}: "));
+        }
+        if !self.path.is_empty() {
+            out.push_str(&format!("{}: ", self.path));
+        }
+        out.push_str(&format!("{}\n", self.message));
+        if let Some(place) = &self.place {
+            excerpt(place, sources, out);
+        }
+        if let Some((label, place)) = &self.other {
+            out.push_str(&format!("  {place}: {label}\n"));
+            excerpt(place, sources, out);
+        }
+        if let Some(help) = &self.help {
+            out.push_str(&format!("  help: {help}\n"));
+        }
+        out.push('\n');
+    }
+}
+
+/// The line of a place with a caret under its column. Values of keys that name a secret are not shown.
+fn excerpt(place: &Place, sources: &Sources, out: &mut String) {
+    const WIDTH: usize = 160;
+    let Some(text) = sources.0.get(&place.file) else { return };
+    let Some(line) = (place.line as usize).checked_sub(1).and_then(|index| text.lines().nth(index)) else { return };
+    let shown: String = masked(line).chars().map(|c| if c.is_control() { ' ' } else { c }).take(WIDTH).collect();
+    let number = place.line.to_string();
+    let margin = " ".repeat(number.len());
+    let column = (place.column as usize).saturating_sub(1).min(shown.chars().count());
+    out.push_str(&format!("  {number} | {shown}\n  {margin} | {}^\n", " ".repeat(column)));
+}
+
+/// A line as it may be shown: what follows `token:`, `password:`, `secret:` and `key:` is masked, but for a reference.
+fn masked(line: &str) -> String {
+    for name in ["token:", "password:", "secret:", "key:"] {
+        let Some((before, after)) = line.split_once(name) else { continue };
+        let value = after.trim();
+        let starts_word = before.is_empty() || before.ends_with([' ', '{', ',', '_', '-']);
+        if starts_word && !value.is_empty() && !value.starts_with("${") && !value.starts_with(['{', '[']) {
+            return format!("{before}{name} …");
+        }
+    }
+    line.to_owned()
+}
+
 fn join(base: &str, path: &str) -> String {
     match (base.is_empty(), path.is_empty()) {
         (_, true) => base.to_owned(),

@@ -12,9 +12,11 @@ mod de;
 pub mod error;
 pub mod node;
 pub mod parse;
+mod reference;
 pub mod units;
 
-pub use error::{ConfigError, ConfigErrors, Place};
+pub use error::{ConfigError, ConfigErrors, Place, Sources};
 pub use node::{Node, Value};
+pub use de::suggest;
 pub use parse::parse;
-pub use units::{HumanDuration, Size};
+pub use units::{Cidr, HumanDuration, Size};

@@ -56,6 +56,11 @@ impl Node {
         }
     }
 
+    /// True for `null`, `~` and nothing at all, where it is not quoted.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true, .. } if matches!(text.as_str(), "" | "~" | "null"))
+    }
+
     /// Follows a path such as `allow[2].name` as far as it leads.
     pub fn find(&self, path: &str) -> &Node {
         let mut node = self;
