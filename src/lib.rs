@@ -11,3 +11,5 @@
 )]
 
 pub mod conf;
+pub mod fold;
+pub mod router;
