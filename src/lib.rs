@@ -1,4 +1,21 @@
 //! palisade, an API security gateway on Pingora.
+//!
+//! | Module | What is in it |
+//! |---|---|
+//! | [`cli`] | the command line, one file a subcommand |
+//! | [`conf`] | the configuration directory, read and checked |
+//! | [`gateway`] | the compiled snapshot that requests are served by |
+//! | [`router`] | host, path, method and headers to a route |
+//! | [`chain`] | a route's plugins in order |
+//! | [`when`] | conditions of entries |
+//! | [`proxy`] | Pingora's phases |
+//! | [`respond`] | from a verdict to an HTTP response |
+//! | [`edge`] | connections, framing, the one canonical request |
+//! | [`upstream`] | balancing, and the peers that Pingora connects to |
+//! | [`server`] | the running process: start, reload, drain |
+//! | [`metrics`], [`logging`], [`demo`] | what their names say |
+//!
+//! A gateway with plugins of its own: see [`Builder`].
 #![cfg_attr(
     test,
     allow(
@@ -6,10 +23,32 @@
         clippy::expect_used,
         clippy::panic,
         clippy::indexing_slicing,
+        clippy::string_slice,
         reason = "tests may panic"
     )
 )]
 
+mod builder;
+pub mod chain;
+pub mod cli;
+mod coding;
 pub mod conf;
+pub mod demo;
+pub mod edge;
 pub mod fold;
+pub mod gateway;
+pub mod logging;
+pub mod metrics;
+pub mod proxy;
+pub mod respond;
 pub mod router;
+pub mod server;
+pub mod upstream;
+pub mod when;
+
+pub use builder::Builder;
+
+/// A gateway binary with the plugins that palisade ships with; add your own.
+pub fn builder() -> Builder {
+    Builder::default()
+}

@@ -1,1 +1,10 @@
-fn main() {}
+//! The palisade binary. Everything is in the library, so that a gateway with its own plugins is as short.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    palisade::builder().run()
+}

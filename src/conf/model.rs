@@ -231,6 +231,17 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Duration::from_secs(3),
+            read: Duration::from_secs(15),
+            write: Duration::from_secs(15),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
 /// TLS to an origin. Its certificate is always verified.
 #[derive(Debug, Clone)]
 pub struct UpstreamTls {

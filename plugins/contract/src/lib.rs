@@ -30,7 +30,7 @@ pub mod secret;
 pub mod testkit;
 pub mod verdict;
 
-pub use conf::{ConfigError, ConfigErrors, Node, Place};
+pub use conf::{ConfigError, ConfigErrors, Node, Place, Value};
 pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};
 pub use env::BuildEnv;
 pub use exchange::{Body, Client, Exchange, OriginChanges, Outcome, Tls};

@@ -1,6 +1,9 @@
 //! A serde deserializer over a [`Node`] that reports more than the first error.
 
-use serde::de::{self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
+};
 use std::fmt;
 
 use super::{ConfigError, ConfigErrors, Node, Place, Value, node::Key};
@@ -71,7 +74,14 @@ pub struct Error {
 
 impl Error {
     fn new(message: impl Into<String>) -> Self {
-        Error { message: message.into(), help: None, path: String::new(), place: None, missing: None, tells_value: false }
+        Error {
+            message: message.into(),
+            help: None,
+            path: String::new(),
+            place: None,
+            missing: None,
+            tells_value: false,
+        }
     }
 
     fn at(mut self, node: &Node) -> Self {
@@ -79,7 +89,8 @@ impl Error {
             self.place = Some(node.place.clone());
             self.path.clone_from(&node.path);
             if self.tells_value && matches!(node.value, Value::Scalar { secret: true, .. }) {
-                "the value that the reference stands for is not acceptable here".clone_into(&mut self.message);
+                "the value that the reference stands for is not acceptable here"
+                    .clone_into(&mut self.message);
                 self.help = None;
             }
         }
@@ -89,7 +100,11 @@ impl Error {
     fn at_key(mut self, parent: &Node, key: &Key) -> Self {
         if self.place.is_none() {
             self.place = Some(key.place.clone());
-            self.path = if parent.path.is_empty() { key.text.clone() } else { format!("{}.{}", parent.path, key.text) };
+            self.path = if parent.path.is_empty() {
+                key.text.clone()
+            } else {
+                format!("{}.{}", parent.path, key.text)
+            };
         }
         self
     }
@@ -97,7 +112,13 @@ impl Error {
 
 impl From<Error> for ConfigError {
     fn from(error: Error) -> Self {
-        ConfigError { path: error.path, message: error.message, help: error.help, place: error.place, other: None }
+        ConfigError {
+            path: error.path,
+            message: error.message,
+            help: error.help,
+            place: error.place,
+            other: None,
+        }
     }
 }
 
@@ -192,7 +213,9 @@ impl<'de> de::Deserializer<'de> for &'de Node {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
             Value::List(items) => visitor.visit_seq(Items { items: items.iter() }),
-            Value::Map(entries) => visitor.visit_map(Fields { parent: self, entries: entries.iter(), value: None }),
+            Value::Map(entries) => {
+                visitor.visit_map(Fields { parent: self, entries: entries.iter(), value: None })
+            }
             Value::Scalar { text, plain: false, .. } => visitor.visit_str(text),
             Value::Scalar { .. } if self.is_null() => visitor.visit_unit(),
             Value::Scalar { text, .. } => plain(text, visitor),
@@ -240,14 +263,19 @@ impl<'de> de::Deserializer<'de> for &'de Node {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }.map_err(|error| error.at(self))
+        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+            .map_err(|error| error.at(self))
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.deserialize_any(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self).map_err(|error: Error| error.at(self))
     }
 
@@ -262,16 +290,28 @@ impl<'de> de::Deserializer<'de> for &'de Node {
         match &self.value {
             Value::Map(_) => self.deserialize_any(visitor),
             // `key-auth:` with nothing behind it is an entry with every default.
-            _ if self.is_null() => visitor.visit_map(Fields { parent: self, entries: [].iter(), value: None }).map_err(|error: Error| error.at(self)),
+            _ if self.is_null() => visitor
+                .visit_map(Fields { parent: self, entries: [].iter(), value: None })
+                .map_err(|error: Error| error.at(self)),
             _ => Err(Error::new("expected a mapping").at(self)),
         }
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         self.deserialize_map(visitor)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         let access = match &self.value {
             Value::Scalar { .. } => Variant { node: self, content: None },
             Value::Map(entries) if entries.len() == 1 => Variant { node: self, content: entries.first() },
@@ -388,7 +428,11 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
         }
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         match self.content {
             Some((_, node)) => de::Deserializer::deserialize_map(node, visitor),
             None => Err(Error::new("it needs a mapping").at(self.node)),
@@ -433,7 +477,13 @@ mod tests {
         let node = parse(Path::new("t.yaml"), text, &|_| Some("hunter2".to_owned())).unwrap();
         node.deserialize::<Sample>().map_err(|errors| {
             let line = |error: crate::ConfigError| {
-                format!("{} {}: {} ({})", error.place.unwrap(), error.path, error.message, error.help.unwrap_or_default())
+                format!(
+                    "{} {}: {} ({})",
+                    error.place.unwrap(),
+                    error.path,
+                    error.message,
+                    error.help.unwrap_or_default()
+                )
             };
             errors.0.into_iter().map(line).collect()
         })
@@ -449,7 +499,9 @@ mod tests {
 
     #[test]
     fn every_error_of_an_entry_is_reported() {
-        let errors = read("nam: x\ncount: 70000\nflag: yes\ninner: {list: [1, b], lisd: 2}\nkind: round_robbin").unwrap_err();
+        let errors =
+            read("nam: x\ncount: 70000\nflag: yes\ninner: {list: [1, b], lisd: 2}\nkind: round_robbin")
+                .unwrap_err();
         let all = errors.join("\n");
         for expected in [
             "t.yaml:1:1 nam: unknown field `nam` (did you mean `name`?)",
@@ -464,7 +516,12 @@ mod tests {
 
     #[test]
     fn a_reference_never_shows_in_an_error() {
-        for text in ["name: x\ncount: ${env:S}", "name: x\nkind: ${env:S}", "name: x\ninner: ${env:S}", "name: x\nflag: ${env:S}"] {
+        for text in [
+            "name: x\ncount: ${env:S}",
+            "name: x\nkind: ${env:S}",
+            "name: x\ninner: ${env:S}",
+            "name: x\nflag: ${env:S}",
+        ] {
             let errors = read(text).unwrap_err().join("\n");
             assert!(!errors.contains("hunter2"), "{errors}");
         }

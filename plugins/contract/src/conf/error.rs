@@ -115,7 +115,9 @@ impl ConfigErrors {
     pub fn render(&self, sources: &Sources) -> String {
         let mut errors: Vec<&ConfigError> = self.0.iter().collect();
         errors.sort_by(|a, b| {
-            let key = |error: &ConfigError| error.place.as_ref().map(|place| (place.file.clone(), place.line, place.column));
+            let key = |error: &ConfigError| {
+                error.place.as_ref().map(|place| (place.file.clone(), place.line, place.column))
+            };
             key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
         });
         errors.dedup();
@@ -123,9 +125,16 @@ impl ConfigErrors {
         for error in &errors {
             error.render(sources, &mut out);
         }
-        let files: std::collections::BTreeSet<_> = errors.iter().filter_map(|error| Some(&error.place.as_ref()?.file)).collect();
+        let files: std::collections::BTreeSet<_> =
+            errors.iter().filter_map(|error| Some(&error.place.as_ref()?.file)).collect();
         let plural = |count: usize| if count == 1 { "" } else { "s" };
-        out.push_str(&format!("{} error{} in {} file{}\n", errors.len(), plural(errors.len()), files.len(), plural(files.len())));
+        out.push_str(&format!(
+            "{} error{} in {} file{}\n",
+            errors.len(),
+            plural(errors.len()),
+            files.len(),
+            plural(files.len())
+        ));
         out
     }
 }
@@ -157,8 +166,11 @@ impl ConfigError {
 fn excerpt(place: &Place, sources: &Sources, out: &mut String) {
     const WIDTH: usize = 160;
     let Some(text) = sources.0.get(&place.file) else { return };
-    let Some(line) = (place.line as usize).checked_sub(1).and_then(|index| text.lines().nth(index)) else { return };
-    let shown: String = masked(line).chars().map(|c| if c.is_control() { ' ' } else { c }).take(WIDTH).collect();
+    let Some(line) = (place.line as usize).checked_sub(1).and_then(|index| text.lines().nth(index)) else {
+        return;
+    };
+    let shown: String =
+        masked(line).chars().map(|c| if c.is_control() { ' ' } else { c }).take(WIDTH).collect();
     let number = place.line.to_string();
     let margin = " ".repeat(number.len());
     let column = (place.column as usize).saturating_sub(1).min(shown.chars().count());

@@ -15,8 +15,8 @@ pub mod parse;
 mod reference;
 pub mod units;
 
+pub use de::suggest;
 pub use error::{ConfigError, ConfigErrors, Place, Sources};
 pub use node::{Node, Value};
-pub use de::suggest;
 pub use parse::parse;
 pub use units::{Cidr, HumanDuration, Size};

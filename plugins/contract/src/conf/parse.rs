@@ -52,19 +52,31 @@ impl Builder<'_, '_> {
                 Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
                 _ if root.is_some() => {
                     let error = ConfigError::new("a second document in one file");
-                    return Err(error.help("remove the `---` line, or write a file of its own").place(self.place(span)));
+                    return Err(error
+                        .help("remove the `---` line, or write a file of its own")
+                        .place(self.place(span)));
                 }
                 event => root = Some(self.node(event, span, String::new(), 0)?),
             }
         }
-        let empty = || Node { value: Value::Map(Vec::new()), place: Place { line: 1, column: 1, file: self.file.clone() }, path: String::new() };
+        let empty = || Node {
+            value: Value::Map(Vec::new()),
+            place: Place { line: 1, column: 1, file: self.file.clone() },
+            path: String::new(),
+        };
         Ok(match root {
             Some(node) if !node.is_null() => node,
             _ => empty(),
         })
     }
 
-    fn node(&mut self, event: Event<'_>, span: Span, path: String, depth: usize) -> Result<Node, ConfigError> {
+    fn node(
+        &mut self,
+        event: Event<'_>,
+        span: Span,
+        path: String,
+        depth: usize,
+    ) -> Result<Node, ConfigError> {
         let place = self.place(span);
         if depth > MAX_DEPTH {
             return Err(ConfigError::at(path, format!("nested deeper than {MAX_DEPTH} levels")).place(place));
@@ -89,8 +101,13 @@ impl Builder<'_, '_> {
         };
         let (what, help) = match (anchor, tag) {
             (0, false) => return,
-            (0, true) => ("tags (`!`) are not part of the configuration", "remove the tag; quotes make a string"),
-            _ => ("anchors and aliases (`&`, `*`) are not part of the configuration", "write the value out; quote a text that begins with `*` or `&`"),
+            (0, true) => {
+                ("tags (`!`) are not part of the configuration", "remove the tag; quotes make a string")
+            }
+            _ => (
+                "anchors and aliases (`&`, `*`) are not part of the configuration",
+                "write the value out; quote a text that begins with `*` or `&`",
+            ),
         };
         self.errors.push(ConfigError::at(path, what).help(help).place(place.clone()));
     }
@@ -99,7 +116,9 @@ impl Builder<'_, '_> {
         let plain = matches!(style, ScalarStyle::Plain);
         match reference::resolve(text, &self.file, self.environment) {
             Ok(None) => Value::Scalar { text: text.to_owned(), plain, secret: false },
-            Ok(Some(resolved)) => Value::Scalar { text: resolved.text, plain: plain && resolved.whole, secret: resolved.secret },
+            Ok(Some(resolved)) => {
+                Value::Scalar { text: resolved.text, plain: plain && resolved.whole, secret: resolved.secret }
+            }
             Err(error) => {
                 let error = ConfigError { path: path.to_owned(), ..error };
                 self.errors.push(error.place(place.clone()));
@@ -113,7 +132,9 @@ impl Builder<'_, '_> {
         loop {
             match self.next()? {
                 (Event::SequenceEnd, _) => return Ok(Value::List(items)),
-                (event, span) => items.push(self.node(event, span, format!("{path}[{}]", items.len()), depth + 1)?),
+                (event, span) => {
+                    items.push(self.node(event, span, format!("{path}[{}]", items.len()), depth + 1)?)
+                }
             }
         }
     }
@@ -134,7 +155,12 @@ impl Builder<'_, '_> {
             let node = self.node(event, span, below.clone(), depth + 1)?;
             if let Some(first) = seen.get(&text) {
                 let error = ConfigError::at(below, format!("`{text}` is written twice"));
-                self.errors.push(error.help("remove one of them").place(place).other("the first one is here", first.clone()));
+                self.errors.push(
+                    error
+                        .help("remove one of them")
+                        .place(place)
+                        .other("the first one is here", first.clone()),
+                );
                 continue;
             }
             seen.insert(text.clone(), place.clone());
@@ -159,7 +185,11 @@ impl Builder<'_, '_> {
 
     fn place(&self, span: Span) -> Place {
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        Place { file: self.file.clone(), line: number(span.start.line()), column: number(span.start.col()).saturating_add(1) }
+        Place {
+            file: self.file.clone(),
+            line: number(span.start.line()),
+            column: number(span.start.col()).saturating_add(1),
+        }
     }
 }
 
@@ -168,7 +198,9 @@ fn owned<'s>(event: Event<'_>) -> Event<'s> {
     use std::borrow::Cow;
     let tag = |tag: Option<Cow<'_, saphyr_parser::Tag>>| tag.map(|tag| Cow::Owned(tag.into_owned()));
     match event {
-        Event::Scalar(text, style, anchor, t) => Event::Scalar(Cow::Owned(text.into_owned()), style, anchor, tag(t)),
+        Event::Scalar(text, style, anchor, t) => {
+            Event::Scalar(Cow::Owned(text.into_owned()), style, anchor, tag(t))
+        }
         Event::SequenceStart(anchor, t) => Event::SequenceStart(anchor, tag(t)),
         Event::MappingStart(anchor, t) => Event::MappingStart(anchor, tag(t)),
         Event::Nothing => Event::Nothing,
@@ -226,7 +258,8 @@ mod tests {
 
     #[test]
     fn references_take_the_type_of_what_they_find() {
-        let node = parsed("a: ${env:SET}\nb: x${env:SET}\nc: '${env:SET}'\nd: $${env:SET}\ne: ${env:NO:-7}").unwrap();
+        let node = parsed("a: ${env:SET}\nb: x${env:SET}\nc: '${env:SET}'\nd: $${env:SET}\ne: ${env:NO:-7}")
+            .unwrap();
         let value = |path: &str| match &node.find(path).value {
             Value::Scalar { text, plain, secret } => (text.clone(), *plain, *secret),
             other => panic!("{other:?}"),

@@ -16,7 +16,11 @@ pub(super) struct Resolved {
 }
 
 /// Resolves the references in one scalar; none where it has none.
-pub(super) fn resolve(text: &str, file: &Path, environment: Environment<'_>) -> Result<Option<Resolved>, ConfigError> {
+pub(super) fn resolve(
+    text: &str,
+    file: &Path,
+    environment: Environment<'_>,
+) -> Result<Option<Resolved>, ConfigError> {
     if !text.contains("${") {
         return Ok(None);
     }
@@ -30,14 +34,16 @@ pub(super) fn resolve(text: &str, file: &Path, environment: Environment<'_>) -> 
         }
         out.push_str(before);
         let Some((name, after)) = after.split_once('}') else {
-            return Err(ConfigError::new("a reference `${…` is not closed").help("close it with `}`, or write `$${` for a plain `${`"));
+            return Err(ConfigError::new("a reference `${…` is not closed")
+                .help("close it with `}`, or write `$${` for a plain `${`"));
         };
         out.push_str(&look_up(name, file, environment)?);
         count += 1;
         rest = after;
     }
     out.push_str(rest);
-    let whole = count == 1 && text.starts_with("${") && text.ends_with('}') && text.matches("${").count() == 1;
+    let whole =
+        count == 1 && text.starts_with("${") && text.ends_with('}') && text.matches("${").count() == 1;
     Ok(Some(Resolved { text: out, whole, secret: count > 0 }))
 }
 

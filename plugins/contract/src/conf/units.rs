@@ -37,7 +37,9 @@ impl FromStr for HumanDuration {
             "d" => Some(86_400_000),
             _ => None,
         };
-        let millis = split(text).and_then(|(number, unit)| number.checked_mul(factor(unit)?)).filter(|ms| *ms <= TEN_YEARS_MS);
+        let millis = split(text)
+            .and_then(|(number, unit)| number.checked_mul(factor(unit)?))
+            .filter(|ms| *ms <= TEN_YEARS_MS);
         millis.map(|ms| HumanDuration(Duration::from_millis(ms))).ok_or_else(|| {
             format!("`{text}` is not a duration; help: write a whole number and a unit: `250ms`, `10s`, `5m`, `1h`, `30d`")
         })
@@ -93,7 +95,8 @@ impl FromStr for Cidr {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Cidr(IpNet::from(address.to_canonical())));
         }
-        let net: IpNet = text.parse().map_err(|_| format!("`{text}` is not an address range; help: {help}"))?;
+        let net: IpNet =
+            text.parse().map_err(|_| format!("`{text}` is not an address range; help: {help}"))?;
         if net.trunc() != net {
             return Err(format!("`{text}` has bits set behind its prefix; help: write `{}`", net.trunc()));
         }
@@ -156,34 +159,68 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, ms) in [("0s", 0), ("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("1h", 3_600_000), ("30d", 2_592_000_000)] {
+        for (text, ms) in [
+            ("0s", 0),
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("30d", 2_592_000_000),
+        ] {
             assert_eq!(text.parse::<HumanDuration>().unwrap().0.as_millis(), ms, "{text}");
         }
         assert_eq!(HumanDuration(Duration::from_millis(90_000)).to_string(), "90s");
-        for text in ["", "10", "s", "-1s", "1.5s", " 1s", "1s ", "1S", "1w", "01s", "99999999999999999999s", "99999999d", "1_0s", "１s"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1.5s",
+            " 1s",
+            "1s ",
+            "1S",
+            "1w",
+            "01s",
+            "99999999999999999999s",
+            "99999999d",
+            "1_0s",
+            "１s",
+        ] {
             assert!(text.parse::<HumanDuration>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("0B", 0), ("512B", 512), ("16KiB", 16_384), ("1MiB", 1_048_576), ("2GiB", 2_147_483_648)] {
+        for (text, bytes) in
+            [("0B", 0), ("512B", 512), ("16KiB", 16_384), ("1MiB", 1_048_576), ("2GiB", 2_147_483_648)]
+        {
             let size: Size = text.parse().unwrap();
             assert_eq!(size.0, bytes, "{text}");
             assert_eq!(size.to_string(), text);
         }
-        for text in ["", "1", "1K", "1KB", "1kib", "KiB", "-1B", "1.5MiB", "18446744073709551616B", "99999999999GiB"] {
+        for text in
+            ["", "1", "1K", "1KB", "1kib", "KiB", "-1B", "1.5MiB", "18446744073709551616B", "99999999999GiB"]
+        {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn ranges() {
-        for (text, shown) in [("10.0.0.0/8", "10.0.0.0/8"), ("1.2.3.4", "1.2.3.4/32"), ("::1", "::1/128"), ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:1.2.3.4", "1.2.3.4/32")] {
+        for (text, shown) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("1.2.3.4", "1.2.3.4/32"),
+            ("::1", "::1/128"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:1.2.3.4", "1.2.3.4/32"),
+        ] {
             assert_eq!(text.parse::<Cidr>().unwrap().to_string(), shown);
         }
         assert!("10.1.0.0/8".parse::<Cidr>().unwrap_err().contains("write `10.0.0.0/8`"));
-        for text in ["", "10.0.0.0/33", "10.0.0/8", "a", "10.0.0.0/", "10.0.0.0 /8", "0x0a.0.0.1", "010.0.0.1"] {
+        for text in
+            ["", "10.0.0.0/33", "10.0.0/8", "a", "10.0.0.0/", "10.0.0.0 /8", "0x0a.0.0.1", "010.0.0.1"]
+        {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
     }

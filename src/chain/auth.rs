@@ -1,0 +1,158 @@
+//! What follows from what authenticators found: any, all, anonymous, and the challenges.
+
+use super::{Chain, Run, Slot, Stop};
+use http::{HeaderValue, header::WWW_AUTHENTICATE};
+use palisade_contract::{Authentication, Built, Denial, Effect, Exchange, Mode, Principal};
+use std::sync::Arc;
+
+/// How several authenticators go together, by entry key in the order as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthRule {
+    /// The first that finds a credential decides.
+    Any(Vec<Arc<str>>),
+    /// Every one must succeed; the first gives the principal, the others attach.
+    All(Vec<Arc<str>>),
+}
+
+/// The authenticators of a chain.
+#[derive(Debug)]
+pub struct AuthPlan {
+    /// Indices into the chain's slots, in the order in which they are asked.
+    order: Vec<usize>,
+    all: bool,
+    challenges: Vec<HeaderValue>,
+}
+
+impl AuthPlan {
+    pub(super) fn new(slots: &[Arc<Slot>], rule: Option<&AuthRule>) -> Self {
+        let authenticators =
+            || slots.iter().enumerate().filter(|(_, slot)| matches!(slot.built, Built::Authenticator(_)));
+        let named = |keys: &[Arc<str>]| -> Vec<usize> {
+            keys.iter()
+                .filter_map(|key| {
+                    authenticators().find(|(_, slot)| slot.info.key == *key).map(|(index, _)| index)
+                })
+                .collect()
+        };
+        let order = match rule {
+            Some(AuthRule::Any(keys) | AuthRule::All(keys)) => named(keys),
+            None => authenticators().map(|(index, _)| index).collect(),
+        };
+        let mut challenges: Vec<HeaderValue> = Vec::new();
+        for slot in order.iter().filter_map(|index| slots.get(*index)) {
+            if let Built::Authenticator(authenticator) = &slot.built
+                && !challenges.contains(&authenticator.challenge())
+            {
+                challenges.push(authenticator.challenge());
+            }
+        }
+        AuthPlan { order, all: matches!(rule, Some(AuthRule::All(_))), challenges }
+    }
+
+    /// True where the route has an authenticator.
+    pub fn is_some(&self) -> bool {
+        !self.order.is_empty()
+    }
+
+    /// A 401 with the challenges of the route's authenticators (RFC 9110 §11.6.1).
+    fn challenge(&self, denial: Denial) -> Denial {
+        if denial.status() != http::StatusCode::UNAUTHORIZED {
+            return denial;
+        }
+        self.challenges
+            .iter()
+            .fold(denial, |denial, challenge| denial.header(WWW_AUTHENTICATE, challenge.clone()))
+    }
+}
+
+/// What one authenticator came to, after `mode`, `on_fault` and `when`.
+enum Finding {
+    Proved(Arc<Principal>),
+    Nothing,
+    /// Skipped by its condition, or refused in monitor mode: it does not count.
+    NotCounted,
+}
+
+impl Chain {
+    /// Asks the authenticators. On success the exchange has its principal.
+    pub(super) async fn authenticate(&self, ex: &mut Exchange, run: &mut Run) -> Option<Stop> {
+        let plan = &self.auth;
+        let (mut proved, mut anonymous, mut counted) = (Vec::new(), None, 0);
+        for &index in &plan.order {
+            let Some(slot) = self.slots.get(index) else { continue };
+            let finding = match self.ask(ex, run, index, slot).await {
+                Ok(finding) => finding,
+                Err(stop) => return Some(stop),
+            };
+            match finding {
+                Finding::NotCounted => continue,
+                Finding::Proved(principal) => proved.push(principal),
+                // In `all` an anonymous consumer stands in for this one authenticator.
+                Finding::Nothing if plan.all => match &slot.anonymous {
+                    Some(principal) => proved.push(principal.clone()),
+                    None => return self.refuse_missing(ex, run, Some(index)),
+                },
+                Finding::Nothing => anonymous = anonymous.or_else(|| slot.anonymous.clone()),
+            }
+            counted += 1;
+            if !plan.all && !proved.is_empty() {
+                break;
+            }
+        }
+        if proved.is_empty() {
+            match anonymous {
+                Some(principal) => proved.push(principal),
+                // Every authenticator was skipped or is only monitored; the route says `auth: optional`.
+                None if counted == 0 => return None,
+                None => return self.refuse_missing(ex, run, plan.order.first().copied()),
+            }
+        }
+        let mut proved = proved.into_iter();
+        let host = ex.host_side();
+        host.principal = proved.next();
+        host.attached = proved.collect();
+        None
+    }
+
+    async fn ask(
+        &self,
+        ex: &mut Exchange,
+        run: &mut Run,
+        index: usize,
+        slot: &Slot,
+    ) -> Result<Finding, Stop> {
+        if !self.admits(ex, run, index, slot) {
+            return Ok(Finding::NotCounted);
+        }
+        let Built::Authenticator(authenticator) = &slot.built else { return Ok(Finding::NotCounted) };
+        ex.host_side().slot = slot.id;
+        match authenticator.authenticate(ex).resolve().await {
+            Ok(Authentication::Authenticated(principal)) => {
+                run.record(ex, slot, Effect::Authenticated, None, None);
+                Ok(Finding::Proved(principal))
+            }
+            Ok(Authentication::NoCredential) => {
+                let monitored = slot.info.mode == Mode::Monitor && slot.anonymous.is_none();
+                let effect = if monitored { Effect::WouldDeny } else { Effect::NoCredential };
+                run.record(ex, slot, effect, Some("credential_missing"), None);
+                Ok(if monitored { Finding::NotCounted } else { Finding::Nothing })
+            }
+            Ok(Authentication::Rejected(denial)) => match run.denied(ex, slot, self.auth.challenge(denial)) {
+                Some(stop) => Err(stop),
+                None => Ok(Finding::NotCounted),
+            },
+            // Authenticate never lets a fault through (`on_fault: allow` is refused at load).
+            Err(fault) => Err(run
+                .faulted(ex, slot, fault)
+                .unwrap_or_else(|| Stop::Faulted(palisade_contract::Fault::internal("authenticator_fault")))),
+        }
+    }
+
+    fn refuse_missing(&self, ex: &mut Exchange, run: &mut Run, index: Option<usize>) -> Option<Stop> {
+        let denial = Denial::unauthorized("credential_missing")
+            .message("This needs a credential, and the request has none");
+        let slot = self.slots.get(index?)?;
+        run.record(ex, slot, Effect::Deny, Some("credential_missing"), None);
+        Some(Stop::Denied(self.auth.challenge(denial)))
+    }
+}

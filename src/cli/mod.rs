@@ -1,0 +1,76 @@
+//! The command line: one file a subcommand.
+//!
+//! Exit codes: 0 done; 1 refused, with the reason on standard error; 2 the command line itself is wrong.
+
+mod check;
+mod run;
+
+use clap::{Parser, Subcommand};
+use palisade_contract::Descriptor;
+use std::{path::PathBuf, process::ExitCode};
+
+/// An API security gateway: only authentic, authorized, harmless requests get through.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Log lines for people or as JSON.
+    #[arg(long, global = true, value_enum, default_value_t = crate::logging::Format::Human)]
+    log_format: crate::logging::Format,
+    /// What is logged: error, warn, info, debug or trace; also PALISADE_LOG.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve requests by a conf directory.
+    Run(run::Args),
+    /// Say everything that `run` would refuse.
+    Check(check::Args),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct Conf {
+    /// The directory that holds the configuration.
+    #[arg(long, value_name = "DIR", default_value = "conf")]
+    conf: PathBuf,
+}
+
+/// Runs the command line with these plugins.
+pub fn main(registry: Vec<Descriptor>) -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(message) = crate::logging::init(cli.log_format, cli.log_level.as_deref()) {
+        return refuse(&message);
+    }
+    let done = match cli.command {
+        Command::Run(args) => run::run(&args, registry),
+        Command::Check(args) => check::run(&args, &registry),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => refuse(&message),
+    }
+}
+
+/// Says why, and fails.
+pub(crate) fn refuse(message: &str) -> ExitCode {
+    eprint(message);
+    ExitCode::FAILURE
+}
+
+/// Standard error is where a person looks first; the log may go elsewhere.
+fn eprint(message: &str) {
+    use std::io::Write;
+    // Where standard error is closed nobody reads it.
+    let _ = writeln!(std::io::stderr(), "{}", message.trim_end());
+}
+
+/// Standard output, for what a command was asked for.
+fn print(message: &str) -> Result<(), String> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{}", message.trim_end())
+        .map_err(|error| format!("cannot write to standard output: {error}"))
+}

@@ -1,0 +1,31 @@
+//! `palisade run`.
+
+use super::Conf;
+use crate::server::{self, RunOptions};
+use palisade_contract::Descriptor;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    conf: Conf,
+    /// Take over the sockets of the process that runs on the same directory, without losing a request.
+    #[arg(long)]
+    upgrade: bool,
+    /// Write the real addresses to this file, one `NAME ADDRESS` a line: for port 0.
+    #[arg(long, value_name = "FILE")]
+    ports_file: Option<PathBuf>,
+    /// Worker threads; one for each core by default.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+pub(super) fn run(args: &Args, registry: Vec<Descriptor>) -> Result<(), String> {
+    let options = RunOptions {
+        dir: args.conf.conf.clone(),
+        upgrade: args.upgrade,
+        ports_file: args.ports_file.clone(),
+        threads: args.threads,
+    };
+    server::run(&options, registry)
+}

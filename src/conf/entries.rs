@@ -1,0 +1,190 @@
+//! Plugin entries and consumers: from what is written to the model.
+
+use super::{
+    model::{At, Common, ConsumerConfig, Entry, OnFault},
+    raw::{RawCommon, RawOnFault},
+    sections::{at, check_name, read, wrong},
+    suggest,
+};
+use palisade_contract::{
+    ConfigError, Consumer, Descriptor, Node, Value,
+    conf::node::Key,
+    env::{CredentialEntry, Credentials},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+const COMMON: [&str; 4] = ["mode", "on_fault", "when", "anonymous"];
+
+/// The entries under a `plugins`.
+pub(super) fn entries(
+    written: &[(Key, Node)],
+    registry: &[Descriptor],
+    errors: &mut Vec<ConfigError>,
+) -> BTreeMap<Arc<str>, Entry> {
+    written
+        .iter()
+        .filter_map(|(key, node)| Some((key.text.as_str().into(), entry(key, node, registry, errors)?)))
+        .collect()
+}
+
+fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<ConfigError>) -> Option<Entry> {
+    let (name, label) = match key.text.split_once('#') {
+        Some((name, label)) => (name, Some(label)),
+        None => (key.text.as_str(), None),
+    };
+    let refuse = |message: String, help: String| {
+        ConfigError::at(&node.path, message).help(help).place(key.place.clone())
+    };
+    let Some(descriptor) = registry.iter().find(|descriptor| descriptor.name == name) else {
+        errors.push(refuse(
+            format!("unknown plugin `{name}`"),
+            suggest(name, registry.iter().map(|descriptor| descriptor.name), "the plugins are"),
+        ));
+        return None;
+    };
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    if label.is_some_and(|label| label.is_empty() || label.len() > 64 || !label.chars().all(plain)) {
+        errors.push(refuse(
+            format!("`{}` has no good label", key.text),
+            "a label has lower-case letters, digits, `-` and `_`: `rate-limiting#burst`".to_owned(),
+        ));
+    }
+    if !matches!(node.value, Value::Map(_)) && !node.is_null() {
+        errors.push(
+            wrong(node, "", "an entry is a mapping")
+                .help(format!("write `{}: {{}}` for all defaults", key.text)),
+        );
+        return None;
+    }
+    let (common, fields): (Vec<_>, Vec<_>) =
+        node.entries().iter().cloned().partition(|(field, _)| COMMON.contains(&field.text.as_str()));
+    let common_node = Node { value: Value::Map(common), ..node.clone() };
+    let common =
+        read::<RawCommon>(&common_node, errors).map(|raw| compile(&common_node, raw, descriptor, errors))?;
+    let only_common = fields.is_empty() && !common_node.entries().is_empty();
+    let fields = Node { value: Value::Map(fields), ..node.clone() };
+    Some(Entry {
+        key: key.text.as_str().into(),
+        name: name.to_owned(),
+        place: key.place.clone(),
+        common,
+        fields,
+        only_common,
+    })
+}
+
+fn compile(node: &Node, raw: RawCommon, descriptor: &Descriptor, errors: &mut Vec<ConfigError>) -> Common {
+    if raw.anonymous.is_some() && !descriptor.authenticates {
+        errors.push(wrong(
+            node,
+            "anonymous",
+            format!("`{}` does not authenticate, so that `anonymous` has no meaning", descriptor.name),
+        ));
+    }
+    let text = |field: &str, value: Option<String>| -> Option<At<String>> {
+        value.map(|value| at(node, field, value))
+    };
+    Common {
+        mode: raw.mode,
+        on_fault: raw.on_fault.map(|on_fault| {
+            at(
+                node,
+                "on_fault",
+                match on_fault {
+                    RawOnFault::Deny => OnFault::Deny,
+                    RawOnFault::Allow => OnFault::Allow,
+                },
+            )
+        }),
+        when: text("when", raw.when),
+        anonymous: text("anonymous", raw.anonymous),
+    }
+}
+
+/// Consumers, and their credentials by plugin.
+pub(super) fn consumers(
+    written: &[(Key, Node)],
+    registry: &[Descriptor],
+    errors: &mut Vec<ConfigError>,
+) -> (BTreeMap<Arc<str>, ConsumerConfig>, Credentials) {
+    let mut all = BTreeMap::new();
+    let mut credentials = Credentials::new();
+    for (key, node) in written {
+        check_name(key, &node.path, errors);
+        if !matches!(node.value, Value::Map(_)) && !node.is_null() {
+            errors.push(wrong(node, "", "a consumer is a mapping"));
+            continue;
+        }
+        let groups =
+            node.get("groups").and_then(|groups| read::<Vec<String>>(groups, errors)).unwrap_or_default();
+        for (index, group) in groups.iter().enumerate() {
+            // Groups go to the origin as a list in a header.
+            if group.is_empty()
+                || group.len() > 128
+                || !group.chars().all(|c| c.is_ascii_graphic() && c != ',')
+            {
+                errors.push(
+                    wrong(node, &format!("groups[{index}]"), format!("`{group}` cannot be a group"))
+                        .help("groups have 1 to 128 visible ASCII characters and no comma"),
+                );
+            }
+        }
+        let name: Arc<str> = key.text.as_str().into();
+        let consumer = Arc::new(Consumer {
+            name: name.clone(),
+            groups: groups.iter().map(|group| group.as_str().into()).collect(),
+        });
+        for (field, value) in node.entries() {
+            match field.text.as_str() {
+                "groups" | "plugins" => {}
+                plugin => {
+                    consumer_credentials(plugin, field, value, &consumer, registry, &mut credentials, errors)
+                }
+            }
+        }
+        let plugins = entries(node.get("plugins").map_or(&[], Node::entries), registry, errors);
+        all.insert(name, ConsumerConfig { consumer, plugins, place: key.place.clone() });
+    }
+    (all, credentials)
+}
+
+fn consumer_credentials(
+    plugin: &str,
+    key: &Key,
+    node: &Node,
+    consumer: &Arc<Consumer>,
+    registry: &[Descriptor],
+    credentials: &mut Credentials,
+    errors: &mut Vec<ConfigError>,
+) {
+    let holders = || {
+        registry.iter().filter(|descriptor| descriptor.has_credentials()).map(|descriptor| descriptor.name)
+    };
+    let Some(descriptor) =
+        registry.iter().find(|descriptor| descriptor.name == plugin && descriptor.has_credentials())
+    else {
+        let known: Vec<&str> = ["groups", "plugins"].into_iter().chain(holders()).collect();
+        let error = ConfigError::at(&node.path, format!("unknown field `{plugin}` of a consumer"));
+        errors.push(
+            error.help(suggest(plugin, known.iter().copied(), "the fields are")).place(key.place.clone()),
+        );
+        return;
+    };
+    let Value::List(items) = &node.value else {
+        errors.push(
+            wrong(node, "", format!("`{plugin}` is a list of credentials"))
+                .help("put a `-` before the first field"),
+        );
+        return;
+    };
+    for item in items {
+        match descriptor.credential(item) {
+            Some(Ok(value)) => {
+                let entry = CredentialEntry { consumer: consumer.clone(), value, place: item.place.clone() };
+                credentials.entry(descriptor.name).or_default().push(entry);
+            }
+            Some(Err(found)) => errors.extend(found.0),
+            None => {}
+        }
+    }
+}

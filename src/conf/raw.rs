@@ -1,0 +1,316 @@
+//! The sections as written. The schema for editors is derived from the same types, so that the two cannot
+//! disagree about a name.
+
+use palisade_contract::{
+    Secret,
+    conf::{Cidr, HumanDuration, Size},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Sections and fields that have a fixed meaning and that this release does not enforce: they are refused, never
+/// accepted and ignored.
+pub(super) fn not_yet(name: &str) -> Option<&'static str> {
+    match name {
+        "stores" => Some("this release has no shared stores; a key that is not enforced is refused"),
+        "health" | "outlier" | "retries" => Some(
+            "this release does not check targets or repeat requests; a key that is not enforced is refused",
+        ),
+        _ => None,
+    }
+}
+
+/// An address to listen on.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListener {
+    /// Address and port: `0.0.0.0:8080`, `[::]:8443`. Port 0 lets the system choose.
+    pub(super) address: String,
+    /// HTTP/2: by ALPN with `tls`, else with prior knowledge (h2c).
+    #[serde(default)]
+    pub(super) http2: bool,
+    /// Without it the listener speaks plain text.
+    pub(super) tls: Option<RawTls>,
+    /// Overrides of the top-level `limits`.
+    pub(super) limits: Option<RawLimits>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    /// Chosen by SNI; the first is the default.
+    pub(super) certificates: Vec<RawCertificate>,
+    /// Client certificates.
+    pub(super) client_auth: Option<RawClientAuth>,
+}
+
+/// A certificate chain and its key, PEM files, relative to this file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCertificate {
+    /// The chain, the leaf first.
+    pub(super) certificate: String,
+    /// The private key.
+    pub(super) key: String,
+}
+
+/// Client certificates.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawClientAuth {
+    /// Whether a connection needs one.
+    pub(super) mode: RawClientAuthMode,
+    /// Who may have signed them: a PEM file.
+    pub(super) ca: String,
+}
+
+/// Whether a connection needs a client certificate.
+#[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawClientAuthMode {
+    Optional,
+    Required,
+}
+
+/// What connections and requests may use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    /// For a request's whole head; default 10s.
+    pub(super) header_timeout: Option<HumanDuration>,
+    /// For a request's whole body; default 30s. Not for upgraded connections.
+    pub(super) body_timeout: Option<HumanDuration>,
+    /// Between two requests of a connection; default 60s.
+    pub(super) idle_timeout: Option<HumanDuration>,
+    /// A request's whole head; default 32KiB.
+    pub(super) header_bytes: Option<Size>,
+    /// Header fields of a request; default 100.
+    pub(super) header_count: Option<u16>,
+    /// A request's target; default 8KiB.
+    pub(super) uri_bytes: Option<Size>,
+    /// A request's body; default 1MiB.
+    pub(super) body_bytes: Option<Size>,
+    /// What all requests together may hold in buffers; default 256MiB.
+    pub(super) buffered_bytes: Option<Size>,
+    /// Connections in all; default 20000.
+    pub(super) connections: Option<u32>,
+    /// Connections of one client address (IPv6: one /64); default 200. Trusted proxies are exempt.
+    pub(super) connections_per_ip: Option<u32>,
+}
+
+/// Who is believed about the client's address.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawClientIp {
+    /// Proxies in front of the gateway. Nobody is believed unless written here.
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<Cidr>,
+    /// The header that they write; default `x-forwarded-for`.
+    pub(super) header: Option<String>,
+}
+
+/// The admin listener.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAdmin {
+    /// Off loopback everything but probes needs the token.
+    pub(super) address: String,
+    /// Without one nothing can be changed through the admin API.
+    pub(super) token: Option<Secret>,
+    /// Another address for `/healthz` and `/readyz` alone.
+    pub(super) probes: Option<String>,
+}
+
+/// Where requests go.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    /// How a target is chosen; default `round_robin`.
+    #[serde(default)]
+    pub(super) balance: RawBalance,
+    /// With `balance: hash`: `ip`, `header:NAME`, `cookie:NAME`, `consumer` or `path`.
+    pub(super) hash_on: Option<String>,
+    /// The origins.
+    pub(super) targets: Vec<RawTarget>,
+    /// How long things may take.
+    #[serde(default)]
+    pub(super) timeouts: RawTimeouts,
+    /// TLS to the origin; its certificate is always verified.
+    pub(super) tls: Option<RawUpstreamTls>,
+    /// The protocol spoken to the origin; default `http1`.
+    #[serde(default)]
+    pub(super) protocol: RawProtocol,
+}
+
+/// How a target is chosen.
+#[derive(Debug, Default, Deserialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawBalance {
+    #[default]
+    RoundRobin,
+    Hash,
+}
+
+/// The protocol spoken to an origin.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawProtocol {
+    #[default]
+    Http1,
+    Http2,
+    Grpc,
+}
+
+/// One origin.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTarget {
+    /// Host (or address) and port: `shop.internal:8080`, `10.0.0.1:8080`, `[::1]:8080`.
+    pub(super) address: String,
+    /// From 1 to 1000; default 1.
+    pub(super) weight: Option<u16>,
+}
+
+/// How long things may take at an origin.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTimeouts {
+    /// To connect, TLS included; default 3s.
+    pub(super) connect: Option<HumanDuration>,
+    /// Between two reads; default 15s.
+    pub(super) read: Option<HumanDuration>,
+    /// Between two writes; default 15s.
+    pub(super) write: Option<HumanDuration>,
+    /// An idle connection in the pool; default 60s.
+    pub(super) idle: Option<HumanDuration>,
+}
+
+/// TLS to an origin.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstreamTls {
+    /// The name that is asked for and verified; default: the target's host.
+    pub(super) server_name: Option<String>,
+    /// Who may have signed it: a PEM file; default: the system's authorities.
+    pub(super) ca: Option<String>,
+    /// Our certificate, where the origin asks for one.
+    pub(super) certificate: Option<String>,
+    /// Its key.
+    pub(super) key: Option<String>,
+}
+
+/// Which requests, and what happens to them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRoute {
+    /// `shop.example.com`, `*.example.com`; absent: any.
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
+    /// Exact (`/cart`), with parameters (`/orders/{id}`), or a prefix (`/cart/*`).
+    pub(super) paths: Vec<String>,
+    /// Absent: any.
+    #[serde(default)]
+    pub(super) methods: Vec<String>,
+    /// Header names and the whole value that each must have.
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    /// Where its requests go.
+    pub(super) upstream: Option<String>,
+    /// Cut from the path before the origin sees it.
+    pub(super) strip_prefix: Option<String>,
+    /// Overrides of `limits`.
+    #[serde(default)]
+    pub(super) limits: RawRouteLimits,
+    /// `{any: [jwt, key-auth]}`, `{all: [mtls, jwt]}` or `optional`.
+    pub(super) auth: Option<RawAuth>,
+    /// Plugins of this route.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    #[allow(dead_code, reason = "read node by node; here for the schema")]
+    pub(super) plugins: Ignored,
+    /// Shows the decision record in a response header.
+    pub(super) explain: Option<RawExplain>,
+    /// Own bodies for answers that the gateway makes, by status.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, RawErrorBody>")]
+    #[allow(dead_code, reason = "read node by node; here for the schema")]
+    pub(super) errors: Ignored,
+}
+
+/// What is read elsewhere, node by node.
+#[derive(Debug, Default)]
+pub(super) struct Ignored;
+
+impl<'de> Deserialize<'de> for Ignored {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Ignored)
+    }
+}
+
+/// What a route may say about limits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRouteLimits {
+    /// A request's body.
+    pub(super) body_bytes: Option<Size>,
+    /// For a request's whole body.
+    pub(super) body_timeout: Option<HumanDuration>,
+}
+
+/// How a route's authenticators go together.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawAuth {
+    /// The first that finds a credential decides.
+    Any(Vec<String>),
+    /// Every one must succeed.
+    All(Vec<String>),
+    /// The route's authenticator may be conditional or monitored.
+    Optional,
+}
+
+/// Who may see the decision record.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExplain {
+    /// The response header.
+    pub(super) header: String,
+    /// Clients that get it.
+    pub(super) allow: Vec<Cidr>,
+}
+
+/// The operator's own body for an answer that the gateway makes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawErrorBody {
+    /// Its media type.
+    pub(super) content_type: String,
+    /// The text itself.
+    pub(super) body: Option<String>,
+    /// A file with it, relative to this file.
+    pub(super) file: Option<String>,
+}
+
+/// The fields that every plugin entry may hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCommon {
+    /// `enforce`, `monitor` (record denials, refuse nothing) or `off`.
+    pub(super) mode: Option<palisade_contract::Mode>,
+    /// What a fault of the plugin does; `deny` by default.
+    pub(super) on_fault: Option<RawOnFault>,
+    /// A CEL condition; the entry runs where it is true.
+    pub(super) when: Option<String>,
+    /// Authenticators: the consumer that a request without a credential passes as.
+    pub(super) anonymous: Option<String>,
+}
+
+/// What a fault of a plugin does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawOnFault {
+    Deny,
+    Allow,
+}

@@ -1,0 +1,355 @@
+//! Routes: from what is written to the model.
+
+use super::{
+    entries,
+    model::{At, Auth, ErrorBody, Explain, Route, RouteLimits},
+    raw::{RawAuth, RawErrorBody, RawRoute},
+    sections::{at, check_name, read, to_read, wrong},
+};
+use http::{HeaderName, HeaderValue, Method};
+use palisade_contract::{ConfigError, Descriptor, Node, conf::node::Key};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The largest error body, in bytes.
+const MAX_ERROR_BODY: u64 = 1 << 20;
+
+pub(super) fn routes(
+    written: &[(Key, Node)],
+    registry: &[Descriptor],
+    errors: &mut Vec<ConfigError>,
+) -> BTreeMap<Arc<str>, At<Route>> {
+    let mut all = BTreeMap::new();
+    for (key, node) in written {
+        check_name(key, &node.path, errors);
+        let below = |name: &str| node.get(name).map_or(&[][..], Node::entries);
+        // Read whether or not the rest is right, so that all errors show at once.
+        let plugins = entries::entries(below("plugins"), registry, errors);
+        let bodies = error_bodies(below("errors"), errors);
+        let Some(raw) = read::<RawRoute>(node, errors) else { continue };
+        let before = errors.len();
+        let route = Route {
+            hosts: texts(node, "hosts", &raw.hosts, host_pattern, errors),
+            paths: texts(node, "paths", &raw.paths, path_pattern, errors),
+            methods: raw
+                .methods
+                .iter()
+                .enumerate()
+                .filter_map(|(index, text)| method(node, index, text, errors))
+                .collect(),
+            headers: raw
+                .headers
+                .iter()
+                .filter_map(|(name, value)| header(node, name, value, errors))
+                .collect(),
+            upstream: raw.upstream.as_ref().map(|name| at(node, "upstream", Arc::from(name.as_str()))),
+            strip_prefix: raw
+                .strip_prefix
+                .as_ref()
+                .and_then(|prefix| strip_prefix(node, prefix, &raw.paths, errors)),
+            limits: RouteLimits {
+                body_bytes: raw.limits.body_bytes.map(|size| size.0),
+                body_timeout: raw.limits.body_timeout.map(|time| time.0),
+            },
+            auth: raw
+                .auth
+                .as_ref()
+                .and_then(|auth| authentication(node, auth, errors))
+                .map(|auth| at(node, "auth", auth)),
+            plugins,
+            explain: raw.explain.as_ref().and_then(|explain| {
+                let header = HeaderName::from_bytes(explain.header.as_bytes()).map_err(|_| {
+                    errors.push(wrong(
+                        node,
+                        "explain.header",
+                        format!("`{}` is not a header name", explain.header),
+                    ));
+                });
+                Some(Explain {
+                    header: header.ok()?,
+                    allow: explain.allow.iter().map(|cidr| cidr.0).collect(),
+                })
+            }),
+            errors: bodies,
+        };
+        if raw.paths.is_empty() {
+            errors.push(
+                wrong(node, "paths", "a route needs at least one path")
+                    .help("write `paths: [/*]` for every path"),
+            );
+        }
+        if errors.len() == before {
+            all.insert(key.text.as_str().into(), at(node, "", route));
+        }
+    }
+    all
+}
+
+type Check = fn(&str) -> Result<String, (&'static str, Option<String>)>;
+
+fn texts(
+    node: &Node,
+    field: &str,
+    written: &[String],
+    check: Check,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<At<String>> {
+    let mut all = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let field = format!("{field}[{index}]");
+        match check(text) {
+            Ok(value) => all.push(at(node, &field, value)),
+            Err((why, help)) => {
+                let error = wrong(node, &field, format!("`{text}` {why}"));
+                errors.push(match help {
+                    Some(help) => error.help(help),
+                    None => error,
+                });
+            }
+        }
+    }
+    all
+}
+
+/// `shop.example.com`, `*.example.com`; lower case, no port.
+fn host_pattern(text: &str) -> Result<String, (&'static str, Option<String>)> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if let Some((host, port)) =
+        text.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        && !text.starts_with('[')
+        && !port.is_empty()
+    {
+        return Err(("names a port, and the port does not choose a route", Some(format!("write `{host}`"))));
+    }
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let address = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|v6| v6.parse::<std::net::Ipv6Addr>().is_ok());
+    let labels = !name.is_empty()
+        && name.len() <= 253
+        && name.chars().all(valid)
+        && name.split('.').all(|label| !label.is_empty() && label.len() <= 63);
+    if labels || address {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err((
+            "is not a host",
+            Some("write `shop.example.com`, or `*.example.com` for all below it".to_owned()),
+        ))
+    }
+}
+
+/// Exact, with `{parameters}` of one whole segment, or a trailing `/*`; in the normal form of request paths.
+fn path_pattern(text: &str) -> Result<String, (&'static str, Option<String>)> {
+    if !text.starts_with('/') {
+        return Err(("does not begin with `/`", Some(format!("write `/{text}`"))));
+    }
+    if text.contains(['?', '#']) {
+        return Err(("has a query or a fragment, and only the path chooses a route", None));
+    }
+    let fixed = text.strip_suffix("/*").unwrap_or(text);
+    let mut names = Vec::new();
+    for segment in fixed.split('/').skip(1) {
+        if let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            if name.is_empty()
+                || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+                || names.contains(&name)
+            {
+                return Err((
+                    "has a parameter without a name of its own",
+                    Some("write `{id}`: letters, digits and `_`, each once".to_owned()),
+                ));
+            }
+            names.push(name);
+        } else if segment.contains(['{', '}', '*']) {
+            return Err((
+                "mixes `{}` or `*` with other characters in a segment",
+                Some(
+                    "a parameter is a whole segment, and `*` stands only at the end: `/a/{id}`, `/a/*`"
+                        .to_owned(),
+                ),
+            ));
+        } else if segment.contains(';') {
+            return Err(("has path parameters (`;`), which origins read differently", None));
+        }
+    }
+    let plain = fixed.replace(['{', '}'], "");
+    match crate::edge::path::normalize(plain.as_bytes()) {
+        _ if fixed.is_empty() => Ok(text.to_owned()),
+        Ok(normal) if normal == plain => Ok(text.to_owned()),
+        Ok(normal) => Err((
+            "is not in normal form, so that no request could match it",
+            Some(format!("write `{normal}`")),
+        )),
+        Err(_) => Err(("can be read in two ways, and such requests are refused", None)),
+    }
+}
+
+fn method(node: &Node, index: usize, text: &str, errors: &mut Vec<ConfigError>) -> Option<Method> {
+    let known = Method::from_bytes(text.as_bytes())
+        .ok()
+        .filter(|_| text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-'));
+    if known.is_none() || text == "CONNECT" {
+        errors.push(
+            wrong(node, &format!("methods[{index}]"), format!("`{text}` is not a method"))
+                .help("methods are written in upper case: `GET`, `POST`"),
+        );
+        return None;
+    }
+    known
+}
+
+fn header(
+    node: &Node,
+    name: &str,
+    value: &str,
+    errors: &mut Vec<ConfigError>,
+) -> Option<(HeaderName, String)> {
+    let known = HeaderName::from_bytes(name.as_bytes()).ok();
+    if known.is_none() || HeaderValue::from_str(value).is_err() {
+        errors.push(wrong(node, &format!("headers.{name}"), format!("`{name}: {value}` is not a header")));
+        return None;
+    }
+    known.map(|name| (name, value.to_owned()))
+}
+
+fn strip_prefix(
+    node: &Node,
+    prefix: &str,
+    paths: &[String],
+    errors: &mut Vec<ConfigError>,
+) -> Option<At<String>> {
+    let prefix = prefix.trim_end_matches('/');
+    if !prefix.starts_with('/') || prefix.contains(['{', '*', '?', '#']) {
+        errors.push(wrong(node, "strip_prefix", "a prefix is a path such as `/v1`"));
+        return None;
+    }
+    for path in paths {
+        let covered = path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !covered {
+            errors.push(
+                wrong(node, "strip_prefix", format!("the path `{path}` does not begin with `{prefix}`"))
+                    .help("every path of the route must start with what is cut off"),
+            );
+        }
+    }
+    Some(at(node, "strip_prefix", prefix.to_owned()))
+}
+
+fn authentication(node: &Node, raw: &RawAuth, errors: &mut Vec<ConfigError>) -> Option<Auth> {
+    let (names, auth) = match raw {
+        RawAuth::Any(names) => (names, Auth::Any(names.clone())),
+        RawAuth::All(names) => (names, Auth::All(names.clone())),
+        RawAuth::Optional => return Some(Auth::Optional),
+    };
+    let twice =
+        names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|other| other == *name));
+    if names.is_empty() || twice.is_some() {
+        errors.push(wrong(node, "auth", "`auth` names each authenticator once"));
+        return None;
+    }
+    Some(auth)
+}
+
+pub(super) fn error_bodies(
+    written: &[(Key, Node)],
+    errors: &mut Vec<ConfigError>,
+) -> BTreeMap<u16, ErrorBody> {
+    let mut all = BTreeMap::new();
+    for (key, node) in written {
+        let status = key.text.parse::<u16>().ok().filter(|status| (400..600).contains(status));
+        let Some(status) = status else {
+            errors.push(
+                ConfigError::at(&node.path, format!("`{}` is not the status of an error", key.text))
+                    .help("write a status from 400 to 599")
+                    .place(key.place.clone()),
+            );
+            continue;
+        };
+        if let Some(body) = read::<RawErrorBody>(node, errors).and_then(|raw| error_body(node, &raw, errors))
+        {
+            all.insert(status, body);
+        }
+    }
+    all
+}
+
+fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) -> Option<ErrorBody> {
+    let Ok(content_type) = HeaderValue::from_str(&raw.content_type) else {
+        errors.push(wrong(node, "content_type", format!("`{}` is not a media type", raw.content_type)));
+        return None;
+    };
+    let body = match (&raw.body, &raw.file) {
+        (Some(text), None) => text.clone().into_bytes(),
+        (None, Some(path)) => {
+            let path = to_read(node, path);
+            let size = std::fs::metadata(&path).map(|meta| meta.len());
+            match size.and_then(|size| {
+                if size > MAX_ERROR_BODY {
+                    Err(std::io::Error::other("it is larger than 1 MiB"))
+                } else {
+                    std::fs::read(&path)
+                }
+            }) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    errors.push(wrong(node, "file", format!("cannot read `{}`: {error}", path.display())));
+                    return None;
+                }
+            }
+        }
+        _ => {
+            errors.push(wrong(node, "", "an error body has a `body` or a `file`"));
+            return None;
+        }
+    };
+    Some(ErrorBody { content_type, body: body.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_patterns() {
+        for text in
+            ["/", "/*", "/a", "/a/", "/a/*", "/a/{id}", "/a/{id}/b/*", "/a%20b", "/%E2%9C%93", "/a.b..c"]
+        {
+            assert_eq!(path_pattern(text).as_deref(), Ok(text), "{text}");
+        }
+        for text in [
+            "",
+            "a",
+            "*",
+            "/a*",
+            "/a/*/b",
+            "/a/{}",
+            "/a/x{id}",
+            "/{a}/{a}",
+            "/a//b",
+            "/a/../b",
+            "/a/./b",
+            "/a?x",
+            "/a#x",
+            "/a%2fb",
+            "/%61",
+            "/%e2%9c%93",
+            "/a;b",
+            "/a\\b",
+            "/a b\u{0}",
+        ] {
+            assert!(path_pattern(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn host_patterns() {
+        assert_eq!(host_pattern("*.Shop.example.com").as_deref(), Ok("*.shop.example.com"));
+        for text in ["localhost", "127.0.0.1", "[::1]", "a_b.example"] {
+            assert!(host_pattern(text).is_ok(), "{text}");
+        }
+        for text in ["", "*", "*.", "a..b", ".a", "a.", "a:80", "a/b", "*.*.a", "a.*", "ä.example", "a b"] {
+            assert!(host_pattern(text).is_err(), "{text}");
+        }
+    }
+}

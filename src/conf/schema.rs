@@ -1,0 +1,111 @@
+//! JSON Schema (2020-12) of the whole configuration, so that editors complete and check it.
+
+use super::raw::{
+    RawAdmin, RawClientIp, RawCommon, RawErrorBody, RawLimits, RawListener, RawRoute, RawUpstream,
+};
+use palisade_contract::Descriptor;
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+/// The schema of a configuration with these plugins.
+pub fn schema(registry: &[Descriptor]) -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let plugins = plugins(registry, &mut generator);
+    let consumer = consumer(registry, &mut generator);
+    let mut route = value(generator.root_schema_for::<RawRoute>());
+    // The generator repeats definitions in each root schema; they are collected once, below.
+    if let Some(route) = route.as_object_mut() {
+        route.remove("$defs");
+        route.remove("$schema");
+        if let Some(fields) = route.get_mut("properties").and_then(Value::as_object_mut) {
+            fields.insert("plugins".into(), json!({ "$ref": "#/$defs/Plugins" }));
+            fields.insert("errors".into(), json!({ "$ref": "#/$defs/Errors" }));
+        }
+    }
+    let properties = json!({
+        "version": { "const": 1, "description": "The version of the configuration's format." },
+        "listeners": map(generator.subschema_for::<RawListener>()),
+        "limits": generator.subschema_for::<RawLimits>(),
+        "client_ip": generator.subschema_for::<RawClientIp>(),
+        "admin": generator.subschema_for::<RawAdmin>(),
+        "watch": { "type": "boolean", "default": false, "description": "Reload when files change." },
+        "demo": { "type": "boolean", "default": false, "description": "Serve the demo API as upstream `demo`." },
+        "state_dir": { "type": "string", "description": "Where files are written; default `$STATE_DIRECTORY`, else `./var`." },
+        "upstreams": map(generator.subschema_for::<RawUpstream>()),
+        "routes": map_of(json!({ "$ref": "#/$defs/Route" })),
+        "plugins": { "$ref": "#/$defs/Plugins" },
+        "consumers": map_of(consumer),
+        "errors": { "$ref": "#/$defs/Errors" },
+    });
+    let errors = json!({ "type": "object", "patternProperties": { "^[45][0-9][0-9]$": generator.subschema_for::<RawErrorBody>() }, "additionalProperties": false });
+    let mut definitions: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
+    definitions.insert("Route".into(), route);
+    definitions.insert("Plugins".into(), plugins);
+    definitions.insert("Errors".into(), errors);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "palisade configuration",
+        "description": "One file of a conf directory; maps of all files merge.",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+        "$defs": definitions,
+    })
+}
+
+fn value(schema: Schema) -> Value {
+    schema.to_value()
+}
+
+fn map(schema: Schema) -> Value {
+    map_of(value(schema))
+}
+
+fn map_of(schema: Value) -> Value {
+    json!({ "type": "object", "additionalProperties": schema })
+}
+
+/// `plugins`: each plugin's own fields and those that every entry may hold, under `name` or `name#label`.
+fn plugins(registry: &[Descriptor], generator: &mut SchemaGenerator) -> Value {
+    let mut patterns = Map::new();
+    for descriptor in registry {
+        let mut entry = entry_schema(descriptor, generator);
+        if let Some(object) = entry.as_object_mut() {
+            object.insert("description".into(), descriptor.summary.into());
+        }
+        patterns.insert(format!("^{}(#[a-z0-9_-]+)?$", descriptor.name), entry);
+    }
+    json!({ "type": ["object", "null"], "patternProperties": patterns, "additionalProperties": false })
+}
+
+/// One entry of a plugin: its own fields merged with the common ones.
+pub fn entry_schema(descriptor: &Descriptor, generator: &mut SchemaGenerator) -> Value {
+    let own = resolved(descriptor.schema(generator), generator);
+    let common = resolved(generator.subschema_for::<RawCommon>(), generator);
+    let mut properties = own.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (name, field) in common.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        if name != "anonymous" || descriptor.authenticates {
+            properties.insert(name.clone(), field.clone());
+        }
+    }
+    // `required` is left out: an entry in a narrower scope may hold common fields alone.
+    json!({ "type": ["object", "null"], "properties": properties, "additionalProperties": false })
+}
+
+/// Follows one `$ref` into the generator's definitions.
+fn resolved(schema: Schema, generator: &SchemaGenerator) -> Value {
+    let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    name.and_then(|name| generator.definitions().get(name)).cloned().unwrap_or_else(|| value(schema))
+}
+
+fn consumer(registry: &[Descriptor], generator: &mut SchemaGenerator) -> Value {
+    let mut properties = Map::new();
+    properties.insert("groups".into(), json!({ "type": "array", "items": { "type": "string" } }));
+    properties.insert("plugins".into(), json!({ "$ref": "#/$defs/Plugins" }));
+    for descriptor in registry {
+        if let Some(schema) = descriptor.credential_schema(generator) {
+            properties.insert(descriptor.name.into(), json!({ "type": "array", "items": schema }));
+        }
+    }
+    json!({ "type": ["object", "null"], "properties": properties, "additionalProperties": false })
+}

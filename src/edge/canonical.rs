@@ -1,0 +1,167 @@
+//! One canonical request: what is read in one way by the router, the plugins, the record and the origin.
+
+use super::{ConnInfo, headers, path};
+use crate::gateway::Snapshot;
+use http::{HeaderName, StatusCode, Uri, header, uri::PathAndQuery};
+use palisade_contract::{Client, Denial, RequestHeader};
+use pingora::proxy::Session;
+use std::sync::Arc;
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What is known of a request once it is canonical.
+pub struct Canonical {
+    /// The client.
+    pub client: Arc<Client>,
+    /// The host, lower case, without the port.
+    pub host: Arc<str>,
+}
+
+/// A request that has no canonical form.
+pub struct Refused {
+    /// The client.
+    pub client: Arc<Client>,
+    /// Why.
+    pub denial: Denial,
+}
+
+/// Makes the session's request canonical.
+pub fn canonicalize(
+    session: &mut Session,
+    connection: &ConnInfo,
+    snapshot: &Snapshot,
+) -> Result<Canonical, Refused> {
+    let http2 = session.is_http2();
+    let request = session.req_header_mut();
+    let client = client(request, connection, snapshot);
+    let refused = |reason: &'static str| Refused {
+        client: client.clone(),
+        denial: Denial::bad_request(reason).message("The request can be read in more than one way"),
+    };
+    if http2 {
+        check_http2(request, snapshot).map_err(|(status, reason)| Refused {
+            client: client.clone(),
+            denial: Denial::new(status, reason),
+        })?;
+    }
+    let host = host(request).map_err(refused)?;
+    let trusted_header = snapshot.client_ip.header.as_ref();
+    // A trusted proxy's id for the request may be taken over; nobody else's reaches a plugin as such.
+    headers::strip(request, &snapshot.owned_headers, trusted_header)
+        .map_err(|_| refused("header_malformed"))?;
+    target(request).map_err(refused)?;
+    Ok(Canonical { client, host })
+}
+
+fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -> Arc<Client> {
+    let rules = &snapshot.client_ip;
+    let peer = connection.peer.ip().to_canonical();
+    let trusted = |ip: std::net::IpAddr| rules.trusted_proxies.iter().any(|net| net.contains(&ip));
+    if rules.trusted_proxies.is_empty() || !trusted(peer) {
+        return connection.client.clone();
+    }
+    let name = rules.header.as_ref().unwrap_or(&FORWARDED_FOR);
+    let values: Vec<&[u8]> = request.headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+    let mut client = Client::clone(&connection.client);
+    client.ip = headers::client_ip(peer, &values, &trusted);
+    client.behind_proxy = true;
+    let proto = request.headers.get("x-forwarded-proto");
+    client.https |= proto.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    Arc::new(client)
+}
+
+/// What the framing guard checks for HTTP/1, and HTTP/2's library does not.
+fn check_http2(request: &RequestHeader, snapshot: &Snapshot) -> Result<(), (StatusCode, &'static str)> {
+    let limits = &snapshot.limits;
+    let bad = |reason| Err((StatusCode::BAD_REQUEST, reason));
+    if request.headers.len() > limits.header_count {
+        return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_count"));
+    }
+    let bytes: usize =
+        request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > limits.header_bytes {
+        return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_bytes"));
+    }
+    if request.uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.uri_bytes) {
+        return Err((StatusCode::URI_TOO_LONG, "uri_too_long"));
+    }
+    if request.headers.keys().any(|name| name.as_str().contains('_')) {
+        return bad("header_underscore");
+    }
+    if request.headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return bad("host_repeated");
+    }
+    if request
+        .headers
+        .get(header::EXPECT)
+        .is_some_and(|expect| !expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        return Err((StatusCode::EXPECTATION_FAILED, "expectation_unknown"));
+    }
+    let has = |name: HeaderName| request.headers.contains_key(name);
+    if has(header::TRANSFER_ENCODING) || has(header::CONNECTION) || has(header::UPGRADE) {
+        return bad("header_connection_specific");
+    }
+    Ok(())
+}
+
+/// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.
+fn host(request: &mut RequestHeader) -> Result<Arc<str>, &'static str> {
+    let field = request.headers.get(header::HOST).map(|value| value.as_bytes().to_ascii_lowercase());
+    let target =
+        request.uri.authority().map(|authority| authority.as_str().to_ascii_lowercase().into_bytes());
+    let authority = match (field, target) {
+        (Some(field), Some(target)) if field != target => return Err("host_mismatch"),
+        (Some(field), _) => field,
+        (None, Some(target)) => {
+            request.insert_header(header::HOST, target.as_slice()).map_err(|_| "host_malformed")?;
+            target
+        }
+        (None, None) if request.version == http::Version::HTTP_10 => return Ok(Arc::from("")),
+        (None, None) => return Err("host_missing"),
+    };
+    if !super::framing::is_authority(&authority) {
+        return Err("host_malformed");
+    }
+    let text = std::str::from_utf8(&authority).map_err(|_| "host_malformed")?;
+    let host = match text.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => text,
+    };
+    // A name may end with the root's dot; it is the same name.
+    Ok(Arc::from(host.strip_suffix('.').unwrap_or(host)))
+}
+
+/// Puts the path into normal form; the target keeps neither scheme nor authority.
+fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
+    if request.uri.path() == "*" {
+        return Ok(());
+    }
+    let raw = request.raw_path();
+    let raw = if raw.first() == Some(&b'/') {
+        raw
+    } else {
+        request.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes())
+    };
+    let (path, query) = match memchr::memchr(b'?', raw) {
+        Some(at) => (raw.get(..at).unwrap_or_default(), raw.get(at..)),
+        None => (raw, None),
+    };
+    let normal = path::normalize(path)?;
+    let query = query.map(check_query).transpose()?;
+    let unchanged =
+        request.uri.scheme().is_none() && normal.as_bytes() == path && request.uri.path() == normal;
+    if unchanged {
+        return Ok(());
+    }
+    let target: PathAndQuery =
+        format!("{normal}{}", query.unwrap_or("")).parse().map_err(|_| "target_malformed")?;
+    request.set_uri(Uri::from(target));
+    Ok(())
+}
+
+/// A query is passed on as it is; control characters and bytes outside ASCII are not part of one.
+fn check_query(query: &[u8]) -> Result<&str, &'static str> {
+    let text = std::str::from_utf8(query).map_err(|_| "query_malformed")?;
+    if text.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) { Err("query_malformed") } else { Ok(text) }
+}

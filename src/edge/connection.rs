@@ -1,0 +1,308 @@
+//! One connection: wait for a head, read it strictly, let Pingora serve one request, again.
+
+use super::{
+    CONNECTION, ConnInfo, EdgeEvents,
+    framing::{self, Head, HeadLimits, MAX_EMPTY_LINES, Refusal},
+    guard::Guard,
+    registry::{Live, Parked, Registry},
+};
+use crate::conf::model::Limits;
+use bytes::Buf;
+use pingora::{
+    apps::HttpServerApp,
+    protocols::{
+        ALPN, Digest, Stream,
+        http::{ServerSession, v2::server},
+    },
+    proxy::{HttpProxy, ProxyHttp},
+};
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+/// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Requests of one connection, before it is closed.
+const MAX_REQUESTS: usize = 10_000;
+/// Streams of one HTTP/2 connection at once.
+const MAX_STREAMS: u32 = 100;
+/// Requests of one HTTP/2 connection that may be malformed.
+const MAX_MALFORMED: usize = 32;
+
+/// What all connections share.
+pub struct Shared<P> {
+    /// Serves requests.
+    pub proxy: Arc<HttpProxy<P>>,
+    /// Counts connections.
+    pub registry: Arc<Registry>,
+    /// Is told of what is refused.
+    pub events: Arc<dyn EdgeEvents>,
+    /// True once this process drains: answers close their connection.
+    pub draining: watch::Receiver<bool>,
+}
+
+impl<P> Shared<P>
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    /// Serves a connection until it ends.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        io: Stream,
+        info: Arc<ConnInfo>,
+        limits: Arc<Limits>,
+        h2c: bool,
+        live: Live,
+    ) {
+        if matches!(io.selected_alpn_proto(), Some(ALPN::H2)) {
+            self.http2(io, info, &limits).await;
+        } else {
+            self.http1(Guard::new(io), info, &limits, h2c).await;
+        }
+        drop(live);
+    }
+
+    async fn http1(self: &Arc<Self>, mut guard: Guard, info: Arc<ConnInfo>, limits: &Limits, h2c: bool) {
+        let parked = Arc::new(Parked::default());
+        for count in 1..=MAX_REQUESTS {
+            let head = match self.head(&guard, &parked, limits, h2c && count == 1).await {
+                Next::Head(head) => head,
+                Next::Http2 => {
+                    guard.begin(0, framing::Framing::Raw);
+                    // Boxed: most connections never get here, and each task would carry its size.
+                    return Box::pin(self.http2(Box::new(guard), info, limits)).await;
+                }
+                Next::Refused(refusal) => {
+                    let seen = guard
+                        .peek(|buffer| buffer.get(..buffer.len().min(2048)).unwrap_or_default().to_vec());
+                    self.events.refused(&info, refusal, &seen);
+                    return guard.refuse(&answer(refusal)).await;
+                }
+                Next::Closed => return,
+            };
+            let bytes = guard.begin(head.length, head.framing);
+            let last = head.close || count == MAX_REQUESTS || *self.draining.borrow();
+            let served = {
+                let mut session = ServerSession::new_http1(Box::new(guard));
+                session.set_pipelined_prefix(bytes);
+                session.set_keepalive(if last { None } else { Some(limits.idle_timeout.as_secs().max(1)) });
+                // Boxed inside: what a request needs is there only while one is served.
+                CONNECTION.scope(info.clone(), self.proxy.process_new_http(session, &self.draining)).await
+            };
+            let Some(reused) = served else { return };
+            let Ok(back) = reused.consume().0.into_any().downcast::<Guard>() else { return };
+            guard = *back;
+            if !guard.next_request() || last {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next head. The wait holds nothing but the guard; the clock runs from the first byte.
+    async fn head(&self, guard: &Guard, parked: &Arc<Parked>, limits: &Limits, h2c: bool) -> Next {
+        if guard.peek(|buffer| buffer.is_empty())
+            && !self.more(guard, parked, Some(limits.idle_timeout)).await
+        {
+            return Next::Closed;
+        }
+        let read = async {
+            let mut empty = 0;
+            loop {
+                match look(guard, limits, h2c, &mut empty) {
+                    Look::Done(next) => return next,
+                    Look::More => {}
+                }
+                if !self.more(guard, parked, None).await {
+                    return Next::Closed;
+                }
+            }
+        };
+        // A slow head can be evicted like an idle connection: it has nothing to lose yet.
+        let _ticket = self.registry.park(parked, limits.header_timeout);
+        match timeout(limits.header_timeout, read).await {
+            Ok(next) => next,
+            Err(_) => Next::Refused(Refusal { status: 408, reason: "header_timeout" }),
+        }
+    }
+
+    /// Reads more; false where the connection ended or was evicted.
+    async fn more(&self, guard: &Guard, parked: &Arc<Parked>, idle: Option<Duration>) -> bool {
+        let mut ticket = None;
+        poll_fn(|cx| {
+            match guard.poll_fill(cx) {
+                Poll::Ready(Ok(count)) => return Poll::Ready(count > 0),
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending => {}
+            }
+            parked.waker.register(cx.waker());
+            if parked.evicted.load(Ordering::Acquire) {
+                return Poll::Ready(false);
+            }
+            if let (None, Some(idle)) = (&ticket, idle) {
+                ticket = Some(self.registry.park(parked, idle));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn http2(self: &Arc<Self>, io: Stream, info: Arc<ConnInfo>, limits: &Limits) {
+        let digest = Arc::new(Digest {
+            ssl_digest: io.get_ssl_digest(),
+            timing_digest: io.get_timing_digest(),
+            proxy_digest: io.get_proxy_digest(),
+            socket_digest: io.get_socket_digest(),
+        });
+        let mut options = server::default_h2_options();
+        options.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
+        options.max_concurrent_streams(MAX_STREAMS);
+        let Ok(Ok(mut connection)) =
+            timeout(limits.header_timeout, server::handshake(io, Some(options))).await
+        else {
+            return;
+        };
+        let active = Arc::new(Active::default());
+        let mut draining = self.draining.clone();
+        let (mut told, mut malformed) = (false, 0);
+        loop {
+            if *draining.borrow() && !told {
+                connection.graceful_shutdown();
+                told = true;
+            }
+            let idle = async {
+                active.wait_idle().await;
+                tokio::time::sleep(limits.idle_timeout).await;
+            };
+            let accepted = tokio::select! {
+                biased;
+                accepted = server::HttpSession::from_h2_conn(&mut connection, digest.clone()) => accepted,
+                _ = draining.changed(), if !told => continue,
+                () = idle, if !told => {
+                    connection.graceful_shutdown();
+                    told = true;
+                    continue;
+                }
+            };
+            match accepted {
+                Ok(Some(server::H2Accept::Session(session))) => {
+                    let busy = active.enter();
+                    let shared = self.clone();
+                    let serve = async move {
+                        shared
+                            .proxy
+                            .process_new_http(ServerSession::new_http2(session), &shared.draining)
+                            .await;
+                        drop(busy);
+                    };
+                    tokio::spawn(CONNECTION.scope(info.clone(), serve));
+                }
+                Ok(Some(_)) => {
+                    malformed += 1;
+                    self.events.refused(&info, Refusal { status: 400, reason: "http2_malformed" }, &[]);
+                    if malformed > MAX_MALFORMED {
+                        return;
+                    }
+                }
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+enum Next {
+    Head(Head),
+    Http2,
+    Refused(Refusal),
+    Closed,
+}
+
+enum Look {
+    Done(Next),
+    More,
+}
+
+fn look(guard: &Guard, limits: &Limits, h2c: bool, empty: &mut usize) -> Look {
+    let limits =
+        HeadLimits { bytes: limits.header_bytes, count: limits.header_count, target: limits.uri_bytes };
+    guard.peek(|buffer| {
+        if h2c && !buffer.is_empty() {
+            let length = buffer.len().min(PREFACE.len());
+            if buffer.get(..length) == PREFACE.get(..length) {
+                return if length == PREFACE.len() { Look::Done(Next::Http2) } else { Look::More };
+            }
+        }
+        while buffer.starts_with(b"\r\n") && *empty < MAX_EMPTY_LINES {
+            buffer.advance(2);
+            *empty += 1;
+        }
+        if buffer.len() < 2 {
+            return Look::More;
+        }
+        match framing::scan(buffer, &limits) {
+            Ok(Some(head)) => Look::Done(Next::Head(head)),
+            Ok(None) => Look::More,
+            Err(refusal) => Look::Done(Next::Refused(refusal)),
+        }
+    })
+}
+
+/// A refusal as bytes: a problem document (RFC 9457), and the connection closes.
+fn answer(refusal: Refusal) -> Vec<u8> {
+    let status = http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_REQUEST);
+    let title = status.canonical_reason().unwrap_or("Refused");
+    let body = format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{},"reason":"{}"}}"#,
+        refusal.status, refusal.reason
+    );
+    format!(
+        "HTTP/1.1 {} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
+        refusal.status,
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Streams of an HTTP/2 connection that are being served.
+#[derive(Default)]
+struct Active {
+    count: AtomicUsize,
+    idle: Notify,
+}
+
+struct Busy(Arc<Active>);
+
+impl Active {
+    fn enter(self: &Arc<Self>) -> Busy {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        Busy(self.clone())
+    }
+
+    async fn wait_idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if self.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Our own stream between the socket (TCP or TLS) and Pingora.
+
+use super::framing::{Framing, Refusal};
+use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
+use pingora::{
+    protocols::{
+        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+        TimingDigest, UniqueID, UniqueIDType,
+        raw_connect::ProxyDigest,
+        tls::{SslDigest, TlsRef},
+    },
+    proxy::Session,
+};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+const READ: usize = 16 * 1024;
+/// What is read of a client that is still sending after its answer, so that it can read the answer.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The stream of one HTTP/1 connection: follows the framing of each body strictly, and never shows Pingora a
+/// byte of the next request. Handles are shared; Pingora holds one, the proxy another.
+#[derive(Clone)]
+pub struct Guard(Arc<Mutex<Inner>>);
+
+struct Inner {
+    io: Stream,
+    /// Bytes that were read and not yet taken.
+    buffer: BytesMut,
+    framing: Framing,
+    closed: bool,
+    /// Content of the current body that Pingora has read.
+    content: u64,
+    limit: u64,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    violation: Option<Refusal>,
+}
+
+/// Why a body could not be read ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// It is longer than allowed.
+    TooLarge,
+    /// Its framing is broken; the reason code.
+    Malformed(&'static str),
+    /// It did not come in time.
+    Timeout,
+    /// The client left.
+    Closed,
+}
+
+impl Guard {
+    /// Wraps a connection.
+    pub fn new(io: Stream) -> Self {
+        Guard(Arc::new(Mutex::new(Inner {
+            io,
+            buffer: BytesMut::new(),
+            framing: Framing::Length(0),
+            closed: false,
+            content: 0,
+            limit: u64::MAX,
+            deadline: None,
+            timer: None,
+            violation: None,
+        })))
+    }
+
+    /// The guard of the connection that a session runs on; none for HTTP/2.
+    pub fn of(session: &Session) -> Option<Guard> {
+        session.stream()?.as_any().downcast_ref::<Guard>().cloned()
+    }
+
+    /// What the current body may be, and how long it may take from now.
+    pub fn set_body_limit(&self, bytes: u64, time: Duration) {
+        let mut inner = self.0.lock();
+        inner.limit = bytes;
+        if !matches!(inner.framing, Framing::Raw) && !inner.framing.is_done() {
+            inner.deadline = Instant::now().checked_add(time);
+        }
+    }
+
+    /// Why reading the current body failed, where that was the client's fault.
+    pub fn violation(&self) -> Option<Refusal> {
+        self.0.lock().violation
+    }
+
+    /// True where the connection can take another request: the body was read to its end.
+    pub(super) fn next_request(&self) -> bool {
+        let mut inner = self.0.lock();
+        let ready = inner.framing.is_done() && inner.violation.is_none() && !inner.closed;
+        inner.framing = Framing::Length(0);
+        inner.timer = None;
+        inner.deadline = None;
+        ready
+    }
+
+    /// Takes a head off the buffer and begins its body.
+    pub(super) fn begin(&self, head: usize, framing: Framing) -> BytesMut {
+        let mut inner = self.0.lock();
+        inner.framing = framing;
+        inner.content = 0;
+        inner.limit = u64::MAX;
+        let bytes = inner.buffer.split_to(head);
+        if inner.buffer.is_empty() {
+            // An empty buffer keeps no memory while the connection waits.
+            inner.buffer = BytesMut::new();
+        }
+        bytes
+    }
+
+    /// Looks at what was read and not yet taken.
+    pub(super) fn peek<T>(&self, look: impl FnOnce(&mut BytesMut) -> T) -> T {
+        look(&mut self.0.lock().buffer)
+    }
+
+    /// Reads more into the buffer; `Ok(0)` at the end of the stream.
+    pub(super) fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.0.lock().fill(cx)
+    }
+
+    /// Reads the rest of the body ahead of Pingora, which will read the same bytes later. The content comes
+    /// back, decoded from its transfer coding.
+    pub async fn read_ahead(&self, limit: u64) -> Result<Bytes, Ahead> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut framing = self.0.lock().framing.clone();
+        if let Framing::Length(length) = framing
+            && length > limit as u64
+        {
+            return Err(Ahead::TooLarge);
+        }
+        let (mut seen, mut content) = (0usize, BytesMut::new());
+        poll_fn(|cx| {
+            let mut inner = self.0.lock();
+            loop {
+                let rest = inner.buffer.get(seen..).unwrap_or_default();
+                let mut too_large = false;
+                let taken = framing.advance(rest, &mut |piece| {
+                    too_large |= content.len() + piece.len() > limit;
+                    if !too_large {
+                        content.extend_from_slice(piece);
+                    }
+                });
+                seen += taken.map_err(|refusal| Ahead::Malformed(refusal.reason))?;
+                // Framing may not cost more than content: a chunk for each byte is an attack.
+                if too_large || seen > limit.saturating_mul(2).saturating_add(64 * 1024) {
+                    return Poll::Ready(Err(Ahead::TooLarge));
+                }
+                if framing.is_done() {
+                    return Poll::Ready(Ok(()));
+                }
+                if inner.is_late(cx) {
+                    return Poll::Ready(Err(Ahead::Timeout));
+                }
+                match ready!(inner.fill(cx)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(Ahead::Closed)),
+                    Ok(_) => {}
+                }
+            }
+        })
+        .await?;
+        Ok(content.freeze())
+    }
+
+    /// Tells a client that waits for it (RFC 9110 §10.1.1) to send its body.
+    pub async fn continue_100(&self) {
+        let mut stream = self.clone();
+        // A client that is gone is noticed when its body is read.
+        let _ = stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await;
+        let _ = stream.flush().await;
+    }
+
+    /// Answers outside Pingora, and closes.
+    pub(super) async fn refuse(&self, answer: &[u8]) {
+        let mut stream = self.clone();
+        let write = async {
+            stream.write_all(answer).await?;
+            stream.flush().await
+        };
+        let _ = tokio::time::timeout(LINGER, write).await;
+        self.linger().await;
+    }
+
+    /// Closes our side, and reads on for a moment: a close with unread bytes would reset the connection before
+    /// the client has read its answer.
+    async fn linger(&self) {
+        let mut stream = self.clone();
+        let drain = async {
+            AsyncWriteExt::shutdown(&mut stream).await?;
+            let mut read = 0;
+            while read < LINGER_BYTES {
+                let piece = poll_fn(|cx| {
+                    let mut inner = self.0.lock();
+                    inner.buffer.clear();
+                    inner.fill(cx)
+                });
+                match piece.await? {
+                    0 => break,
+                    count => read += count,
+                }
+            }
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(LINGER, drain).await;
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
+impl Inner {
+    /// Reads through a buffer that lives on the stack of this poll only.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::<u8>::uninit(); READ];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+        let bytes = read.filled();
+        self.closed |= bytes.is_empty();
+        self.buffer.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// True where the body's deadline has passed; else the task is woken when it does.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        timer.as_mut().poll(cx).is_ready()
+    }
+
+    fn violate(&mut self, refusal: Refusal) -> io::Error {
+        self.violation = Some(refusal);
+        io::Error::new(io::ErrorKind::InvalidData, refusal.reason)
+    }
+
+    /// Follows the framing through bytes that Pingora is about to read.
+    fn follow(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut content = 0u64;
+        match self.framing.advance(bytes, &mut |piece| content += piece.len() as u64) {
+            Ok(taken) => {
+                self.content += content;
+                if self.content > self.limit && !matches!(self.framing, Framing::Raw) {
+                    return Err(self.violate(Refusal { status: 413, reason: "body_too_large" }));
+                }
+                Ok(taken)
+            }
+            Err(refusal) => Err(self.violate(refusal)),
+        }
+    }
+}
+
+impl AsyncRead for Guard {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.0.lock();
+        let inner = &mut *inner;
+        if inner.framing.is_done() {
+            // Pingora must learn of a close, but never see the bytes of the next request.
+            return match inner.closed {
+                true => Poll::Ready(Ok(())),
+                false if !inner.buffer.is_empty() => Poll::Pending,
+                false => match ready!(inner.fill(cx))? {
+                    0 => Poll::Ready(Ok(())),
+                    _ => Poll::Pending,
+                },
+            };
+        }
+        if inner.buffer.is_empty() {
+            if !matches!(inner.framing, Framing::Raw) && inner.is_late(cx) {
+                return Poll::Ready(Err(inner.violate(Refusal { status: 408, reason: "body_timeout" })));
+            }
+            if ready!(inner.fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let most = out.remaining().min(inner.buffer.len());
+        let mut buffer = std::mem::take(&mut inner.buffer);
+        let taken = inner.follow(buffer.get(..most).unwrap_or_default());
+        if let Ok(taken) = taken {
+            out.put_slice(buffer.get(..taken).unwrap_or_default());
+            buffer.advance(taken);
+        }
+        if !buffer.is_empty() {
+            inner.buffer = buffer;
+        }
+        Poll::Ready(taken.map(drop))
+    }
+}
+
+impl AsyncWrite for Guard {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0.lock().io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.lock().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.lock().io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0.lock().io).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.lock().io.is_write_vectored()
+    }
+}
+
+#[async_trait::async_trait]
+impl Shutdown for Guard {
+    async fn shutdown(&mut self) {
+        let sending = !self.0.lock().framing.is_done();
+        if sending {
+            self.linger().await;
+        } else {
+            // The peer may be gone already.
+            let _ = AsyncWriteExt::shutdown(self).await;
+        }
+    }
+}
+
+impl UniqueID for Guard {
+    fn id(&self) -> UniqueIDType {
+        self.0.lock().io.id()
+    }
+}
+
+impl Ssl for Guard {
+    /// Cannot be lent through the lock; the digest carries what is needed.
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        None
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.0.lock().io.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.0.lock().io.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Guard {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.0.lock().io.get_timing_digest()
+    }
+
+    fn get_read_pending_time(&self) -> Duration {
+        self.0.lock().io.get_read_pending_time()
+    }
+
+    fn get_write_pending_time(&self) -> Duration {
+        self.0.lock().io.get_write_pending_time()
+    }
+}
+
+impl GetProxyDigest for Guard {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.0.lock().io.get_proxy_digest()
+    }
+
+    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
+        self.0.lock().io.set_proxy_digest(digest);
+    }
+}
+
+impl GetSocketDigest for Guard {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.0.lock().io.get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.0.lock().io.set_socket_digest(digest);
+    }
+}
+
+impl Peek for Guard {}

@@ -1,0 +1,267 @@
+//! Headers that only the gateway writes, and what it writes.
+
+use http::{HeaderName, HeaderValue, header};
+use palisade_contract::{Exchange, RequestHeader};
+use std::{collections::HashSet, net::IpAddr};
+
+/// The mapped consumer's name.
+pub const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
+/// The consumer's groups, separated by commas.
+pub const CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
+/// Which credential was used; never the secret.
+pub const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+
+/// True for a name that only the gateway writes, or that no client may send to an origin. Names are compared
+/// as origins might: `.` and `_` read as `-`. Lower case in.
+pub fn is_owned(name: &str) -> bool {
+    if name.contains(['.', '_']) {
+        return is_owned(&name.replace(['.', '_'], "-"));
+    }
+    const PREFIXES: [&str; 4] = ["x-consumer-", "x-authenticated-", "x-forwarded-", "x-ssl-client-"];
+    match name.as_bytes().first() {
+        Some(b'x') => {
+            PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                || matches!(
+                    name,
+                    "x-credential-identifier"
+                        | "x-real-ip"
+                        | "x-client-ip"
+                        | "x-cluster-client-ip"
+                        | "x-original-url"
+                        | "x-rewrite-url"
+                        | "x-original-uri"
+                        | "x-http-method-override"
+                        | "x-http-method"
+                        | "x-method-override"
+                )
+        }
+        Some(b'f') => name == "forwarded",
+        Some(b't') => matches!(name, "true-client-ip" | "traceparent"),
+        Some(b'c') => name == "cf-connecting-ip",
+        Some(b'p') => matches!(name, "proxy" | "proxy-authorization" | "proxy-connection"),
+        Some(b'k') => name == "keep-alive",
+        Some(b'h') => name == "http2-settings",
+        _ => false,
+    }
+}
+
+/// Removes from a client's request what only the gateway writes, what belongs to one hop, and what would make
+/// an origin read another method or path. A WebSocket upgrade stays.
+pub fn strip(
+    request: &mut RequestHeader,
+    owned: &HashSet<HeaderName>,
+    client_ip_header: Option<&HeaderName>,
+) -> pingora::Result<()> {
+    let is_removed = |name: &HeaderName| {
+        let text = name.as_str();
+        is_owned(text)
+            || owned.contains(name)
+            || client_ip_header == Some(name)
+            || (!owned.is_empty()
+                && text.contains(['.', '_'])
+                && owned.iter().any(|own| own.as_str() == text.replace(['.', '_'], "-")))
+    };
+    let removed: Vec<HeaderName> = request.headers.keys().filter(|name| is_removed(name)).cloned().collect();
+    for name in &removed {
+        request.remove_header(name);
+    }
+    if request.headers.get(header::TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        request.remove_header(&header::TE);
+    }
+    let websocket = request
+        .headers
+        .get(header::UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if !websocket {
+        request.remove_header(&header::UPGRADE);
+    }
+    // What `Connection` nominates would be removed on the way to the origin: a client could so take away what
+    // was judged. Only what concerns the connection itself stays.
+    if let Some(connection) = request.headers.get(header::CONNECTION) {
+        let one = request.headers.get_all(header::CONNECTION).iter().nth(1).is_none();
+        let text = connection.as_bytes();
+        let plain = one
+            && [&b"close"[..], b"keep-alive", b"upgrade"]
+                .iter()
+                .any(|token| text.eq_ignore_ascii_case(token));
+        if !plain || (!websocket && text.eq_ignore_ascii_case(b"upgrade")) {
+            let value = connection_tokens(request, websocket);
+            request.remove_header(&header::CONNECTION);
+            if let Some(value) = value {
+                request.insert_header(header::CONNECTION, value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn connection_tokens(request: &RequestHeader, websocket: bool) -> Option<&'static str> {
+    let values = request.headers.get_all(header::CONNECTION);
+    let has = |wanted: &[u8]| {
+        values.iter().any(|value| {
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+        })
+    };
+    match (has(b"close"), has(b"upgrade") && websocket, has(b"keep-alive")) {
+        (true, _, _) => Some("close"),
+        (_, true, _) => Some("upgrade"),
+        (_, _, true) => Some("keep-alive"),
+        _ => None,
+    }
+}
+
+/// What the origin is told about the client and the request, whatever the client said about it.
+pub fn forwarding(ex: &Exchange, set: &mut dyn FnMut(HeaderName, HeaderValue)) {
+    let client = ex.client();
+    let ip = HeaderValue::from_str(&client.ip.to_string()).ok();
+    let peer = client.peer.ip().to_canonical();
+    if let Some(ip) = ip {
+        let chain = if peer == client.ip {
+            Some(ip.clone())
+        } else {
+            HeaderValue::from_str(&format!("{}, {peer}", client.ip)).ok()
+        };
+        set(REAL_IP, ip);
+        if let Some(chain) = chain {
+            set(FORWARDED_FOR, chain);
+        }
+    }
+    set(FORWARDED_PROTO, HeaderValue::from_static(if client.https { "https" } else { "http" }));
+    if let Ok(host) = HeaderValue::from_str(ex.host()) {
+        set(FORWARDED_HOST, host);
+    }
+    set(FORWARDED_PORT, HeaderValue::from(client.port));
+    if let Ok(id) = HeaderValue::from_str(ex.id()) {
+        set(REQUEST_ID, id);
+    }
+    if let Some(trace) = traceparent(ex.id()) {
+        set(TRACEPARENT, trace);
+    }
+}
+
+/// A W3C trace context whose trace is the request's id, where that is 32 hex digits.
+fn traceparent(id: &str) -> Option<HeaderValue> {
+    let hex = id.replace('-', "");
+    let span =
+        hex.get(16..32).filter(|_| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    HeaderValue::from_str(&format!("00-{hex}-{span}-01")).ok()
+}
+
+/// The client's address: walks from the peer through the trusted proxies, right to left. A part that is not an
+/// address ends the walk at the last one that was vouched for.
+pub fn client_ip(peer: IpAddr, forwarded: &[&[u8]], trusted: &dyn Fn(IpAddr) -> bool) -> IpAddr {
+    let mut client = peer.to_canonical();
+    let parts = forwarded.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
+    for part in parts {
+        if !trusted(client) {
+            break;
+        }
+        let Some(address) = std::str::from_utf8(part).ok().and_then(|text| parse_address(text.trim())) else {
+            break;
+        };
+        client = address;
+    }
+    client
+}
+
+/// An address, with or without a port, with or without brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let parsed = text.parse::<IpAddr>().ok();
+    let parsed = parsed.or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()));
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    parsed.or_else(bracketed).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(fields: &[(&str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in fields {
+            request.append_header((*name).to_owned(), *value).unwrap();
+        }
+        request
+    }
+
+    #[test]
+    fn owned_headers_do_not_pass() {
+        let owned = HashSet::from([HeaderName::from_static("x-user-email")]);
+        for name in [
+            "X-Consumer-Id",
+            "x-consumer-groups",
+            "X-Credential-Identifier",
+            "X-Authenticated-UserId",
+            "X-Real-IP",
+            "X-Forwarded-For",
+            "x-forwarded-prefix",
+            "Forwarded",
+            "X-SSL-Client-Cert",
+            "True-Client-IP",
+            "CF-Connecting-IP",
+            "Proxy",
+            "Proxy-Authorization",
+            "Keep-Alive",
+            "HTTP2-Settings",
+            "X-Original-URL",
+            "X-Rewrite-URL",
+            "X-HTTP-Method-Override",
+            "x.consumer.id",
+            "x-consumer_id",
+            "X-User-Email",
+            "x.user.email",
+            "Upgrade",
+            "TE",
+            "traceparent",
+        ] {
+            let mut request = request(&[(name, "evil"), ("accept", "a")]);
+            strip(&mut request, &owned, None).unwrap();
+            assert_eq!(request.headers.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_nominated_field_is_not_taken_away() {
+        let mut head = request(&[("connection", "close, X-Api-Key"), ("x-api-key", "k")]);
+        strip(&mut head, &HashSet::new(), None).unwrap();
+        assert_eq!(head.headers["connection"], "close");
+        assert_eq!(head.headers["x-api-key"], "k");
+        let mut head = request(&[("connection", "x-api-key")]);
+        strip(&mut head, &HashSet::new(), None).unwrap();
+        assert!(!head.headers.contains_key("connection"));
+        let mut head = request(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        strip(&mut head, &HashSet::new(), None).unwrap();
+        assert_eq!(
+            (&head.headers["connection"], &head.headers["upgrade"]),
+            (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket"))
+        );
+    }
+
+    #[test]
+    fn client_addresses() {
+        let trusted = |ip: IpAddr| ip.to_string().starts_with("10.");
+        let walk = |peer: &str, values: &[&str]| {
+            let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+            client_ip(peer.parse().unwrap(), &values, &trusted).to_string()
+        };
+        assert_eq!(walk("1.1.1.1", &["9.9.9.9"]), "1.1.1.1");
+        assert_eq!(walk("10.0.0.1", &["9.9.9.9"]), "9.9.9.9");
+        assert_eq!(walk("10.0.0.1", &["8.8.8.8, 9.9.9.9, 10.0.0.2"]), "9.9.9.9");
+        assert_eq!(walk("10.0.0.1", &["8.8.8.8", "9.9.9.9"]), "9.9.9.9");
+        assert_eq!(walk("10.0.0.1", &["8.8.8.8, x, 10.0.0.2"]), "10.0.0.2");
+        assert_eq!(walk("10.0.0.1", &[""]), "10.0.0.1");
+        assert_eq!(walk("::ffff:10.0.0.1", &["::ffff:9.9.9.9"]), "9.9.9.9");
+        assert_eq!(walk("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(walk("10.0.0.1", &["9.9.9.9:1234"]), "9.9.9.9");
+    }
+}

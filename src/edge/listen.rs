@@ -1,0 +1,179 @@
+//! Sockets: bound before anything else starts, and accepted from as long as the gateway runs.
+
+use super::{ConnInfo, Registry, connection::Shared};
+use crate::conf::model::Limits;
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use palisade_contract::{Client, Tls};
+use pingora::{
+    listeners::tls::Acceptor,
+    protocols::{
+        GetSocketDigest, SocketDigest, Ssl, Stream,
+        l4::{socket::SocketAddr as L4Address, stream::Stream as L4Stream},
+    },
+    proxy::ProxyHttp,
+};
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::AsRawFd,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{net::TcpStream, sync::watch};
+
+const BACKLOG: i32 = 4096;
+
+/// What of a listener may change while it listens.
+pub struct Settings {
+    /// Its limits.
+    pub limits: Arc<Limits>,
+    /// TLS; absent: plain text.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// HTTP/2.
+    pub http2: bool,
+    /// Proxies whose connections are not counted by address.
+    pub trusted: Vec<IpNet>,
+}
+
+/// A listener that accepts.
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The address it is really bound to.
+    pub address: SocketAddr,
+    /// What may change while it listens.
+    pub settings: ArcSwap<Settings>,
+}
+
+/// Binds an address. The port is taken at once, so that a second gateway fails here and not later.
+///
+/// # Errors
+/// Those of the system: the address is in use, or not of this machine.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts until `stop` says so. Never sleeps while an idle connection can make room.
+pub async fn accept<P>(
+    shared: Arc<Shared<P>>,
+    listener: Arc<Listener>,
+    socket: TcpListener,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()>
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    let socket = tokio::net::TcpListener::from_std(socket)?;
+    loop {
+        make_room(&shared.registry, listener.settings.load().limits.connections).await;
+        let accepted = tokio::select! {
+            biased;
+            changed = stop.changed() => {
+                if changed.is_err() || *stop.borrow() {
+                    return Ok(());
+                }
+                continue;
+            }
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&shared, &listener, stream, peer),
+            Err(error) => {
+                // Out of descriptors: somebody idle makes room; if nobody is, the next try may wait a moment.
+                crate::logging::every(Duration::from_secs(10), "accept", || {
+                    log::warn!("cannot accept on {}: {error}", listener.address)
+                });
+                if shared.registry.evict() {
+                    tokio::task::yield_now().await;
+                } else {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn make_room(registry: &Registry, most: usize) {
+    while registry.live() >= most {
+        crate::logging::every(Duration::from_secs(10), "connections", || {
+            log::warn!("all {most} connections are in use: idle ones make room")
+        });
+        if registry.evict() {
+            tokio::task::yield_now().await;
+        } else {
+            // Nobody is idle: the backlog waits.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+fn admit<P>(shared: &Arc<Shared<P>>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr)
+where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    let settings = listener.settings.load_full();
+    let ip = peer.ip().to_canonical();
+    let exempt = settings.trusted.iter().any(|net| net.contains(&ip));
+    // Over its share: closed at once, before it costs anything.
+    let Some(live) = shared.registry.admit(ip, settings.limits.connections_per_ip, exempt) else { return };
+    // Small answers must not wait for an acknowledgement; where that cannot be set they do.
+    let _ = stream.set_nodelay(true);
+    let mut stream = L4Stream::from(stream);
+    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    let _ = digest.peer_addr.set(Some(L4Address::Inet(peer)));
+    stream.set_socket_digest(digest);
+    let (shared, listener) = (shared.clone(), listener.clone());
+    match settings.tls.clone() {
+        None => {
+            let info = info(&listener, peer, None);
+            let h2c = settings.http2;
+            tokio::spawn(shared.serve(Box::new(stream), info, settings.limits.clone(), h2c, live));
+        }
+        Some(config) => {
+            // A task of its own: what a handshake needs is gone once the connection is served.
+            tokio::spawn(async move {
+                let acceptor = Acceptor::from_server_config(config);
+                let handshake =
+                    tokio::time::timeout(settings.limits.header_timeout, acceptor.tls_handshake(stream))
+                        .await;
+                let Ok(Ok(stream)) = handshake else { return };
+                let info = info(&listener, peer, tls_of(&stream));
+                let stream: Stream = Box::new(stream);
+                tokio::spawn(shared.serve(stream, info, settings.limits.clone(), false, live));
+            });
+        }
+    }
+}
+
+fn tls_of(stream: &impl Ssl) -> Option<Tls> {
+    let digest = stream.get_ssl_digest()?;
+    let server_name =
+        stream.get_ssl().and_then(|tls| tls.server_name()).map(|name| Arc::from(name.to_ascii_lowercase()));
+    Some(Tls { version: Arc::from(&*digest.version), cipher: Arc::from(&*digest.cipher), server_name })
+}
+
+fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>) -> Arc<ConnInfo> {
+    let client = Client {
+        ip: peer.ip().to_canonical(),
+        peer,
+        https: tls.is_some(),
+        behind_proxy: false,
+        listener: listener.name.clone(),
+        port: listener.address.port(),
+        tls,
+    };
+    Arc::new(ConnInfo { peer, client: Arc::new(client) })
+}

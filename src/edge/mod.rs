@@ -1,0 +1,58 @@
+//! The connection layer: what a connection must survive before any plugin, and the one canonical request.
+//!
+//! Pingora's own listening service is not used. Sockets are bound and accepted here ([`listen`]); each
+//! connection is one small task ([`connection`]) that waits for a head in a state of its own, reads it strictly
+//! ([`framing`]) and hands one request at a time to Pingora through a [`Guard`], which never shows Pingora a byte
+//! that does not belong to that request. The request is then made canonical ([`canonical`], [`path`],
+//! [`headers`]).
+//!
+//! Invariants:
+//! - what the guard has passed can be read in one way only;
+//! - a connection that waits holds no Pingora state;
+//! - accepting never sleeps while an idle connection can make room.
+
+pub mod budget;
+pub mod canonical;
+pub mod connection;
+pub mod framing;
+pub mod guard;
+pub mod headers;
+pub mod listen;
+pub mod path;
+pub mod registry;
+pub mod tls;
+
+pub use framing::Refusal;
+pub use guard::{Ahead, Guard};
+pub use registry::{Registry, Stats};
+
+use palisade_contract::Client;
+use pingora::proxy::Session;
+use std::{net::SocketAddr, sync::Arc};
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub struct ConnInfo {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The client as it is where no proxy is trusted: shared by all requests of the connection.
+    pub client: Arc<Client>,
+}
+
+/// What the edge reports.
+pub trait EdgeEvents: Send + Sync {
+    /// A request was refused before Pingora saw it. `head` is what was read of it.
+    fn refused(&self, connection: &ConnInfo, refusal: Refusal, head: &[u8]);
+}
+
+tokio::task_local! {
+    static CONNECTION: Arc<ConnInfo>;
+}
+
+/// The connection that the session's request came in on; none in a subrequest.
+pub fn conn_info(session: &Session) -> Option<Arc<ConnInfo>> {
+    if session.is_subrequest() {
+        return None;
+    }
+    CONNECTION.try_with(Arc::clone).ok()
+}

@@ -1,0 +1,246 @@
+//! One normal form of a path: what the router, the plugins, the record and the origin see.
+//!
+//! Unreserved characters are decoded once, hex is upper case, dot segments are removed and slashes merged
+//! (RFC 3986 §6.2.2). What some origin might read as another path is refused, with a reason code.
+
+use std::borrow::Cow;
+
+/// The normal form of a path (without its query), or why it is refused.
+pub fn normalize(path: &[u8]) -> Result<Cow<'_, str>, &'static str> {
+    if path.first() != Some(&b'/') {
+        return Err("path_relative");
+    }
+    // Nearly all paths are in normal form already: then nothing is copied.
+    let simple = |byte: &u8| {
+        is_unreserved(*byte)
+            || matches!(
+                byte,
+                b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@'
+            )
+    };
+    if path.iter().all(simple)
+        && !path.windows(2).any(|pair| matches!(pair, b"//" | b"/."))
+        && let Ok(text) = std::str::from_utf8(path)
+    {
+        return Ok(Cow::Borrowed(text));
+    }
+    let decoded = decode(path)?;
+    remove_dots(&decoded).map(Cow::Owned)
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+/// Decodes unreserved characters once and writes everything else in upper-case hex.
+fn decode(path: &[u8]) -> Result<String, &'static str> {
+    let mut out = String::with_capacity(path.len() + 8);
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        let byte = *byte;
+        rest = after;
+        match byte {
+            b'%' => {
+                let [high, low, after @ ..] = rest else { return Err("path_percent") };
+                let value = hex(*high, *low).ok_or("path_percent")?;
+                check_decoded(value, after)?;
+                if is_unreserved(value) {
+                    out.push(char::from(value))
+                } else {
+                    push_hex(&mut out, value)
+                }
+                plain.push(value);
+                rest = after;
+            }
+            0..=0x1f | 0x7f => return Err("path_control_character"),
+            b'\\' => return Err("path_backslash"),
+            b'#' => return Err("path_fragment"),
+            0x80.. | b' ' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                push_hex(&mut out, byte);
+                plain.push(byte);
+            }
+            _ => {
+                out.push(char::from(byte));
+                plain.push(byte);
+            }
+        }
+    }
+    check_text(&plain)?;
+    Ok(out)
+}
+
+fn push_hex(out: &mut String, byte: u8) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    out.push('%');
+    out.extend([byte >> 4, byte & 15].map(|nibble| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0')));
+}
+
+/// What must not hide behind an encoding.
+fn check_decoded(value: u8, after: &[u8]) -> Result<(), &'static str> {
+    match value {
+        0..=0x1f | 0x7f => Err("path_control_character"),
+        b'/' | b'\\' => Err("path_encoded_slash"),
+        b'%' => {
+            // `%252e` is `%2e` for whoever decodes once, and `.` for whoever decodes twice.
+            let [high, low, ..] = after else { return Ok(()) };
+            match hex(*high, *low) {
+                Some(hidden)
+                    if is_unreserved(hidden)
+                        || matches!(hidden, b'/' | b'\\' | b'%' | b';' | 0..=0x1f | 0x7f) =>
+                {
+                    Err("path_double_encoding")
+                }
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The decoded bytes must be UTF-8 without characters that compatibility normalisation turns into path syntax.
+fn check_text(plain: &[u8]) -> Result<(), &'static str> {
+    if plain.is_ascii() {
+        return Ok(());
+    }
+    let text = std::str::from_utf8(plain).map_err(|_| "path_utf8")?;
+    let lookalike = |c: char| {
+        matches!(c,
+            '\u{ff01}'..='\u{ff5e}' | '\u{fe50}'..='\u{fe6f}' | '\u{2024}'..='\u{2026}' | '\u{2100}' | '\u{2101}' | '\u{2105}' | '\u{2106}'
+            | '\u{2044}' | '\u{2215}' | '\u{29f8}' | '\u{2216}' | '\u{29f5}' | '\u{037e}' | '\u{212a}' | '\u{017f}'
+            // Blanks, controls and marks that are seen by nobody and dropped by some.
+            | '\u{0080}'..='\u{00a0}' | '\u{00ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    if text.chars().any(lookalike) { Err("path_lookalike") } else { Ok(()) }
+}
+
+/// Removes `.` and `..` (RFC 3986 §5.2.4) and empty segments; a slash at the end stays.
+fn remove_dots(path: &str) -> Result<String, &'static str> {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut open = false;
+    for segment in path.split('/').skip(1) {
+        let name = segment.split(';').next().unwrap_or_default();
+        let name = name.split("%3B").next().unwrap_or_default();
+        if name.len() != segment.len() && matches!(name, "." | ".." | "") {
+            return Err("path_dot_parameter");
+        }
+        open = true;
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            _ => {
+                kept.push(segment);
+                open = false;
+            }
+        }
+    }
+    let mut out = String::with_capacity(path.len());
+    for segment in &kept {
+        out.push('/');
+        out.push_str(segment);
+    }
+    if open || out.is_empty() {
+        out.push('/');
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normal_forms() {
+        for (path, normal) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a/", "/a/"),
+            ("//a///b", "/a/b"),
+            ("/a/./b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/a/b/..", "/a/"),
+            ("/../../a", "/a"),
+            ("/.", "/"),
+            ("/%61dmin", "/admin"),
+            ("/a%2Eb", "/a.b"),
+            ("/%2e%2e/admin", "/admin"),
+            ("/public/%2e%2e/admin", "/admin"),
+            ("/public/a%20b", "/public/a%20b"),
+            ("/public/%E2%9C%93", "/public/%E2%9C%93"),
+            ("/public/%e2%9c%93", "/public/%E2%9C%93"),
+            ("/public/\u{2713}", "/public/%E2%9C%93"),
+            ("/public/100%25", "/public/100%25"),
+            ("/public/a;v=1/b", "/public/a;v=1/b"),
+            ("/public/a.b..c", "/public/a.b..c"),
+            ("/public/~u/@v1:x,y/(z)!*'", "/public/~u/@v1:x,y/(z)!*'"),
+            ("/a|b", "/a%7Cb"),
+        ] {
+            assert_eq!(normalize(path.as_bytes()).as_deref(), Ok(normal), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for (path, reason) in [
+            (&b"a"[..], "path_relative"),
+            (b"", "path_relative"),
+            (b"/a%", "path_percent"),
+            (b"/a%2", "path_percent"),
+            (b"/a%zz", "path_percent"),
+            (b"/a%u002e", "path_percent"),
+            (b"/a%00", "path_control_character"),
+            (b"/a%0d%0a", "path_control_character"),
+            (b"/a\x00", "path_control_character"),
+            (b"/a%7f", "path_control_character"),
+            (b"/a\\b", "path_backslash"),
+            (b"/a%5cb", "path_encoded_slash"),
+            (b"/a%2fb", "path_encoded_slash"),
+            (b"/..%2fadmin", "path_encoded_slash"),
+            (b"/%252e%252e/admin", "path_double_encoding"),
+            (b"/a%252fb", "path_double_encoding"),
+            (b"/a%255cb", "path_double_encoding"),
+            (b"/%2561dmin", "path_double_encoding"),
+            (b"/%25252e", "path_double_encoding"),
+            (b"/a/..;/admin", "path_dot_parameter"),
+            (b"/a/..;x=1/admin", "path_dot_parameter"),
+            (b"/a/.;/admin", "path_dot_parameter"),
+            (b"/a/;/admin", "path_dot_parameter"),
+            (b"/a/..%3b/admin", "path_dot_parameter"),
+            (b"/a%c0%ae", "path_utf8"),
+            (b"/a%ff", "path_utf8"),
+            (b"/a%ed%a0%80", "path_utf8"),
+            (b"/%ef%bc%8fadmin", "path_lookalike"),
+            (b"/%ef%bc%8e%ef%bc%8e/admin", "path_lookalike"),
+            (b"/%e2%80%a4", "path_lookalike"),
+            (b"/ad%c2%admin", "path_percent"),
+            (b"/a#b", "path_fragment"),
+        ] {
+            let found = normalize(path);
+            if path == b"/ad%c2%admin" {
+                // `%c2%ad` is a soft hyphen: invisible, and dropped by some.
+                assert_eq!(found, Err("path_lookalike"));
+                continue;
+            }
+            assert_eq!(found, Err(reason), "{}", String::from_utf8_lossy(path));
+        }
+    }
+
+    proptest::proptest! {
+        /// The normal form is its own normal form, and has nothing left to resolve.
+        #[test]
+        fn normal_forms_are_stable(path in "/[a-c./%;25eE\\\\]{0,24}") {
+            if let Ok(normal) = normalize(path.as_bytes()) {
+                let again = normalize(normal.as_bytes());
+                proptest::prop_assert_eq!(again.as_deref(), Ok(&*normal));
+                let dots = normal.split('/').any(|segment| segment == "." || segment == "..");
+                proptest::prop_assert!(!dots && !normal.contains("//"));
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! All live connections: how many, whose, and which are idle.
+
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Live connections.
+#[derive(Default)]
+pub struct Registry {
+    live: AtomicUsize,
+    sequence: AtomicU64,
+    /// By the time at which they have been idle too long; the first has the least to lose.
+    idle: Mutex<BTreeMap<(Instant, u64), Arc<Parked>>>,
+    per_ip: Mutex<HashMap<IpAddr, usize>>,
+    accepted: AtomicU64,
+    evicted: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What the metrics show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections that are open.
+    pub live: usize,
+    /// Those that wait for a request.
+    pub idle: usize,
+    /// Since the start.
+    pub accepted: u64,
+    /// Idle connections that had to make room or were idle too long.
+    pub evicted: u64,
+    /// Connections over a limit.
+    pub refused: u64,
+}
+
+/// A connection that waits.
+#[derive(Default)]
+pub(super) struct Parked {
+    pub(super) evicted: AtomicBool,
+    pub(super) waker: AtomicWaker,
+}
+
+/// A connection that is counted; it is not any more when this goes.
+pub(super) struct Live {
+    registry: Arc<Registry>,
+    ip: Option<IpAddr>,
+}
+
+/// A connection that is parked; it is not any more when this goes.
+pub(super) struct Ticket<'r> {
+    registry: &'r Registry,
+    key: (Instant, u64),
+}
+
+/// The network whose connections are counted together: an address, or for IPv6 its /64.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+impl Registry {
+    /// Counts a connection; none where its address has too many. `exempt` addresses are not counted by address.
+    pub(super) fn admit(self: &Arc<Self>, ip: IpAddr, per_ip: usize, exempt: bool) -> Option<Live> {
+        let ip = (!exempt).then(|| network(ip));
+        if let Some(ip) = ip {
+            let mut counts = self.per_ip.lock();
+            let count = counts.entry(ip).or_default();
+            if *count >= per_ip {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            *count += 1;
+        }
+        self.live.fetch_add(1, Ordering::AcqRel);
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        Some(Live { registry: self.clone(), ip })
+    }
+
+    /// Connections that are open.
+    pub fn live(&self) -> usize {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Connections that are open and not idle.
+    pub fn busy(&self) -> usize {
+        self.live().saturating_sub(self.idle.lock().len())
+    }
+
+    pub(super) fn park(&self, parked: &Arc<Parked>, timeout: Duration) -> Ticket<'_> {
+        let until = Instant::now() + timeout;
+        let key = (until, self.sequence.fetch_add(1, Ordering::Relaxed));
+        self.idle.lock().insert(key, parked.clone());
+        Ticket { registry: self, key }
+    }
+
+    /// Closes the connection that has been idle longest; false where none is idle.
+    pub(super) fn evict(&self) -> bool {
+        let Some((_, parked)) = self.idle.lock().pop_first() else { return false };
+        self.close(&parked);
+        true
+    }
+
+    /// Closes what has been idle too long.
+    pub fn reap(&self) {
+        let now = Instant::now();
+        loop {
+            let parked = {
+                let mut idle = self.idle.lock();
+                match idle.first_key_value() {
+                    Some(((until, _), _)) if *until <= now => idle.pop_first(),
+                    _ => None,
+                }
+            };
+            let Some((_, parked)) = parked else { return };
+            self.close(&parked);
+        }
+    }
+
+    fn close(&self, parked: &Parked) {
+        self.evicted.fetch_add(1, Ordering::Relaxed);
+        parked.evicted.store(true, Ordering::Release);
+        parked.waker.wake();
+    }
+
+    /// The counts, for the metrics.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            live: self.live(),
+            idle: self.idle.lock().len(),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            evicted: self.evicted.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.registry.live.fetch_sub(1, Ordering::AcqRel);
+        if let Some(ip) = self.ip {
+            let mut counts = self.registry.per_ip.lock();
+            if let Some(count) = counts.get_mut(&ip) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&ip);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.registry.idle.lock().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_counted_by_network() {
+        let registry = Arc::new(Registry::default());
+        let admit = |ip: &str, exempt| registry.admit(ip.parse().unwrap(), 2, exempt);
+        let held = [admit("2001:db8::1", false), admit("2001:db8::2", false)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(admit("2001:db8:0:0:ffff::9", false).is_none());
+        assert!(admit("2001:db8:0:1::1", false).is_some());
+        assert!(admit("2001:db8::3", true).is_some());
+        let v4 = [admit("1.2.3.4", false), admit("::ffff:1.2.3.4", false)];
+        assert!(admit("1.2.3.4", false).is_none());
+        assert_eq!(registry.stats().refused, 2);
+        drop((held, v4));
+        assert_eq!(registry.live(), 0);
+        assert!(registry.per_ip.lock().is_empty());
+    }
+
+    #[test]
+    fn the_longest_idle_goes_first() {
+        let registry = Registry::default();
+        let (old, young) = (Arc::new(Parked::default()), Arc::new(Parked::default()));
+        let _old = registry.park(&old, Duration::from_secs(1));
+        let _young = registry.park(&young, Duration::from_secs(2));
+        assert!(registry.evict());
+        assert!(old.evicted.load(Ordering::Acquire) && !young.evicted.load(Ordering::Acquire));
+        registry.reap();
+        assert!(!young.evicted.load(Ordering::Acquire));
+    }
+}

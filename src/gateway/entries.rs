@@ -1,0 +1,330 @@
+//! Building the entries of each scope, and merging them.
+
+use super::{CompileEnv, Entries};
+use crate::{
+    chain::Slot,
+    conf::model::{At, Config, Entry, OnFault},
+    metrics::EntryMetrics,
+    when::When,
+};
+use http::HeaderName;
+use palisade_contract::{
+    BuildEnv, Built, ConfigError, Consumer, Descriptor, EntryInfo, Mode, Principal, Scope, Stage,
+};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// An entry of a scope: an instance of its own, or a change of the wider entry's common fields.
+#[derive(Clone)]
+pub(super) enum Scoped {
+    /// It has fields of its own (or there is no wider one).
+    Instance(Instance),
+    /// It holds only `mode`, `on_fault` or `when`: the wider entry keeps its fields.
+    Adjustment(Adjustment),
+}
+
+/// A built instance, with what is needed to make a slot of it under other common fields.
+#[derive(Clone)]
+pub(super) struct Instance {
+    pub(super) built: Built,
+    pub(super) stage: Stage,
+    pub(super) rank: usize,
+    pub(super) plugin: &'static str,
+    pub(super) common: CompiledCommon,
+    pub(super) info: Arc<EntryInfo>,
+}
+
+/// Common fields of a narrower entry, to be laid over a wider one.
+#[derive(Clone)]
+pub(super) struct Adjustment {
+    common: crate::conf::model::Common,
+    info: Arc<EntryInfo>,
+}
+
+/// The fields that every entry may hold, compiled.
+#[derive(Clone, Default)]
+pub(super) struct CompiledCommon {
+    pub(super) mode: Mode,
+    on_fault: OnFault,
+    pub(super) when: Option<Arc<When>>,
+    anonymous: Option<Arc<Principal>>,
+}
+
+static NEXT_SLOT: AtomicUsize = AtomicUsize::new(1);
+
+/// Builds plugins from entries, and remembers what the whole snapshot needs to know of them.
+pub(super) struct Builder<'a> {
+    pub(super) config: &'a Config,
+    pub(super) env: &'a CompileEnv<'a>,
+    consumers: HashMap<Arc<str>, Arc<Consumer>>,
+    headers: HashSet<HeaderName>,
+    /// Consumers' adjustments, and whether a route had something to adjust.
+    adjustments: Vec<(Arc<EntryInfo>, String)>,
+    wider_keys: HashSet<Arc<str>>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(config: &'a Config, env: &'a CompileEnv<'a>) -> Self {
+        let consumers =
+            config.consumers.iter().map(|(name, entry)| (name.clone(), entry.consumer.clone())).collect();
+        Builder {
+            config,
+            env,
+            consumers,
+            headers: HashSet::new(),
+            adjustments: Vec::new(),
+            wider_keys: HashSet::new(),
+        }
+    }
+
+    /// The entries on every route.
+    pub(super) fn everywhere(&mut self, errors: &mut Vec<ConfigError>) -> Entries {
+        let config = self.config;
+        self.scope(&config.plugins, Scope::Everywhere, None, &Entries::new(), errors)
+    }
+
+    /// The consumers' entries. They may only be of stages after Authenticate.
+    pub(super) fn consumers(
+        &mut self,
+        everywhere: &Entries,
+        errors: &mut Vec<ConfigError>,
+    ) -> BTreeMap<Arc<str>, Entries> {
+        let config = self.config;
+        let mut overlays = BTreeMap::new();
+        for (name, consumer) in config.consumers.iter().filter(|(_, consumer)| !consumer.plugins.is_empty()) {
+            let entries = self.scope(&consumer.plugins, Scope::Consumer, None, everywhere, errors);
+            for entry in entries.values() {
+                let Scoped::Instance(instance) = entry else { continue };
+                if instance.stage <= Stage::Authenticate {
+                    let message = format!("`{}` runs before it is known who is calling", instance.info.key);
+                    errors.push(
+                        ConfigError::at(format!("consumers.{name}.plugins.{}", instance.info.key), message)
+                            .help("write it under a route or under the top-level `plugins`")
+                            .place(instance.info.place.clone()),
+                    );
+                }
+            }
+            overlays.insert(name.clone(), entries);
+        }
+        overlays
+    }
+
+    /// Builds the entries of one scope. `wider` are those that an entry of common fields alone may adjust.
+    pub(super) fn scope(
+        &mut self,
+        written: &BTreeMap<Arc<str>, Entry>,
+        scope: Scope,
+        route: Option<&str>,
+        wider: &Entries,
+        errors: &mut Vec<ConfigError>,
+    ) -> Entries {
+        let mut entries = Entries::new();
+        for (key, entry) in written {
+            if scope != Scope::Consumer {
+                self.wider_keys.insert(key.clone());
+            }
+            let adjusts = entry.only_common && (wider.contains_key(key) || scope == Scope::Consumer);
+            let has_common =
+                entry.common.mode.is_some() || entry.common.when.is_some() || entry.common.on_fault.is_some();
+            let scoped = if adjusts && has_common {
+                self.adjustment(entry, scope, errors)
+            } else {
+                self.instance(entry, scope, route, errors)
+            };
+            if let Some(scoped) = scoped {
+                entries.insert(key.clone(), scoped);
+            }
+        }
+        entries
+    }
+
+    fn adjustment(&mut self, entry: &Entry, scope: Scope, errors: &mut Vec<ConfigError>) -> Option<Scoped> {
+        let descriptor = self.descriptor(entry, errors)?;
+        let info = info(entry, descriptor.name, scope);
+        if scope == Scope::Consumer {
+            self.adjustments.push((info.clone(), entry.fields.path.clone()));
+        }
+        Some(Scoped::Adjustment(Adjustment { common: entry.common.clone(), info }))
+    }
+
+    fn instance(
+        &mut self,
+        entry: &Entry,
+        scope: Scope,
+        route: Option<&str>,
+        errors: &mut Vec<ConfigError>,
+    ) -> Option<Scoped> {
+        let descriptor = self.descriptor(entry, errors)?;
+        let rank =
+            self.env.registry.iter().position(|other| other.name == descriptor.name).unwrap_or(usize::MAX);
+        let info = info(entry, descriptor.name, scope);
+        let build_env = BuildEnv {
+            entry: &info,
+            route,
+            consumers: &self.consumers,
+            all_credentials: &self.config.credentials,
+            state_dir: &self.config.state_dir,
+            keep: self.env.keep,
+            dry_run: self.env.dry_run,
+        };
+        let (stage, built) =
+            descriptor.build(&entry.fields, &build_env).map_err(|found| errors.extend(found.0)).ok()?;
+        self.headers.extend(built.plugin().writes_to_origin());
+        let common = self.common(entry, stage, &CompiledCommon::default(), errors);
+        Some(Scoped::Instance(Instance { built, stage, rank, plugin: descriptor.name, common, info }))
+    }
+
+    fn descriptor(&self, entry: &Entry, errors: &mut Vec<ConfigError>) -> Option<&'a Descriptor> {
+        let found = self.env.registry.iter().find(|descriptor| descriptor.name == entry.name);
+        if found.is_none() {
+            errors.push(
+                ConfigError::at(entry.fields.path.clone(), format!("unknown plugin `{}`", entry.name))
+                    .place(entry.place.clone()),
+            );
+        }
+        found
+    }
+
+    /// Compiles the common fields of an entry over those of the wider one.
+    fn common(
+        &self,
+        entry: &Entry,
+        stage: Stage,
+        wider: &CompiledCommon,
+        errors: &mut Vec<ConfigError>,
+    ) -> CompiledCommon {
+        self.lay_over(&entry.common, &entry.fields.path, stage, wider, errors)
+    }
+
+    fn lay_over(
+        &self,
+        written: &crate::conf::model::Common,
+        path: &str,
+        stage: Stage,
+        wider: &CompiledCommon,
+        errors: &mut Vec<ConfigError>,
+    ) -> CompiledCommon {
+        let mut common = wider.clone();
+        if let Some(mode) = written.mode {
+            common.mode = mode;
+        }
+        if let Some(on_fault) = &written.on_fault {
+            common.on_fault = on_fault.value;
+            if on_fault.value == OnFault::Allow && matches!(stage, Stage::Authenticate | Stage::Authorize) {
+                errors.push(
+                    ConfigError::at(
+                        on_fault.path.clone(),
+                        format!(
+                            "`on_fault: allow` would let anybody in: the plugin stands in {}",
+                            stage.as_str()
+                        ),
+                    )
+                    .help("remove it; a fault here refuses the request")
+                    .place(on_fault.place.clone()),
+                );
+            }
+        }
+        if let Some(when) = &written.when {
+            match When::compile(&when.value, stage) {
+                Ok(compiled) => common.when = Some(Arc::new(compiled)),
+                Err(mut error) => {
+                    error.path = when.path.clone();
+                    errors.push(error.place(when.place.clone()));
+                }
+            }
+        }
+        if let Some(anonymous) = &written.anonymous {
+            common.anonymous = self.anonymous(anonymous, path, errors);
+        }
+        common
+    }
+
+    fn anonymous(
+        &self,
+        name: &At<String>,
+        _path: &str,
+        errors: &mut Vec<ConfigError>,
+    ) -> Option<Arc<Principal>> {
+        let Some(consumer) = self.consumers.get(name.value.as_str()) else {
+            errors.push(
+                ConfigError::at(name.path.clone(), format!("there is no consumer `{}`", name.value))
+                    .help(crate::conf::suggest(
+                        &name.value,
+                        self.consumers.keys().map(|key| &**key),
+                        "consumers",
+                    ))
+                    .place(name.place.clone()),
+            );
+            return None;
+        };
+        let mut principal = Principal::of_consumer(consumer.clone(), None);
+        principal.anonymous = true;
+        Some(Arc::new(principal))
+    }
+
+    /// What an adjustment comes to over a wider instance.
+    pub(super) fn adjust(
+        &self,
+        wider: &Instance,
+        adjustment: &Adjustment,
+        errors: &mut Vec<ConfigError>,
+    ) -> Instance {
+        let common = self.lay_over(&adjustment.common, "", wider.stage, &wider.common, errors);
+        let mut instance = wider.clone();
+        instance.info = Arc::new(EntryInfo {
+            key: adjustment.info.key.clone(),
+            plugin: wider.plugin,
+            scope: adjustment.info.scope,
+            place: adjustment.info.place.clone(),
+            mode: common.mode,
+        });
+        instance.common = common;
+        instance
+    }
+
+    /// A consumer's adjustment of an entry that stands nowhere changes nothing: that is a mistake.
+    pub(super) fn unused_adjustments(&self, errors: &mut Vec<ConfigError>) {
+        for (info, path) in self.adjustments.iter().filter(|(info, _)| !self.wider_keys.contains(&info.key)) {
+            errors.push(
+                ConfigError::at(
+                    path.clone(),
+                    format!("no route has an entry `{}` that this could change", info.key),
+                )
+                .help("write the plugin's own fields here too, or remove the entry")
+                .place(info.place.clone()),
+            );
+        }
+    }
+
+    /// Every header that an entry writes upstream.
+    pub(super) fn written_headers(&self) -> HashSet<HeaderName> {
+        self.headers.clone()
+    }
+}
+
+impl Instance {
+    /// A slot for a chain.
+    pub(super) fn slot(&self, metrics: Arc<EntryMetrics>) -> Arc<Slot> {
+        Arc::new(Slot {
+            id: NEXT_SLOT.fetch_add(1, Ordering::Relaxed),
+            info: self.info.clone(),
+            stage: self.stage,
+            rank: self.rank,
+            built: self.built.clone(),
+            on_fault: self.common.on_fault,
+            when: self.common.when.clone(),
+            anonymous: self.common.anonymous.clone(),
+            metrics,
+        })
+    }
+}
+
+fn info(entry: &Entry, plugin: &'static str, scope: Scope) -> Arc<EntryInfo> {
+    let mode = entry.common.mode.unwrap_or_default();
+    Arc::new(EntryInfo { key: entry.key.clone(), plugin, scope, place: entry.place.clone(), mode })
+}

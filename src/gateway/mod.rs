@@ -1,0 +1,150 @@
+//! The compiled, immutable snapshot that one request is served by from beginning to end.
+//!
+//! [`Snapshot::compile`] turns a [`Config`] into one or says everything that is wrong with it; a snapshot is
+//! swapped whole (see [`crate::server`]).
+
+mod entries;
+mod route;
+
+pub use route::RouteRuntime;
+
+use crate::{
+    conf::model::{ClientIp, Config, ErrorBody, Limits},
+    metrics::Metrics,
+    router::{RouteSpec, Router},
+    upstream::Upstream,
+};
+use entries::{Builder, Scoped};
+use http::HeaderName;
+use palisade_contract::{ConfigError, Descriptor, env::Keep};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::SystemTime,
+};
+
+/// The name under which requests that no route took are recorded.
+pub const NO_ROUTE: &str = "_none";
+
+/// A compiled configuration.
+pub struct Snapshot {
+    /// Counts from 1; each successful load adds one.
+    pub generation: u64,
+    /// When it was compiled.
+    pub loaded_at: SystemTime,
+    /// Finds the route.
+    pub router: Router<Arc<RouteRuntime>>,
+    /// What runs for requests that no route took: the everywhere-entries of Screen and Observe.
+    pub none: Arc<RouteRuntime>,
+    /// By name.
+    pub routes: BTreeMap<Arc<str>, Arc<RouteRuntime>>,
+    /// By name.
+    pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
+    /// For requests whose route says nothing else.
+    pub limits: Limits,
+    /// Who is believed about the client's address.
+    pub client_ip: ClientIp,
+    /// Header names that only the gateway writes upstream: removed from what clients send.
+    pub owned_headers: HashSet<HeaderName>,
+    /// The operator's own error bodies.
+    pub errors: BTreeMap<u16, ErrorBody>,
+}
+
+/// What a compilation needs besides the configuration.
+pub struct CompileEnv<'a> {
+    /// The plugins there are.
+    pub registry: &'a [Descriptor],
+    /// Where counters are registered.
+    pub metrics: &'a Metrics,
+    /// What outlives a reload.
+    pub keep: &'a Keep,
+    /// The embedded demo API, where it runs.
+    pub demo: Option<Arc<Upstream>>,
+    /// The number of this snapshot.
+    pub generation: u64,
+    /// Only check: open nothing for writing.
+    pub dry_run: bool,
+}
+
+impl Snapshot {
+    /// Compiles a configuration, or says everything that is wrong with it.
+    pub fn compile(config: &Config, env: &CompileEnv<'_>) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let upstreams = compile_upstreams(config, env, &mut errors);
+        let mut builder = Builder::new(config, env);
+        let everywhere = builder.everywhere(&mut errors);
+        let overlays = Arc::new(builder.consumers(&everywhere, &mut errors));
+        let mut routes = BTreeMap::new();
+        for (name, route) in &config.routes {
+            match route::compile(name, route, &mut builder, &everywhere, &overlays, &upstreams) {
+                Ok(runtime) => {
+                    routes.insert(name.clone(), Arc::new(runtime));
+                }
+                Err(found) => errors.extend(found),
+            }
+        }
+        let specs = config.routes.iter().filter_map(|(name, route)| {
+            let payload = routes.get(name)?.clone();
+            Some(RouteSpec::of(name, route, payload))
+        });
+        let router = Router::build(specs).map_err(|found| errors.extend(found)).ok();
+        let none = Arc::new(route::none(&everywhere, env, &config.errors));
+        builder.unused_adjustments(&mut errors);
+        let owned_headers = builder.written_headers();
+        match router {
+            Some(router) if errors.is_empty() => Ok(Snapshot {
+                generation: env.generation,
+                loaded_at: SystemTime::now(),
+                router,
+                none,
+                routes,
+                upstreams,
+                limits: config.limits.clone(),
+                client_ip: config.client_ip.clone(),
+                owned_headers,
+                errors: config.errors.clone(),
+            }),
+            _ => Err(errors),
+        }
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+fn compile_upstreams(
+    config: &Config,
+    env: &CompileEnv<'_>,
+    errors: &mut Vec<ConfigError>,
+) -> BTreeMap<Arc<str>, Arc<Upstream>> {
+    let mut upstreams = BTreeMap::new();
+    for (name, written) in &config.upstreams {
+        if config.demo && &**name == "demo" {
+            errors.push(
+                ConfigError::at(written.path.clone(), "`demo: true` already gives an upstream named `demo`")
+                    .help("give this upstream another name, or write `demo: false`")
+                    .place(written.place.clone()),
+            );
+            continue;
+        }
+        match Upstream::compile(name, written) {
+            Ok(upstream) => {
+                upstreams.insert(name.clone(), Arc::new(upstream));
+            }
+            Err(found) => errors.extend(found),
+        }
+    }
+    if config.demo
+        && let Some(demo) = &env.demo
+    {
+        upstreams.insert(demo.name.clone(), demo.clone());
+    }
+    upstreams
+}
+
+/// Entries by key, as one scope has them.
+type Entries = BTreeMap<Arc<str>, Scoped>;

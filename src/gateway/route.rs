@@ -1,0 +1,313 @@
+//! One route, compiled: its chain, its upstream, its limits, and the chains of consumers that have their own.
+
+use super::{
+    CompileEnv, Entries, NO_ROUTE,
+    entries::{Builder, Instance, Scoped},
+};
+use crate::{
+    chain::{AuthRule, Chain, MAX_ENTRIES, Slot},
+    conf::model::{At, Auth, ErrorBody, Explain, Route, RouteLimits},
+    metrics::RouteMetrics,
+    upstream::Upstream,
+};
+use palisade_contract::{BodyNeed, Built, ConfigError, Consumer, Mode, Scope, Stage};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// A compiled route.
+pub struct RouteRuntime {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Its plugins.
+    pub chain: Arc<Chain>,
+    /// Where its requests go; none where a plugin always answers.
+    pub upstream: Option<Arc<Upstream>>,
+    /// Cut from the path before the origin sees it.
+    pub strip_prefix: Option<String>,
+    /// Overrides.
+    pub limits: RouteLimits,
+    /// Who may see the decision record in a header.
+    pub explain: Option<Explain>,
+    /// The operator's own error bodies, the narrower first.
+    pub errors: Vec<BTreeMap<u16, ErrorBody>>,
+    /// Counters.
+    pub metrics: Arc<RouteMetrics>,
+    /// Chains of consumers that have entries of their own, by consumer.
+    consumers: BTreeMap<Arc<str>, Arc<Chain>>,
+}
+
+impl RouteRuntime {
+    /// The chain for what follows Authenticate: the consumer's own where it has entries.
+    pub fn chain_for(&self, consumer: Option<&Arc<Consumer>>) -> &Arc<Chain> {
+        consumer.and_then(|consumer| self.consumers.get(&consumer.name)).unwrap_or(&self.chain)
+    }
+}
+
+impl fmt::Debug for RouteRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteRuntime").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What runs where no route took the request.
+pub(super) fn none(
+    everywhere: &Entries,
+    env: &CompileEnv<'_>,
+    errors: &BTreeMap<u16, ErrorBody>,
+) -> RouteRuntime {
+    let kept = everywhere.values().filter_map(|entry| match entry {
+        Scoped::Instance(instance) if matches!(instance.stage, Stage::Screen | Stage::Observe) => {
+            Some(instance)
+        }
+        _ => None,
+    });
+    let running = kept.filter(|instance| instance.common.mode != Mode::Off);
+    let slots = running.map(|instance| instance.slot(env.metrics.entry(NO_ROUTE, &instance.info))).collect();
+    RouteRuntime {
+        name: NO_ROUTE.into(),
+        chain: Arc::new(Chain::new(slots, None)),
+        upstream: None,
+        strip_prefix: None,
+        limits: RouteLimits::default(),
+        explain: None,
+        errors: vec![errors.clone()],
+        metrics: env.metrics.route(NO_ROUTE),
+        consumers: BTreeMap::new(),
+    }
+}
+
+/// Compiles a route, or says what is wrong with it.
+pub(super) fn compile(
+    name: &Arc<str>,
+    written: &At<Route>,
+    builder: &mut Builder<'_>,
+    everywhere: &Entries,
+    overlays: &BTreeMap<Arc<str>, Entries>,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+) -> Result<RouteRuntime, Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    let route = &written.value;
+    let own = builder.scope(&route.plugins, Scope::Route, Some(name), everywhere, &mut errors);
+    let merged = merge(builder, everywhere, &own, &mut errors);
+    let running: Vec<&Instance> =
+        merged.values().filter(|instance| instance.common.mode != Mode::Off).collect();
+    check_auth(written, &running, &mut errors);
+    check_needs(written, &running, &mut errors);
+    let upstream = find_upstream(written, &running, upstreams, &mut errors);
+    let rule = rule(route.auth.as_ref().map(|auth| &auth.value));
+    let metrics = builder.env.metrics;
+    // A slot is shared between the route's chain and its consumers' chains, so that state is found again.
+    let slots: BTreeMap<Arc<str>, Arc<Slot>> = running
+        .iter()
+        .map(|instance| (instance.info.key.clone(), instance.slot(metrics.entry(name, &instance.info))))
+        .collect();
+    let mut consumers = BTreeMap::new();
+    for (consumer, overlay) in overlays {
+        let mut own = slots.clone();
+        for (key, entry) in overlay {
+            let instance = match entry {
+                Scoped::Instance(instance) => instance.clone(),
+                Scoped::Adjustment(adjustment) => match merged.get(key) {
+                    Some(wider) => builder.adjust(wider, adjustment, &mut errors),
+                    None => continue,
+                },
+            };
+            if instance.common.mode == Mode::Off {
+                own.remove(key);
+            } else {
+                own.insert(key.clone(), instance.slot(metrics.entry(name, &instance.info)));
+            }
+        }
+        consumers.insert(consumer.clone(), Arc::new(Chain::new(own.into_values().collect(), rule.as_ref())));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(RouteRuntime {
+        name: name.clone(),
+        chain: Arc::new(Chain::new(slots.into_values().collect(), rule.as_ref())),
+        upstream,
+        strip_prefix: route.strip_prefix.as_ref().map(|prefix| prefix.value.clone()),
+        limits: route.limits,
+        explain: route.explain.clone(),
+        errors: vec![route.errors.clone(), builder.config.errors.clone()],
+        metrics: metrics.route(name),
+        consumers,
+    })
+}
+
+/// The route's entries over the everywhere-entries.
+fn merge(
+    builder: &Builder<'_>,
+    everywhere: &Entries,
+    own: &Entries,
+    errors: &mut Vec<ConfigError>,
+) -> BTreeMap<Arc<str>, Instance> {
+    let mut merged: BTreeMap<Arc<str>, Instance> = everywhere
+        .iter()
+        .filter_map(|(key, entry)| match entry {
+            Scoped::Instance(instance) => Some((key.clone(), instance.clone())),
+            Scoped::Adjustment(_) => None,
+        })
+        .collect();
+    for (key, entry) in own {
+        let instance = match entry {
+            Scoped::Instance(instance) => instance.clone(),
+            Scoped::Adjustment(adjustment) => match merged.get(key) {
+                Some(wider) => builder.adjust(wider, adjustment, errors),
+                None => continue,
+            },
+        };
+        merged.insert(key.clone(), instance);
+    }
+    merged
+}
+
+fn rule(auth: Option<&Auth>) -> Option<AuthRule> {
+    let keys = |names: &[String]| names.iter().map(|name| Arc::from(name.as_str())).collect();
+    match auth? {
+        Auth::Any(names) => Some(AuthRule::Any(keys(names))),
+        Auth::All(names) => Some(AuthRule::All(keys(names))),
+        Auth::Optional => None,
+    }
+}
+
+fn check_auth(written: &At<Route>, running: &[&Instance], errors: &mut Vec<ConfigError>) {
+    let authenticators: Vec<&&Instance> =
+        running.iter().filter(|instance| matches!(instance.built, Built::Authenticator(_))).collect();
+    let keys: Vec<&str> = authenticators.iter().map(|instance| &*instance.info.key).collect();
+    let auth = written.value.auth.as_ref();
+    let mut refuse = |message: String, help: String, at: Option<&At<Auth>>| {
+        let (path, place) = at.map_or((&written.path, &written.place), |auth| (&auth.path, &auth.place));
+        errors.push(ConfigError::at(path.clone(), message).help(help).place(place.clone()));
+    };
+    match auth.map(|auth| &auth.value) {
+        Some(Auth::Any(names) | Auth::All(names)) => {
+            for name in names.iter().filter(|name| !keys.contains(&name.as_str())) {
+                refuse(
+                    format!("`{name}` is not an authenticator of this route"),
+                    format!("its authenticators are: {}", list(&keys)),
+                    auth,
+                );
+            }
+            for key in keys.iter().filter(|key| !names.iter().any(|name| name == *key)) {
+                refuse(
+                    format!("`auth` leaves out the authenticator `{key}`"),
+                    format!("add `{key}` to `auth`, or switch it off with `mode: off`"),
+                    auth,
+                );
+            }
+        }
+        _ if keys.len() > 1 => refuse(
+            format!(
+                "the route has {} authenticators ({}) and does not say how they go together",
+                keys.len(),
+                list(&keys)
+            ),
+            format!("write `auth: {{any: [{0}]}}` or `auth: {{all: [{0}]}}`", keys.join(", ")),
+            None,
+        ),
+        Some(Auth::Optional) if keys.is_empty() => {
+            refuse(
+                "`auth: optional` on a route without an authenticator".to_owned(),
+                "remove it, or add an authenticator".to_owned(),
+                auth,
+            );
+        }
+        _ => {}
+    }
+    let conditional =
+        |instance: &&&Instance| instance.common.when.is_some() || instance.common.mode == Mode::Monitor;
+    let optional = matches!(auth.map(|auth| &auth.value), Some(Auth::Optional));
+    if !authenticators.is_empty() && !optional && authenticators.iter().all(|instance| conditional(&instance))
+    {
+        for instance in authenticators {
+            let what = if instance.common.when.is_some() { "when" } else { "mode: monitor" };
+            errors.push(
+                ConfigError::at(
+                    format!("{}.plugins.{}", written.path, instance.info.key),
+                    format!("`{what}` on a route's only authenticator lets requests in without a credential"),
+                )
+                .help("write `auth: optional` on the route if that is meant")
+                .place(instance.info.place.clone()),
+            );
+        }
+    }
+}
+
+fn list(keys: &[&str]) -> String {
+    if keys.is_empty() {
+        "none".to_owned()
+    } else {
+        keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn check_needs(written: &At<Route>, running: &[&Instance], errors: &mut Vec<ConfigError>) {
+    if !running.iter().any(|instance| matches!(instance.built, Built::Authenticator(_))) {
+        for instance in running.iter().filter(|instance| instance.built.plugin().needs_principal()) {
+            errors.push(
+                ConfigError::at(
+                    format!("{}.plugins.{}", written.path, instance.info.key),
+                    format!(
+                        "`{}` needs to know who is calling, and nothing on this route authenticates",
+                        instance.info.key
+                    ),
+                )
+                .help("add an authenticator such as `key-auth` to the route")
+                .place(instance.info.place.clone()),
+            );
+        }
+    }
+    if running.len() > MAX_ENTRIES {
+        errors.push(
+            ConfigError::at(
+                written.path.clone(),
+                format!("the route has {} entries, {MAX_ENTRIES} are possible", running.len()),
+            )
+            .place(written.place.clone()),
+        );
+    }
+    let whole = |need: BodyNeed| matches!(need, BodyNeed::Whole { max: 0 });
+    debug_assert!(
+        !running.iter().any(|instance| whole(instance.built.plugin().request_body())),
+        "a plugin wants a whole body of no size"
+    );
+}
+
+fn find_upstream(
+    written: &At<Route>,
+    running: &[&Instance],
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    errors: &mut Vec<ConfigError>,
+) -> Option<Arc<Upstream>> {
+    match &written.value.upstream {
+        Some(name) => {
+            let found = upstreams.get(&name.value).cloned();
+            if found.is_none() {
+                errors.push(
+                    ConfigError::at(name.path.clone(), format!("there is no upstream `{}`", name.value))
+                        .help(crate::conf::suggest(
+                            &name.value,
+                            upstreams.keys().map(|key| &**key),
+                            "upstreams",
+                        ))
+                        .place(name.place.clone()),
+                );
+            }
+            found
+        }
+        None => {
+            if !running.iter().any(|instance| instance.built.plugin().always_answers()) {
+                errors.push(
+                    ConfigError::at(
+                        written.path.clone(),
+                        "the route has no `upstream`, and no plugin that always answers",
+                    )
+                    .help("write `upstream: NAME`, or add `redirect` or `request-termination`")
+                    .place(written.place.clone()),
+                );
+            }
+            None
+        }
+    }
+}

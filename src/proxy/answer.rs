@@ -1,0 +1,105 @@
+//! The gateway's own answers, written to the client.
+
+use super::ctx::Ctx;
+use crate::{chain::Stop, respond::Answer};
+use http::{Method, StatusCode};
+use palisade_contract::{Denial, Fault};
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    proxy::{FailToProxy, Session},
+};
+
+impl Ctx {
+    /// Answers what stopped the request. Response hooks see the answer first.
+    pub(super) async fn answer(&mut self, session: &mut Session, stop: &Stop) -> Result<()> {
+        let Some(flight) = &mut self.flight else { return Ok(()) };
+        let errors: Vec<_> = flight.route.errors.iter().collect();
+        let answer = Answer::of(stop, flight.ex.id(), &errors);
+        self.reason = Some(answer.reason);
+        let mut head = answer.head()?;
+        flight.swap(session);
+        let chain = flight.chain.clone();
+        // A response hook that fails on a refusal cannot make it an admission: the answer stands.
+        let _ = chain.response(&mut flight.ex, &mut flight.run, &mut head, true).await;
+        let explained = super::response::explain(flight, &mut head);
+        flight.swap(session);
+        explained?;
+        if !session.is_body_done() {
+            // The rest of the body is not read: the connection cannot be used again.
+            session.set_keepalive(None);
+        }
+        self.status = head.status.as_u16();
+        let bodyless = session.req_header().method == Method::HEAD || answer.body().is_empty();
+        session.write_response_header(Box::new(head), bodyless).await?;
+        if !bodyless {
+            self.response_bytes = answer.body().len() as u64;
+            session.write_response_body(Some(answer.body().clone()), true).await?;
+        }
+        Ok(())
+    }
+
+    /// Something failed on the way to the origin or back, or a plugin refused on the way.
+    pub(super) async fn answer_failure(&mut self, session: &mut Session, error: &Error) -> FailToProxy {
+        let stop = self.stop.take().or_else(|| self.stop_of(error));
+        if self.child {
+            // The parent answers its client.
+            self.stop = stop;
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
+        let code = match (&stop, session.response_written().is_none()) {
+            (Some(stop), true) => match self.answer(session, stop).await {
+                Ok(()) => self.status,
+                Err(_) => 0,
+            },
+            // The head is already on its way: the transfer is broken off, never completed.
+            _ => 0,
+        };
+        if let (Some(stop), None) = (&stop, self.reason) {
+            self.reason = Some(reason_of(stop));
+        }
+        FailToProxy { error_code: code, can_reuse_downstream: false }
+    }
+
+    /// What an error of Pingora's means; none where the client is gone.
+    pub(super) fn stop_of(&mut self, error: &Error) -> Option<Stop> {
+        if let Some(violation) = self.flight.as_ref().and_then(|flight| flight.guard.as_ref()?.violation()) {
+            let status = StatusCode::from_u16(violation.status).unwrap_or(StatusCode::BAD_REQUEST);
+            return Some(Stop::Denied(Denial::new(status, violation.reason)));
+        }
+        let fault = match error.esource() {
+            ErrorSource::Downstream => match error.etype() {
+                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed => {
+                    self.reason = Some("client_closed");
+                    return None;
+                }
+                _ => return Some(Stop::Denied(Denial::bad_request("request_malformed"))),
+            },
+            ErrorSource::Upstream => match error.etype() {
+                ErrorType::ConnectTimedout
+                | ErrorType::ReadTimedout
+                | ErrorType::WriteTimedout
+                | ErrorType::TLSHandshakeTimedout => Fault::timeout("upstream_timeout"),
+                ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
+                    Fault::bad_dependency("upstream_unreachable")
+                }
+                ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert => {
+                    Fault::bad_dependency("upstream_tls")
+                }
+                _ => Fault::bad_dependency("upstream_broken"),
+            },
+            ErrorSource::Internal | ErrorSource::Unset => match error.etype() {
+                ErrorType::HTTPStatus(503) => Fault::unavailable("unavailable"),
+                _ => Fault::internal("internal"),
+            },
+        };
+        Some(Stop::Faulted(fault))
+    }
+}
+
+fn reason_of(stop: &Stop) -> &'static str {
+    match stop {
+        Stop::Denied(denial) => denial.reason(),
+        Stop::Replied(reply) => reply.reason(),
+        Stop::Faulted(fault) => fault.reason(),
+    }
+}

@@ -1,0 +1,135 @@
+//! What is carried through one request's phases.
+
+use super::{
+    plan::{Plan, Report},
+    replayed::{Handback, Handover, Slot},
+};
+use crate::{
+    chain::{Chain, Run, Stop},
+    edge::{
+        self,
+        budget::{Budget, Share},
+    },
+    gateway::{RouteRuntime, Snapshot},
+};
+use bytes::Bytes;
+use palisade_contract::Exchange;
+use parking_lot::Mutex;
+use pingora::proxy::Session;
+use std::sync::Arc;
+
+/// What is carried through one request's phases.
+pub struct Ctx {
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Absent before `request_filter`, and in a subrequest.
+    pub(super) flight: Option<Flight>,
+    pub(super) plan: Option<Plan>,
+    /// What came of the attempts to reach an origin.
+    pub(super) report: Option<Arc<Mutex<Report>>>,
+    /// In a subrequest: where its parent waits for what it took over.
+    pub(super) back: Option<Slot>,
+    /// Why the request stopped after `request_filter`: the answer is made in `fail_to_proxy`.
+    pub(super) stop: Option<Stop>,
+    /// True in a subrequest: its client is this gateway.
+    pub(super) child: bool,
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
+    /// The status that was sent to the client.
+    pub(super) status: u16,
+    /// A stable reason code where the gateway made the answer or the transfer broke.
+    pub(super) reason: Option<&'static str>,
+    pub(super) body: RequestBody,
+}
+
+/// What becomes of the request's body after the chain has run.
+#[derive(Default)]
+pub(super) enum RequestBody {
+    /// It streams past, counted; each piece goes through the chain where a plugin asks for that.
+    #[default]
+    Streamed,
+    /// It was read and judged; what the client sent goes on.
+    Judged(Bytes),
+    /// It was read and judged, and something else takes its place.
+    Replaced(Bytes),
+}
+
+/// A request that is being served.
+pub(super) struct Flight {
+    pub(super) ex: Exchange,
+    pub(super) run: Run,
+    pub(super) route: Arc<RouteRuntime>,
+    pub(super) chain: Arc<Chain>,
+    /// The connection it came in on.
+    pub(super) guard: Option<edge::Guard>,
+    /// What the body may be.
+    pub(super) body_limit: u64,
+    pub(super) budget: Arc<Budget>,
+    /// What this request holds of the budget.
+    pub(super) share: Option<Share>,
+}
+
+impl Ctx {
+    /// A context for a request that has just begun.
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Ctx {
+            snapshot,
+            flight: None,
+            plan: None,
+            report: None,
+            back: None,
+            stop: None,
+            child: false,
+            request_bytes: 0,
+            response_bytes: 0,
+            status: 0,
+            reason: None,
+            body: RequestBody::Streamed,
+        }
+    }
+
+    /// In a subrequest: takes over what the parent hands over, and says so.
+    pub(super) fn take_over(&mut self, session: &mut Session) -> bool {
+        let Some(parent) = session.subrequest_ctx.as_mut() else { return false };
+        self.child = true;
+        let handed = parent
+            .user_ctx_mut()
+            .and_then(|any| any.downcast_mut::<Option<Handover>>())
+            .and_then(Option::take);
+        if let Some(handover) = handed {
+            self.report = Some(handover.plan.report.clone());
+            self.plan = Some(handover.plan);
+            self.flight = handover.flight;
+            self.back = Some(handover.back);
+        }
+        true
+    }
+
+    /// In a subrequest: gives back what was taken over.
+    pub(super) fn give_back(&mut self) {
+        if let Some(back) = self.back.take() {
+            *back.lock() = Some(Handback {
+                flight: self.flight.take(),
+                stop: self.stop.take(),
+                status: self.status,
+                response_bytes: self.response_bytes,
+                reason: self.reason,
+            });
+        }
+    }
+}
+
+impl Flight {
+    /// Lends the request's head to the exchange for as long as `work` runs: Pingora keeps it otherwise, and a
+    /// copy would cost an allocation for each header.
+    pub(super) fn lend<T>(&mut self, session: &mut Session, work: impl FnOnce(&mut Flight) -> T) -> T {
+        self.swap(session);
+        let result = work(self);
+        self.swap(session);
+        result
+    }
+
+    /// Exchanges the head between Pingora and the exchange. Calls come in pairs.
+    pub(super) fn swap(&mut self, session: &mut Session) {
+        std::mem::swap(session.req_header_mut(), &mut self.ex.request);
+    }
+}

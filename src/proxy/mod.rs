@@ -1,0 +1,141 @@
+//! Pingora's phases, each handed to the part of the gateway that knows about it.
+//!
+//! | Phase | What happens |
+//! |---|---|
+//! | `request_filter` | [`admit`]: canonical request, route, the chain, the body where a plugin wants it whole |
+//! | `upstream_peer` … `upstream_request_filter` | [`plan`]: which origin, and what it is told |
+//! | `request_body_filter` | pieces of a body that streams past |
+//! | `response_filter`, `response_body_filter` | [`response`]: response hooks |
+//! | `fail_to_proxy` | [`answer`]: the gateway's own answers |
+//! | `logging` | [`record`]: one record for the request, whatever happened to it |
+//!
+//! A response that a plugin wants to see whole is fetched by a subrequest ([`buffered`]), because Pingora has
+//! sent a response's head before its body is seen; a body read from an HTTP/2 stream is sent by one as well
+//! ([`replayed`]). In a subrequest `request_filter` only takes over what its parent planned.
+
+mod admit;
+mod answer;
+mod body;
+mod buffered;
+mod ctx;
+mod plan;
+mod record;
+mod replayed;
+mod response;
+
+pub use ctx::Ctx;
+pub(crate) use record::record_refused;
+
+use crate::server::Gateway;
+use async_trait::async_trait;
+use bytes::Bytes;
+use palisade_contract::{RequestHeader, ResponseHeader};
+use pingora::{
+    Error, Result,
+    prelude::HttpPeer,
+    protocols::Digest,
+    proxy::{FailToProxy, ProxyHttp, Session},
+};
+use std::{sync::Arc, time::Duration};
+
+/// The gateway as Pingora sees it.
+pub struct Proxy {
+    pub(crate) gateway: Arc<Gateway>,
+}
+
+impl Proxy {
+    /// A proxy that serves each request by the gateway's current snapshot.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Proxy { gateway }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(self.gateway.snapshot())
+    }
+
+    /// The body-judging route needs a way to fetch a response apart from the client's connection.
+    fn allow_spawning_subrequest(&self, session: &Session, _ctx: &Ctx) -> bool {
+        session.subrequest_ctx.is_none()
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        if ctx.take_over(session) {
+            return Ok(false);
+        }
+        self.admit(session, ctx).await
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        ctx.next_peer(session)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.connected(peer);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.tell_origin(session, request)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.pass_request_body(session, body, end).await
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.on_response_head(session, head).await
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        ctx.on_response_body(session, body, end)?;
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        ctx.answer_failure(session, error).await
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+        self.record(session, error, ctx);
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        // Every request has its record; Pingora's own line would say it twice, with the query in it.
+        true
+    }
+}

@@ -1,0 +1,195 @@
+//! Which origin a request goes to, and what the origin is told.
+
+use super::ctx::{Ctx, Flight};
+use crate::{
+    chain::Stop,
+    edge::headers,
+    upstream::{Key, Upstream},
+};
+use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
+use palisade_contract::{Exchange, Fault, RequestHeader};
+use parking_lot::Mutex;
+use pingora::{
+    Error,
+    ErrorType::{HTTPStatus, InternalError},
+    OrErr, Result,
+    prelude::HttpPeer,
+    proxy::Session,
+};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+/// What is decided about a request that goes to an origin. Made once, applied at each attempt.
+pub(super) struct Plan {
+    pub(super) upstream: Arc<Upstream>,
+    key: Key,
+    edits: Vec<(HeaderName, Option<HeaderValue>)>,
+    target: Option<PathAndQuery>,
+    /// The length of a body that takes the place of the client's.
+    pub(super) body_length: Option<usize>,
+    pub(super) report: Arc<Mutex<Report>>,
+}
+
+/// What came of the attempts: shared with the parent of a subrequest.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) address: Option<SocketAddr>,
+    pub(super) attempts: u32,
+    pub(super) sent: Option<Instant>,
+    pub(super) head: Option<Instant>,
+}
+
+impl Plan {
+    pub(super) fn new(flight: &mut Flight, upstream: &Arc<Upstream>) -> Result<Self> {
+        let target = target(flight)?;
+        Ok(Plan {
+            key: upstream.key(&flight.ex),
+            upstream: upstream.clone(),
+            edits: edits(flight)?,
+            target,
+            body_length: None,
+            report: Arc::default(),
+        })
+    }
+}
+
+impl Ctx {
+    pub(super) fn next_peer(&mut self, _session: &mut Session) -> Result<Box<HttpPeer>> {
+        let Some(plan) = &self.plan else { return Error::e_explain(InternalError, "no plan for the origin") };
+        let Some(peer) = plan.upstream.select(&plan.key) else {
+            self.stop = Some(Stop::Faulted(Fault::unavailable("no_target")));
+            return Error::e_because(HTTPStatus(503), "no target is available", "upstream has no target");
+        };
+        let mut report = plan.report.lock();
+        report.attempts += 1;
+        report.address = peer._address.as_inet().copied();
+        report.sent = None;
+        Ok(peer)
+    }
+
+    pub(super) fn connected(&mut self, _peer: &HttpPeer) {
+        if let Some(plan) = &self.plan {
+            plan.report.lock().sent = Some(Instant::now());
+        }
+    }
+
+    /// Writes what the origin is told into the copy of the request that goes to it.
+    pub(super) fn tell_origin(&mut self, _session: &mut Session, request: &mut RequestHeader) -> Result<()> {
+        let Some(plan) = &self.plan else { return Ok(()) };
+        for (name, value) in &plan.edits {
+            match value {
+                Some(value) => request.insert_header(name.clone(), value.clone())?,
+                None => drop(request.remove_header(name)),
+            }
+        }
+        if let Some(target) = &plan.target {
+            request.set_uri(http::Uri::from(target.clone()));
+        }
+        if let Some(length) = plan.body_length {
+            request.remove_header(&header::TRANSFER_ENCODING);
+            request.insert_header(header::CONTENT_LENGTH, length)?;
+        }
+        Ok(())
+    }
+}
+
+/// Headers that the gateway sets (or removes) for the origin, identity last so that nothing can overwrite it.
+fn edits(flight: &mut Flight) -> Result<Vec<(HeaderName, Option<HeaderValue>)>> {
+    let mut edits = Vec::with_capacity(12);
+    let ex = &mut flight.ex;
+    let changes = std::mem::take(ex.to_origin());
+    edits.extend(changes.remove_headers.iter().map(|name| (name.clone(), None)));
+    if !changes.remove_cookies.is_empty() {
+        edits.push((header::COOKIE, without_cookies(ex, &changes.remove_cookies)));
+    }
+    edits.extend(changes.set_headers.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+    headers::forwarding(ex, &mut |name, value| edits.push((name, Some(value))));
+    if let Some(principal) = ex.principal().cloned() {
+        if let Some(consumer) = &principal.consumer {
+            edits.push((headers::CONSUMER_ID, Some(value(&consumer.name)?)));
+            if !consumer.groups.is_empty() {
+                edits.push((headers::CONSUMER_GROUPS, Some(value(&consumer.groups.join(","))?)));
+            }
+        }
+        if let Some(credential) = &principal.credential {
+            edits.push((headers::CREDENTIAL_IDENTIFIER, Some(value(credential)?)));
+        }
+    }
+    ex.host_side().to_origin = changes;
+    Ok(edits)
+}
+
+fn value(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).or_err(InternalError, "an identity that is not a header value")
+}
+
+/// The path without the route's prefix, the query without the parameters that the origin must not see; none
+/// where both stay as they are.
+fn target(flight: &Flight) -> Result<Option<PathAndQuery>> {
+    let ex = &flight.ex;
+    let path = flight.route.strip_prefix.as_deref().and_then(|prefix| ex.path().strip_prefix(prefix));
+    let removed = &flight.ex.origin_changes().remove_query;
+    let query = match (ex.query(), removed.is_empty()) {
+        (Some(query), false) => Some(without_parameters(query, removed)),
+        _ => None,
+    };
+    if path.is_none() && query.is_none() {
+        return Ok(None);
+    }
+    let path = match path {
+        // `/v1` and `/v1/` are both the root below the prefix.
+        Some(rest) if rest.starts_with('/') => rest.to_owned(),
+        Some(rest) => format!("/{rest}"),
+        None => ex.path().to_owned(),
+    };
+    let target = match query.as_deref().or(ex.query()) {
+        Some(query) if !query.is_empty() => format!("{path}?{query}"),
+        _ => path,
+    };
+    target.parse().map(Some).or_err(InternalError, "a rewritten path that is not one")
+}
+
+fn without_parameters(query: &str, names: &[Arc<str>]) -> String {
+    let kept = query.split('&').filter(|pair| {
+        let name = pair.split('=').next().unwrap_or("").replace('+', " ");
+        let name = percent_encoding::percent_decode_str(&name).decode_utf8_lossy();
+        !names.iter().any(|removed| **removed == *name)
+    });
+    kept.collect::<Vec<_>>().join("&")
+}
+
+fn without_cookies(ex: &Exchange, names: &[Arc<str>]) -> Option<HeaderValue> {
+    let mut kept: Vec<u8> = Vec::new();
+    for value in ex.request.headers.get_all(header::COOKIE) {
+        for pair in value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
+            let name = pair.split(|byte| *byte == b'=').next().unwrap_or(pair).trim_ascii();
+            if pair.is_empty() || names.iter().any(|removed| removed.as_bytes() == name) {
+                continue;
+            }
+            if !kept.is_empty() {
+                kept.extend_from_slice(b"; ");
+            }
+            kept.extend_from_slice(pair);
+        }
+    }
+    if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_removed_by_their_decoded_name_only() {
+        let names = [Arc::from("apikey")];
+        for (query, left) in [
+            ("apikey=1", ""),
+            ("a=1&apikey=2&b=3", "a=1&b=3"),
+            ("%61pikey=1&a=2", "a=2"),
+            ("apikey", ""),
+            ("apikeys=1&xapikey=2", "apikeys=1&xapikey=2"),
+            ("a=apikey=1", "a=apikey=1"),
+        ] {
+            assert_eq!(without_parameters(query, &names), left, "{query}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A body that was read from an HTTP/2 stream and judged: Pingora cannot give it to the origin itself, so a
+//! subrequest does. Its response streams back to the client as it comes.
+
+use super::{
+    ctx::{Ctx, Flight},
+    plan::Plan,
+};
+use crate::chain::Stop;
+use bytes::Bytes;
+use palisade_contract::Fault;
+use parking_lot::Mutex;
+use pingora::{
+    Error,
+    ErrorType::InternalError,
+    Result,
+    proxy::{
+        Session,
+        subrequest::{
+            BodyMode, Ctx as SubrequestCtx,
+            pipe::{InputBody, InputBodyType, pipe_subrequest},
+        },
+    },
+};
+use std::sync::Arc;
+
+/// What a subrequest takes over from its parent.
+pub(super) struct Handover {
+    pub(super) plan: Plan,
+    /// The request itself, where the subrequest runs the response hooks.
+    pub(super) flight: Option<Flight>,
+    pub(super) back: Slot,
+}
+
+/// Where a subrequest puts what it took over when it is done.
+pub(super) type Slot = Arc<Mutex<Option<Handback>>>;
+
+/// What comes back.
+pub(super) struct Handback {
+    pub(super) flight: Option<Flight>,
+    pub(super) stop: Option<Stop>,
+    pub(super) status: u16,
+    pub(super) response_bytes: u64,
+    pub(super) reason: Option<&'static str>,
+}
+
+/// Sends the judged body and passes on the response.
+pub(super) async fn exchange(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut plan: Plan,
+    body: Bytes,
+) -> Result<()> {
+    let Some(spawner) = session.subrequest_spawner.take() else {
+        return Error::e_explain(InternalError, "no way to make a subrequest");
+    };
+    plan.body_length = Some(body.len());
+    ctx.report = Some(plan.report.clone());
+    let back = Slot::default();
+    let handover = Handover { plan, flight: ctx.flight.take(), back: back.clone() };
+    let user = Box::new(Some(handover)) as Box<dyn std::any::Any + Send + Sync>;
+    let subrequest_ctx = SubrequestCtx::builder().body_mode(BodyMode::ExpectBody).user_ctx(user).build();
+    let (subrequest, handle) = spawner.create_subrequest(session.as_ref(), subrequest_ctx);
+    let input = InputBodyType::Preset(InputBody::Bytes(vec![body]));
+    let piped = pipe_subrequest(session, subrequest, handle, |task| Ok(Some(task)), input).await;
+    let (error, task) = match piped {
+        Ok(mut state) => (None, state.join_handle.take()),
+        Err(mut failed) => (Some(failed.error), failed.state.join_handle.take()),
+    };
+    if let Some(task) = task {
+        // It ends by itself once its pipe is closed; its record is needed.
+        let _ = task.await;
+    }
+    let mut returned = back.lock().take();
+    for _ in 0..100 {
+        if returned.is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        returned = back.lock().take();
+    }
+    if let Some(returned) = returned {
+        ctx.flight = returned.flight;
+        ctx.stop = returned.stop;
+        ctx.status = returned.status;
+        ctx.response_bytes = returned.response_bytes;
+        ctx.reason = returned.reason;
+    }
+    if let Some(error) = error {
+        if session.response_written().is_some() {
+            return Err(error);
+        }
+        let stop = ctx
+            .stop
+            .take()
+            .or_else(|| ctx.stop_of(&error))
+            .unwrap_or_else(|| Stop::Faulted(Fault::bad_dependency("upstream_broken")));
+        ctx.answer(session, &stop).await?;
+    }
+    Ok(())
+}

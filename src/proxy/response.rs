@@ -1,0 +1,101 @@
+//! Response hooks on what the origin answered.
+
+use super::ctx::{Ctx, Flight};
+use crate::chain::Stop;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use palisade_contract::{Body, BodyNeed, Fault, ResponseHeader};
+use pingora::{Error, ErrorType::InternalError, Result, proxy::Session};
+use std::{fmt::Write, time::Instant};
+
+impl Ctx {
+    /// The head of the origin's answer.
+    pub(super) async fn on_response_head(
+        &mut self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+    ) -> Result<()> {
+        if let Some(plan) = &self.plan {
+            plan.report.lock().head.get_or_insert_with(Instant::now);
+        }
+        // Interim responses (RFC 9110 §15.2) are not the answer; a 101 is.
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        let Some(flight) = &mut self.flight else { return Ok(()) };
+        let chain = flight.chain.clone();
+        let streamed = chain.response_body_need() == BodyNeed::Stream;
+        if streamed && head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            // The origin was asked not to encode; what cannot be read cannot be judged.
+            return self.refuse(Stop::Faulted(Fault::bad_dependency("upstream_encoding")));
+        }
+        let mut stop = None;
+        if chain.has_response_hooks() {
+            flight.swap(session);
+            stop = chain.response(&mut flight.ex, &mut flight.run, head, false).await;
+            flight.swap(session);
+        }
+        if let Some(stop) = stop {
+            return self.refuse(stop);
+        }
+        if streamed && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            // A piece may be replaced by another of another length.
+            head.remove_header(&header::CONTENT_LENGTH);
+            if session.req_header().version == http::Version::HTTP_11 {
+                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            }
+        }
+        explain(flight, head)?;
+        self.status = head.status.as_u16();
+        Ok(())
+    }
+
+    /// A piece of the body of the origin's answer.
+    pub(super) fn on_response_body(
+        &mut self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+    ) -> Result<()> {
+        let Some(flight) = &mut self.flight else { return Ok(()) };
+        if flight.chain.response_body_need() == BodyNeed::Stream && !session.was_upgraded() {
+            let mut piece = Body::new(body.take().unwrap_or_default(), end);
+            let stop = flight.lend(session, |flight| {
+                flight.chain.clone().response_body(&mut flight.ex, &mut flight.run, &mut piece)
+            });
+            if let Some(stop) = stop {
+                self.stop = Some(stop);
+                return Error::e_explain(InternalError, "a plugin refused a piece of the response");
+            }
+            *body = Some(piece.into_bytes());
+        }
+        self.response_bytes += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        Ok(())
+    }
+}
+
+/// Writes the decision record into the response, for clients that the route lets see it.
+pub(super) fn explain(flight: &Flight, head: &mut ResponseHeader) -> Result<()> {
+    let Some(explain) = &flight.route.explain else { return Ok(()) };
+    let ip = flight.ex.client().ip;
+    if !explain.allow.iter().any(|net| net.contains(&ip)) {
+        return Ok(());
+    }
+    let mut text = format!("route={}", flight.route.name);
+    for decision in flight.ex.decisions() {
+        let key = decision.entry.as_ref().map_or("palisade", |entry| &*entry.key);
+        // Writing to a string does not fail.
+        let _ = write!(text, "; {key}={}", decision.effect);
+        if let Some(reason) = decision.reason {
+            let _ = write!(text, " {reason}");
+        }
+        if let Some(entry) = &decision.entry {
+            let _ = write!(text, " {}", entry.place);
+        }
+        let _ = write!(text, " {}us", decision.nanos / 1000);
+    }
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        head.insert_header(explain.header.clone(), value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! From a verdict to an HTTP response: the one mapping.
+
+use crate::{chain::Stop, conf::model::ErrorBody};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use palisade_contract::ResponseHeader;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// An answer that the gateway makes.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The stable reason code.
+    pub reason: &'static str,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    content_type: Option<HeaderValue>,
+    body: Bytes,
+}
+
+/// An RFC 9457 problem document.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    request_id: &'a str,
+}
+
+impl Answer {
+    /// The answer to what stopped a request. `errors` are the operator's own bodies, the narrower first.
+    pub fn of(stop: &Stop, request_id: &str, errors: &[&BTreeMap<u16, ErrorBody>]) -> Self {
+        match stop {
+            Stop::Denied(denial) => {
+                let answer = Answer::problem(
+                    denial.status(),
+                    denial.reason(),
+                    Some(denial.public_message()),
+                    request_id,
+                    errors,
+                );
+                Answer { headers: denial.headers().to_vec(), ..answer }
+            }
+            Stop::Replied(reply) => Answer {
+                status: reply.status(),
+                reason: reply.reason(),
+                headers: reply.headers().to_vec(),
+                content_type: None,
+                body: reply.body_bytes().clone(),
+            },
+            // What failed is the operator's business, not the client's.
+            Stop::Faulted(fault) => Answer::problem(fault.status(), fault.reason(), None, request_id, errors),
+        }
+    }
+
+    /// A problem document, or the operator's own body for this status.
+    pub fn problem(
+        status: StatusCode,
+        reason: &'static str,
+        message: Option<&str>,
+        request_id: &str,
+        errors: &[&BTreeMap<u16, ErrorBody>],
+    ) -> Self {
+        if let Some(own) = errors.iter().find_map(|bodies| bodies.get(&status.as_u16())) {
+            let content_type = Some(own.content_type.clone());
+            return Answer { status, reason, headers: Vec::new(), content_type, body: own.body.clone() };
+        }
+        let problem = Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Refused"),
+            status: status.as_u16(),
+            reason,
+            detail: message,
+            request_id,
+        };
+        // Strings and a number cannot fail to serialise.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let content_type = Some(HeaderValue::from_static("application/problem+json"));
+        Answer { status, reason, headers: Vec::new(), content_type, body: body.into() }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The head, with the body's length. What is refused must not be stored by a cache.
+    pub fn head(&self) -> pingora::Result<ResponseHeader> {
+        let mut head = ResponseHeader::build(self.status, Some(self.headers.len() + 4))?;
+        for (name, value) in &self.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        if let Some(content_type) = &self.content_type {
+            head.insert_header(header::CONTENT_TYPE, content_type.clone())?;
+        }
+        if !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
+        }
+        if self.status.as_u16() >= 400 && !head.headers.contains_key(header::CACHE_CONTROL) {
+            head.insert_header(header::CACHE_CONTROL, "no-store")?;
+        }
+        Ok(head)
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use palisade_contract::{Denial, Fault};
+
+    #[test]
+    fn a_denial_becomes_a_problem_document_without_its_private_detail() {
+        let denial = Denial::forbidden("acl_denied").message("No").detail("group gold is missing");
+        let answer = Answer::of(&Stop::Denied(denial), "r1", &[]);
+        assert_eq!(answer.status, 403);
+        let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        assert_eq!(body["reason"], "acl_denied");
+        assert_eq!(body["detail"], "No");
+        assert_eq!(body["request_id"], "r1");
+        assert!(!String::from_utf8_lossy(answer.body()).contains("gold"));
+    }
+
+    #[test]
+    fn a_fault_tells_the_client_nothing_of_its_cause() {
+        let fault = Fault::unavailable("store_down").source("redis at 10.0.0.1 refused");
+        let answer = Answer::of(&Stop::Faulted(fault), "r1", &[]);
+        assert_eq!(answer.status, 503);
+        assert!(!String::from_utf8_lossy(answer.body()).contains("redis"));
+    }
+
+    #[test]
+    fn the_operators_body_replaces_the_problem_document() {
+        let own = ErrorBody {
+            content_type: HeaderValue::from_static("text/html"),
+            body: Bytes::from_static(b"<p>no"),
+        };
+        let errors = BTreeMap::from([(401, own)]);
+        let answer = Answer::of(&Stop::Denied(Denial::unauthorized("x")), "r1", &[&errors]);
+        assert_eq!(answer.body(), "<p>no");
+        assert_eq!(answer.head().unwrap().headers["content-type"], "text/html");
+        assert_eq!(answer.head().unwrap().headers["cache-control"], "no-store");
+    }
+}

@@ -1,0 +1,252 @@
+//! The running gateway: the current snapshot, reloads, and everything that lives longer than a snapshot.
+
+mod admin_state;
+mod run;
+
+pub use run::{RunOptions, run};
+
+use crate::{
+    conf::{self, LoadError, model::Config},
+    edge::{ConnInfo, EdgeEvents, Refusal, Registry, budget::Budget},
+    gateway::{CompileEnv, Snapshot},
+    metrics::Metrics,
+    upstream::Upstream,
+};
+use arc_swap::ArcSwap;
+use palisade_contract::{ConfigError, Descriptor, env::Keep};
+use parking_lot::Mutex;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+/// Looks up `${env:NAME}` in the process's environment. A value that is not UTF-8 does not resolve.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The running gateway.
+pub struct Gateway {
+    current: ArcSwap<Snapshot>,
+    dir: PathBuf,
+    registry: Vec<Descriptor>,
+    /// Counters.
+    pub metrics: Metrics,
+    keep: Keep,
+    demo: Option<Arc<Upstream>>,
+    /// Live connections.
+    pub connections: Arc<Registry>,
+    /// What all requests together hold in buffers.
+    pub budget: Arc<Budget>,
+    /// The addresses that cannot change while it runs, to compare on reload.
+    fixed: Fixed,
+    status: Mutex<Status>,
+    draining: AtomicBool,
+    /// Reloads happen one at a time.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+/// What a reload cannot change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fixed {
+    listeners: Vec<(Arc<str>, std::net::SocketAddr, bool)>,
+    admin: Option<(std::net::SocketAddr, Option<std::net::SocketAddr>)>,
+    demo: bool,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Fixed {
+            listeners: config
+                .listeners
+                .iter()
+                .map(|(name, listener)| (name.clone(), listener.value.address, listener.value.tls.is_some()))
+                .collect(),
+            admin: config.admin.as_ref().map(|admin| (admin.value.address, admin.value.probes)),
+            demo: config.demo,
+        }
+    }
+}
+
+/// The last load.
+#[derive(Debug, Clone)]
+struct Status {
+    at: SystemTime,
+    error: Option<String>,
+    failures: u64,
+}
+
+/// Loads and compiles a directory without starting anything: what `check` does.
+///
+/// # Errors
+/// Everything that `run` would refuse.
+pub fn check(dir: &Path, registry: &[Descriptor]) -> Result<(Config, Snapshot), LoadError> {
+    let config = conf::load(dir, registry, &environment)?;
+    let metrics = Metrics::new();
+    let keep = Keep::default();
+    let demo = config.demo.then(|| Arc::new(Upstream::demo(([127, 0, 0, 1], 1).into())));
+    let env = CompileEnv { registry, metrics: &metrics, keep: &keep, demo, generation: 1, dry_run: true };
+    let compiled = Snapshot::compile(&config, &env);
+    let tls = run::tls_configs(&config);
+    match (compiled, tls) {
+        (Ok(snapshot), Ok(_)) => Ok((config, snapshot)),
+        (compiled, tls) => {
+            let errors: Vec<ConfigError> = compiled.err().into_iter().chain(tls.err()).flatten().collect();
+            Err(LoadError { errors: errors.into(), sources: config.sources.clone() })
+        }
+    }
+}
+
+impl Gateway {
+    /// Compiles the first snapshot.
+    fn start(
+        config: &Config,
+        registry: Vec<Descriptor>,
+        demo: Option<Arc<Upstream>>,
+    ) -> Result<Self, LoadError> {
+        let (metrics, keep) = (Metrics::new(), Keep::default());
+        let env = CompileEnv {
+            registry: &registry,
+            metrics: &metrics,
+            keep: &keep,
+            demo: demo.clone(),
+            generation: 1,
+            dry_run: false,
+        };
+        let compiled = Snapshot::compile(config, &env);
+        let snapshot = compiled
+            .map_err(|errors| LoadError { errors: errors.into(), sources: config.sources.clone() })?;
+        metrics.reloaded(true, 1);
+        Ok(Gateway {
+            current: ArcSwap::from_pointee(snapshot),
+            dir: config.dir.clone(),
+            registry,
+            metrics,
+            keep,
+            demo,
+            connections: Arc::default(),
+            budget: Arc::default(),
+            fixed: Fixed::of(config),
+            status: Mutex::new(Status { at: SystemTime::now(), error: None, failures: 0 }),
+            draining: AtomicBool::new(false),
+            reloading: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// The snapshot that new requests are served by.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Reads the directory again and swaps the snapshot whole, or leaves the old one serving.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the new configuration, rendered.
+    pub async fn reload(&self) -> Result<(Config, u64), String> {
+        let _one = self.reloading.lock().await;
+        let generation = self.current.load().generation + 1;
+        let result = self.load_next(generation);
+        let mut status = self.status.lock();
+        status.at = SystemTime::now();
+        match result {
+            Ok((config, snapshot)) => {
+                self.current.store(Arc::new(snapshot));
+                self.keep.sweep();
+                status.error = None;
+                self.metrics.reloaded(true, generation);
+                log::info!("configuration {generation} is serving");
+                Ok((config, generation))
+            }
+            Err(error) => {
+                let text = error.to_string();
+                status.error = Some(text.clone());
+                status.failures += 1;
+                self.metrics.reloaded(false, generation - 1);
+                log::error!("the configuration was not reloaded, the old one goes on serving:\n{text}");
+                Err(text)
+            }
+        }
+    }
+
+    fn load_next(&self, generation: u64) -> Result<(Config, Snapshot), LoadError> {
+        let config = conf::load(&self.dir, &self.registry, &environment)?;
+        let refuse =
+            |errors: Vec<ConfigError>| LoadError { errors: errors.into(), sources: config.sources.clone() };
+        let fixed = Fixed::of(&config);
+        if fixed != self.fixed {
+            return Err(refuse(vec![changed(&fixed, &self.fixed, &config)]));
+        }
+        run::tls_configs(&config).map_err(refuse)?;
+        let env = CompileEnv {
+            registry: &self.registry,
+            metrics: &self.metrics,
+            keep: &self.keep,
+            demo: self.demo.clone(),
+            generation,
+            dry_run: false,
+        };
+        let snapshot = Snapshot::compile(&config, &env).map_err(refuse)?;
+        Ok((config, snapshot))
+    }
+
+    /// True once this process drains.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// What changed that only a restart can change.
+fn changed(new: &Fixed, old: &Fixed, config: &Config) -> ConfigError {
+    let listener = new.listeners.iter().find(|listener| !old.listeners.contains(listener));
+    let written = listener
+        .and_then(|(name, ..)| config.listeners.get(name))
+        .map(|at| (at.path.clone(), at.place.clone()));
+    let admin = || {
+        config.admin.as_ref().filter(|_| new.admin != old.admin).map(|at| (at.path.clone(), at.place.clone()))
+    };
+    let (path, place) = written
+        .or_else(admin)
+        .unwrap_or_else(|| ("listeners".to_owned(), palisade_contract::Place::of_file(config.dir.as_path())));
+    ConfigError::at(path, "the addresses, the names and the TLS of listeners, the admin address and `demo` cannot change while the gateway runs")
+        .help("start a new process with `palisade run --upgrade`, which takes over without losing a request")
+        .place(place)
+}
+
+impl EdgeEvents for Gateway {
+    fn refused(&self, connection: &ConnInfo, refusal: Refusal, head: &[u8]) {
+        self.metrics.edge_refused(refusal.reason);
+        crate::proxy::record_refused(&self.snapshot(), connection, refusal, head);
+    }
+}
+
+/// An id for a request: 32 hex digits, unique, and nothing that is secret.
+pub fn request_id() -> Arc<str> {
+    thread_local! {
+        static STATE: (u64, AtomicU64) = {
+            let mut seed = [0u8; 16];
+            // Without the system's randomness ids are still unique in this process, by thread and time.
+            if getrandom::fill(&mut seed).is_err() {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+                seed = now.to_le_bytes();
+            }
+            let (high, low) = seed.split_at(8);
+            let number = |bytes: &[u8]| bytes.try_into().map_or(1, u64::from_le_bytes);
+            (number(high), AtomicU64::new(number(low)))
+        };
+    }
+    STATE.with(|(thread, counter)| {
+        // An odd step walks through all values; the mix spreads them.
+        let mut mixed = counter.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let mut bytes = [0u8; 32];
+        let raw: [[u8; 8]; 2] = [thread.to_be_bytes(), mixed.to_be_bytes()];
+        let ok = hex::encode_to_slice(raw.as_flattened(), &mut bytes).is_ok();
+        Arc::from(if ok { std::str::from_utf8(&bytes).unwrap_or_default() } else { "" })
+    })
+}

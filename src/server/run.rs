@@ -1,0 +1,338 @@
+//! Starting, serving, reloading and draining a process.
+
+use super::{Gateway, environment};
+use crate::{
+    conf::{
+        self,
+        model::{self, Config},
+    },
+    edge::{
+        connection::Shared,
+        listen::{self, Listener, Settings},
+        tls,
+    },
+    proxy::Proxy,
+    upstream::Upstream,
+};
+use arc_swap::ArcSwap;
+use palisade_contract::{ConfigError, Descriptor};
+use pingora::{proxy::http_proxy, server::configuration::ServerConf};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+/// How long a draining process waits for requests in flight.
+const DRAIN: Duration = Duration::from_secs(60);
+/// Idle connections to origins that are kept, for each worker thread.
+const KEEPALIVE: usize = 128;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The conf directory.
+    pub dir: PathBuf,
+    /// Take the sockets of the process that runs on the same directory.
+    pub upgrade: bool,
+    /// Where the real addresses are written.
+    pub ports_file: Option<PathBuf>,
+    /// Worker threads; one for each core by default.
+    pub threads: Option<usize>,
+}
+
+/// TLS of each listener, by name.
+pub(super) type TlsConfigs = BTreeMap<Arc<str>, Arc<rustls::ServerConfig>>;
+
+/// Reads the certificates of all listeners.
+pub(super) fn tls_configs(config: &Config) -> Result<TlsConfigs, Vec<ConfigError>> {
+    let (mut all, mut errors) = (TlsConfigs::new(), Vec::new());
+    for (name, listener) in &config.listeners {
+        let Some(written) = &listener.value.tls else { continue };
+        match tls::server_config(written, listener.value.http2, listener) {
+            Ok(config) => drop(all.insert(name.clone(), config)),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
+}
+
+/// Runs until it is told to stop. Returns only after everything in flight is done.
+///
+/// # Errors
+/// What keeps it from starting, for a person to read.
+pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String> {
+    // Pingora's connectors need a process-wide provider; there may be one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    raise_descriptors();
+    let config = conf::load(&options.dir, &registry, &environment).map_err(|error| error.to_string())?;
+    if config.listeners.is_empty() {
+        return Err(format!(
+            "{}: no listener; write `listeners: {{public: {{address: 127.0.0.1:8080}}}}`",
+            options.dir.display()
+        ));
+    }
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("palisade");
+    if let Some(threads) = options.threads {
+        builder.worker_threads(threads.max(1));
+    }
+    let runtime = builder.build().map_err(|error| format!("cannot start worker threads: {error}"))?;
+    let result = runtime.block_on(serve(options, &config, registry));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Each connection takes a descriptor, and each request that goes on another.
+fn raise_descriptors() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => log::debug!("{limit} file descriptors"),
+        Err(error) => log::warn!("cannot raise the number of file descriptors: {error}"),
+    }
+}
+
+/// Sockets by what they are for: `listener NAME`, `admin`, `probes`.
+pub(super) struct Sockets(BTreeMap<String, TcpListener>);
+
+impl Sockets {
+    fn bind(config: &Config) -> Result<Self, String> {
+        let mut wanted: Vec<(String, std::net::SocketAddr)> = config
+            .listeners
+            .iter()
+            .map(|(name, listener)| (format!("listener {name}"), listener.value.address))
+            .collect();
+        if let Some(admin) = &config.admin {
+            wanted.push(("admin".to_owned(), admin.value.address));
+            wanted.extend(admin.value.probes.map(|address| ("probes".to_owned(), address)));
+        }
+        let mut bound = BTreeMap::new();
+        let mut errors = Vec::new();
+        for (name, address) in wanted {
+            match listen::bind(address) {
+                Ok(socket) => drop(bound.insert(name, socket)),
+                Err(error) => errors.push(format!("{name}: cannot listen on {address}: {error}")),
+            }
+        }
+        if errors.is_empty() { Ok(Sockets(bound)) } else { Err(errors.join("\n")) }
+    }
+
+    fn take(&mut self, name: &str) -> Result<(TcpListener, std::net::SocketAddr), String> {
+        let socket = self.0.remove(name).ok_or_else(|| format!("{name}: no socket"))?;
+        let address = socket.local_addr().map_err(|error| format!("{name}: {error}"))?;
+        Ok((socket, address))
+    }
+
+    /// One `name address` for each line.
+    fn report(&self) -> String {
+        self.0
+            .iter()
+            .filter_map(|(name, socket)| Some(format!("{name} {}\n", socket.local_addr().ok()?)))
+            .collect()
+    }
+}
+
+async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>) -> Result<(), String> {
+    let demo = if config.demo {
+        Some(crate::demo::start().map_err(|error| format!("the demo API cannot start: {error}"))?)
+    } else {
+        None
+    };
+    let upstream = demo.as_ref().map(|demo| Arc::new(Upstream::demo(demo.address())));
+    // Everything that can be wrong is found before the first connection is accepted.
+    let gateway = Arc::new(Gateway::start(config, registry, upstream).map_err(|error| error.to_string())?);
+    let tls = tls_configs(config)
+        .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
+    let mut sockets = Sockets::bind(config)?;
+    let report = sockets.report();
+    let listeners = Arc::new(Listeners::start(&gateway, config, &tls, &mut sockets)?);
+    let admin = crate::server::admin_state::start(&gateway, &listeners, config, &mut sockets)?;
+    if let Some(file) = &options.ports_file {
+        std::fs::write(file, &report)
+            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
+    }
+    for line in report.lines() {
+        log::info!("listening: {line}");
+    }
+    let watcher = if config.watch { Some(watch_files(&gateway, &listeners, config)?) } else { None };
+    wait_for_signals(&gateway, &listeners).await?;
+    drop(watcher);
+    listeners.drain(&gateway).await;
+    if let Some(demo) = demo {
+        demo.stop().await;
+    }
+    drop(admin);
+    Ok(())
+}
+
+/// The listeners that accept.
+pub(super) struct Listeners {
+    all: Vec<Arc<Listener>>,
+    tasks: parking_lot::Mutex<Vec<tokio::task::JoinHandle<std::io::Result<()>>>>,
+    stop: watch::Sender<bool>,
+    drain: watch::Sender<bool>,
+}
+
+impl Listeners {
+    fn start(
+        gateway: &Arc<Gateway>,
+        config: &Config,
+        tls: &TlsConfigs,
+        sockets: &mut Sockets,
+    ) -> Result<Self, String> {
+        let (stop, stopping) = watch::channel(false);
+        let (drain, draining) = watch::channel(false);
+        let mut conf = ServerConf::default();
+        conf.upstream_keepalive_pool_size =
+            KEEPALIVE * std::thread::available_parallelism().map_or(1, usize::from);
+        let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy::new(gateway.clone())));
+        let shared = Arc::new(Shared {
+            proxy,
+            registry: gateway.connections.clone(),
+            events: gateway.clone(),
+            draining,
+        });
+        let (mut all, mut tasks) = (Vec::new(), Vec::new());
+        for (name, written) in &config.listeners {
+            let (socket, address) = sockets.take(&format!("listener {name}"))?;
+            let settings = settings(config, &written.value, tls.get(name));
+            let listener =
+                Arc::new(Listener { name: name.clone(), address, settings: ArcSwap::from_pointee(settings) });
+            tasks.push(tokio::spawn(listen::accept(
+                shared.clone(),
+                listener.clone(),
+                socket,
+                stopping.clone(),
+            )));
+            all.push(listener);
+        }
+        let registry = gateway.connections.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                registry.reap();
+            }
+        });
+        Ok(Listeners { all, tasks: parking_lot::Mutex::new(tasks), stop, drain })
+    }
+
+    /// Gives the listeners what a new configuration says of them.
+    pub(super) fn update(&self, config: &Config, tls: &TlsConfigs) {
+        for listener in &self.all {
+            if let Some(written) = config.listeners.get(&listener.name) {
+                listener.settings.store(Arc::new(settings(config, &written.value, tls.get(&listener.name))));
+            }
+        }
+    }
+
+    /// Stops accepting and waits until nothing is in flight.
+    async fn drain(&self, gateway: &Gateway) {
+        gateway.draining.store(true, Ordering::Release);
+        // Nobody listens any more where all tasks have ended already.
+        let _ = self.stop.send(true);
+        let _ = self.drain.send(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            if let Ok(Err(error)) = task.await {
+                log::error!("a listener failed: {error}");
+            }
+        }
+        let begun = Instant::now();
+        while gateway.connections.busy() > 0 && begun.elapsed() < DRAIN {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let left = gateway.connections.busy();
+        log::info!(
+            "drained in {:.1} s{}",
+            begun.elapsed().as_secs_f32(),
+            if left > 0 { format!(", {left} connections cut") } else { String::new() }
+        );
+    }
+}
+
+fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<rustls::ServerConfig>>) -> Settings {
+    Settings {
+        limits: Arc::new(written.limits.clone()),
+        tls: tls.cloned(),
+        http2: written.http2,
+        trusted: config.client_ip.trusted_proxies.clone(),
+    }
+}
+
+/// Reads the configuration again, for the snapshot and for the listeners.
+pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Result<u64, String> {
+    let (config, generation) = gateway.reload().await?;
+    // The files were read a moment ago; should one have gone since, the old certificates stay.
+    match tls_configs(&config) {
+        Ok(tls) => listeners.update(&config, &tls),
+        Err(errors) => log::error!(
+            "certificates were not reloaded:\n{}",
+            palisade_contract::ConfigErrors(errors).render(&config.sources)
+        ),
+    }
+    Ok(generation)
+}
+
+async fn wait_for_signals(gateway: &Arc<Gateway>, listeners: &Listeners) -> Result<(), String> {
+    let on = |kind: SignalKind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let (mut hangup, mut terminate, mut interrupt, mut quit) = (
+        on(SignalKind::hangup())?,
+        on(SignalKind::terminate())?,
+        on(SignalKind::interrupt())?,
+        on(SignalKind::quit())?,
+    );
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                log::info!("SIGHUP: reading the configuration again");
+                // What went wrong is in the log.
+                let _ = reload(gateway, listeners).await;
+            }
+            _ = terminate.recv() => {
+                log::info!("SIGTERM: draining");
+                return Ok(());
+            }
+            _ = interrupt.recv() => {
+                log::info!("SIGINT: draining");
+                return Ok(());
+            }
+            _ = quit.recv() => log::warn!("SIGQUIT ignored: use SIGTERM to stop, or start a successor with `palisade run --upgrade`"),
+        }
+    }
+}
+
+/// Reloads when a file of the directory changes; bursts of changes count once.
+fn watch_files(
+    gateway: &Arc<Gateway>,
+    listeners: &Arc<Listeners>,
+    config: &Config,
+) -> Result<notify::RecommendedWatcher, String> {
+    use notify::Watcher;
+    /// Editors write a file in several steps.
+    const QUIET: Duration = Duration::from_millis(300);
+    let (changed, mut changes) = tokio::sync::mpsc::channel::<()>(1);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // A full queue means that a reload is on its way already.
+            let _ = changed.try_send(());
+        }
+    })
+    .map_err(|error| format!("cannot watch files: {error}"))?;
+    watcher
+        .watch(&config.dir, notify::RecursiveMode::Recursive)
+        .map_err(|error| format!("cannot watch `{}`: {error}", config.dir.display()))?;
+    let (gateway, listeners) = (gateway.clone(), listeners.clone());
+    tokio::spawn(async move {
+        while changes.recv().await.is_some() {
+            while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
+            log::info!("files have changed: reading the configuration again");
+            let _ = reload(&gateway, &listeners).await;
+        }
+    });
+    Ok(watcher)
+}
