@@ -4,19 +4,9 @@
 //! (an upstream that does not exist, two routes that clash) is checked when the snapshot is compiled.
 
 use ipnet::IpNet;
+pub use palisade_contract::conf::At;
 use palisade_contract::{Consumer, Mode, Node, Place, Secret, conf::Sources, env::Credentials};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-
-/// A value and where it is written.
-#[derive(Debug, Clone)]
-pub struct At<T> {
-    /// The value.
-    pub value: T,
-    /// Where it is written.
-    pub place: Place,
-    /// The path in the document, for errors.
-    pub path: String,
-}
 
 /// A whole conf directory.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! A YAML value that knows where it stands.
 
 use serde::de::DeserializeOwned;
+use std::fmt;
 
-use super::{ConfigErrors, Place};
+use super::{ConfigErrors, Place, mask::HIDDEN, path};
 
 /// A YAML value that knows where it stands.
 #[derive(Debug, Clone)]
@@ -16,7 +17,7 @@ pub struct Node {
 }
 
 /// A YAML value.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Value {
     /// A scalar as written, references resolved.
     Scalar {
@@ -24,7 +25,8 @@ pub enum Value {
         text: String,
         /// True where it was written without quotes, so that `12`, `true` and `null` are not strings.
         plain: bool,
-        /// True where a reference (`${env:…}`) was resolved in it: never shown in an error.
+        /// True where a reference (`${env:…}`) was resolved in it, or where its key says that it is a secret
+        /// (`token`, `client_secret`, `password` …): never shown in an error or a debug print.
         secret: bool,
     },
     /// A sequence.
@@ -40,6 +42,30 @@ pub struct Key {
     pub text: String,
     /// Where it begins.
     pub place: Place,
+}
+
+impl Value {
+    /// What stands after a key without a value.
+    pub const NOTHING: Value = Value::Scalar { text: String::new(), plain: true, secret: false };
+
+    /// True for nothing, `~` and `null`, written without quotes.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Scalar { text, plain: true, .. } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Scalar { secret: true, .. } => f.write_str(HIDDEN),
+            Value::Scalar { text, plain: true, .. } => f.write_str(text),
+            Value::Scalar { text, .. } => fmt::Debug::fmt(text, f),
+            Value::List(items) => f.debug_list().entries(items.iter().map(|item| &item.value)).finish(),
+            Value::Map(entries) => {
+                f.debug_map().entries(entries.iter().map(|(key, node)| (&key.text, &node.value))).finish()
+            }
+        }
+    }
 }
 
 impl Node {
@@ -58,25 +84,54 @@ impl Node {
 
     /// True for `null`, `~` and nothing at all, where it is not quoted.
     pub fn is_null(&self) -> bool {
-        matches!(&self.value, Value::Scalar { text, plain: true, .. } if matches!(text.as_str(), "" | "~" | "null"))
+        self.value.is_null()
+    }
+
+    /// The text, where this is a scalar.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
     }
 
     /// Follows a path such as `allow[2].name` as far as it leads.
     pub fn find(&self, path: &str) -> &Node {
-        let mut node = self;
-        for part in path.split(['.', '[', ']']).filter(|part| !part.is_empty()) {
-            let next = match &node.value {
-                Value::Map(_) => node.get(part),
-                Value::List(items) => part.parse::<usize>().ok().and_then(|index| items.get(index)),
-                Value::Scalar { .. } => None,
-            };
-            let Some(next) = next else { break };
-            node = next;
+        let next = match &self.value {
+            Value::Map(entries) => {
+                let found =
+                    entries.iter().filter_map(|(key, node)| Some((node, path::take_field(path, &key.text)?)));
+                // Keys may hold dots: the longest one that fits leaves the least.
+                found.min_by_key(|(_, rest)| rest.len())
+            }
+            Value::List(items) => {
+                path::take_item(path).and_then(|(index, rest)| Some((items.get(index)?, rest)))
+            }
+            Value::Scalar { .. } => None,
+        };
+        match next {
+            Some((node, rest)) => node.find(rest),
+            None => self,
         }
-        node
     }
 
-    /// Reads it as a type, reporting every unknown key and the first value of a wrong type.
+    /// The texts below it that must not be shown.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        let mut nodes = vec![self];
+        while let Some(node) = nodes.pop() {
+            match &node.value {
+                Value::Scalar { text, secret: true, .. } => found.push(text.as_str()),
+                Value::Scalar { .. } => {}
+                Value::List(items) => nodes.extend(items),
+                Value::Map(entries) => nodes.extend(entries.iter().map(|(_, node)| node)),
+            }
+        }
+        found
+    }
+
+    /// Reads it as a type, reporting every unknown key and, as far as they can be told apart, every wrong
+    /// value.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ConfigErrors> {
         super::de::deserialize(self)
     }

@@ -1,0 +1,173 @@
+//! Keeps secrets out of what is shown: literals under `password`, `secret`, `token` and the like in a source
+//! line, and values of references in a message.
+
+/// What stands in a secret's place.
+pub(crate) const HIDDEN: &str = "[hidden]";
+
+/// True where a value under this key is a secret: the last word is `token`, `secret`, `password` …
+pub(crate) fn is_secret_name(key: &str) -> bool {
+    let word = key.rsplit(['_', '-', '.']).next().unwrap_or(key).to_ascii_lowercase();
+    let word = word.strip_suffix('s').unwrap_or(&word);
+    matches!(word, "token" | "secret" | "password" | "passwd" | "passphras" | "passphrase")
+}
+
+/// A source line with literal secrets hidden. `column` (from 0, in characters) is moved along.
+pub(crate) fn mask_line(line: &str, column: usize) -> (String, usize) {
+    let mut hidden = secret_spans(line);
+    if is_key_material(line) {
+        let start = line.chars().take_while(|c| c.is_whitespace()).count();
+        hidden.push((start, line.chars().count()));
+    }
+    let mut shown = String::with_capacity(line.len());
+    let mut shown_column = None;
+    for (index, c) in line.chars().enumerate() {
+        let span = hidden.iter().find(|(start, end)| (*start..*end).contains(&index));
+        if span.is_some_and(|(start, _)| *start == index) {
+            shown.push_str(HIDDEN);
+        }
+        if index == column {
+            let behind = span.map_or(0, |(start, _)| if *start == index { HIDDEN.len() } else { 1 });
+            shown_column = Some(shown.chars().count().saturating_sub(behind));
+        }
+        if span.is_none() {
+            shown.push(if c == '\t' { ' ' } else { c });
+        }
+    }
+    let column = shown_column.unwrap_or_else(|| shown.chars().count());
+    (shown, column)
+}
+
+/// A message with every given secret hidden, and every part of one that stands in backticks or quotes.
+pub(crate) fn mask_message(message: &str, secrets: &[&str]) -> String {
+    let mut shown = message.to_owned();
+    for secret in secrets.iter().filter(|secret| secret.chars().count() > 2) {
+        shown = shown.replace(secret, HIDDEN);
+    }
+    for quote in ['`', '"', '\''] {
+        let parts: Vec<&str> = shown.split(quote).collect();
+        let is_part = |part: &str| !part.is_empty() && secrets.iter().any(|secret| secret.contains(part));
+        let parts: Vec<&str> = parts
+            .iter()
+            .enumerate()
+            .map(|(index, part)| if index % 2 == 1 && is_part(part) { HIDDEN } else { *part })
+            .collect();
+        shown = parts.join(&quote.to_string());
+    }
+    shown
+}
+
+/// A line of a PEM block or the like, on which an error of syntax may fall.
+fn is_key_material(line: &str) -> bool {
+    let line = line.trim();
+    line.len() >= 32 && line.chars().all(|c| c.is_ascii_alphanumeric() || "+/=_-".contains(c))
+}
+
+/// Where literals under secret keys stand, in characters.
+fn secret_spans(line: &str) -> Vec<(usize, usize)> {
+    let chars: Vec<char> = line.chars().collect();
+    let at = |index: usize| chars.get(index).copied();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-' || c == '.';
+    let mut spans = Vec::new();
+    let mut index = 0;
+    while index < chars.len() {
+        let word: String = chars.iter().skip(index).take_while(|c| is_word(**c)).collect();
+        let mut next = index + word.chars().count().max(1);
+        if is_secret_name(&word) {
+            let mut colon = next;
+            while at(colon).is_some_and(|c| c == '"' || c == '\'' || c == ' ') {
+                colon += 1;
+            }
+            if at(colon) == Some(':') {
+                let blanks = chars.iter().skip(colon + 1).take_while(|c| c.is_whitespace()).count();
+                let start = colon + 1 + blanks;
+                let in_flow = chars.iter().take(index).any(|c| *c == '{');
+                let end = end_of_value(&chars, start, in_flow);
+                if end > start {
+                    spans.push((start, end));
+                }
+                next = end.max(next);
+            }
+        }
+        index = next;
+    }
+    spans
+}
+
+/// Where a literal ends; `start` itself for what is no literal. Rather too late than too early.
+fn end_of_value(chars: &[char], start: usize, in_flow: bool) -> usize {
+    let rest = || chars.iter().enumerate().skip(start);
+    let first = chars.get(start).copied();
+    let reference = |from: usize| chars.get(from..from + 2) == Some(&['$', '{']);
+    match first {
+        None | Some('#' | '{' | '|' | '>') => start,
+        Some('$') if reference(start) => start,
+        Some('"' | '\'') if reference(start + 1) => start,
+        Some(quote @ ('"' | '\'')) => {
+            rest().skip(1).find(|(_, c)| **c == quote).map_or(chars.len(), |(index, _)| index + 1)
+        }
+        Some('[') => rest().find(|(_, c)| **c == ']').map_or(chars.len(), |(index, _)| index + 1),
+        Some(_) if in_flow => {
+            rest().find(|(_, c)| matches!(c, ',' | '}')).map_or(chars.len(), |(index, _)| index)
+        }
+        Some(_) => chars.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literal_secrets_are_hidden_in_source_lines() {
+        for (line, expect) in [
+            ("token: abc", "token: [hidden]"),
+            ("  admin_token: abc # x", "  admin_token: [hidden]"),
+            ("token: ${env:T}", "token: ${env:T}"),
+            ("token: \"${env:T}\"", "token: \"${env:T}\""),
+            ("\"token\" : abc", "\"token\" : [hidden]"),
+            ("{token: abc, x: 1}", "{token: [hidden], x: 1}"),
+            ("{a: 1, 'client-secret': \"a,b\", x: 1}", "{a: 1, 'client-secret': [hidden], x: 1}"),
+            ("password: a,b c", "password: [hidden]"),
+            ("secrets: [a, b]", "secrets: [hidden]"),
+            ("passphrase: 'x", "passphrase: [hidden]"),
+            ("secret: |", "secret: |"),
+            ("reset-password: {paths: [/x]}", "reset-password: {paths: [/x]}"),
+            ("key_names: [a]", "key_names: [a]"),
+            ("tokenizer: a", "tokenizer: a"),
+            ("token:", "token:"),
+            ("    MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ==", "    [hidden]"),
+            ("key: MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "key: MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"),
+        ] {
+            assert_eq!(mask_line(line, 0).0, expect, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_column_moves_along() {
+        for (line, column, expect) in [
+            ("token: abc", 0, 0),
+            ("token: abc", 7, 7),
+            ("token: abc", 9, 14),
+            ("{token: a, xx: 1}", 11, 18),
+            ("ü: x", 3, 3),
+            ("abc", 99, 3),
+            ("", 0, 0),
+        ] {
+            assert_eq!(mask_line(line, column).1, expect, "{line} {column}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_hidden_in_messages() {
+        for (message, secret, expect) in [
+            ("bad `hunter2`", "hunter2", "bad `[hidden]`"),
+            ("bad hunter2!", "hunter2", "bad [hidden]!"),
+            ("bad `unte` at", "hunter2", "bad `[hidden]` at"),
+            ("bad \"hunt\" `x`", "hunter2", "bad \"[hidden]\" `x`"),
+            ("field `name` is wrong", "hunter2", "field `name` is wrong"),
+            ("nothing", "", "nothing"),
+        ] {
+            assert_eq!(mask_message(message, &[secret]), expect);
+        }
+    }
+}

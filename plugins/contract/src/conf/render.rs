@@ -1,0 +1,99 @@
+//! How errors are shown: place, path and message, the line with a caret, what to write instead.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use super::{ConfigError, ConfigErrors, Place, mask::mask_line};
+
+/// Longer lines are cut around the caret.
+const MAX_WIDTH: usize = 160;
+
+/// The texts of the files that were read, to show the lines that errors are about. Its debug print names the
+/// files alone: the texts may hold secrets.
+#[derive(Clone, Default)]
+pub struct Sources(pub BTreeMap<Arc<Path>, String>);
+
+impl Sources {
+    /// Adds a file under the name that its places bear.
+    pub fn add(&mut self, file: impl Into<Arc<Path>>, text: impl Into<String>) {
+        self.0.insert(file.into(), text.into());
+    }
+
+    fn line(&self, place: &Place) -> Option<&str> {
+        let index = usize::try_from(place.line.checked_sub(1)?).ok()?;
+        self.0.get(&place.file)?.lines().nth(index)
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl ConfigErrors {
+    /// All errors in the order of their places, and a line that counts them. Literal secrets are hidden.
+    pub fn render(&self, sources: &Sources) -> String {
+        let mut errors: Vec<&ConfigError> = self.0.iter().collect();
+        errors.sort_by_key(|error| error.place.as_ref().map(|place| (&place.file, place.line, place.column)));
+        let mut shown = String::new();
+        for error in &errors {
+            // Writing to a string cannot fail.
+            let _ = render_one(&mut shown, error, sources);
+            shown.push('\n');
+        }
+        let files: BTreeSet<_> =
+            errors.iter().filter_map(|error| Some(&error.place.as_ref()?.file)).collect();
+        let _ = writeln!(shown, "{} in {}", count(errors.len(), "error"), count(files.len(), "file"));
+        shown
+    }
+}
+
+fn render_one(shown: &mut String, error: &ConfigError, sources: &Sources) -> fmt::Result {
+    if let Some(place) = &error.place {
+        write!(shown, "{place}: ")?;
+    }
+    if !error.path.is_empty() {
+        write!(shown, "{}: ", printable(&error.path))?;
+    }
+    writeln!(shown, "{}", printable(&error.message))?;
+    if let Some(place) = &error.place {
+        excerpt(shown, place, sources)?;
+    }
+    if let Some((label, place)) = &error.other {
+        writeln!(shown, "{label}: {place}")?;
+        excerpt(shown, place, sources)?;
+    }
+    if let Some(help) = &error.help {
+        writeln!(shown, "help: {}", printable(help))?;
+    }
+    Ok(())
+}
+
+fn excerpt(shown: &mut String, place: &Place, sources: &Sources) -> fmt::Result {
+    let Some(line) = sources.line(place) else { return Ok(()) };
+    let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1);
+    let (line, column) = mask_line(line.strip_prefix('\u{feff}').unwrap_or(line), column);
+    let cut = column.saturating_sub(MAX_WIDTH / 2);
+    let line: String = line.chars().skip(cut).take(MAX_WIDTH).collect();
+    let number = place.line.to_string();
+    writeln!(shown, " {number} | {}", printable(line.trim_end()))?;
+    writeln!(shown, " {:width$} | {:caret$}^", "", "", width = number.len(), caret = column - cut)
+}
+
+/// What a user wrote may hold characters that move the cursor or turn the direction of writing.
+fn printable(text: &str) -> String {
+    let hidden = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().map(|c| if hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
