@@ -16,6 +16,7 @@ pub mod canonical;
 pub mod connection;
 pub mod framing;
 pub mod guard;
+pub mod handover;
 pub mod headers;
 pub mod listen;
 pub mod path;
