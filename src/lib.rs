@@ -12,6 +12,7 @@
 //! | [`respond`] | from a verdict to an HTTP response |
 //! | [`edge`] | connections, framing, the one canonical request |
 //! | [`upstream`] | balancing, and the peers that Pingora connects to |
+//! | [`serve`] | the small HTTP server of the admin API and the demo API
 //! | [`server`] | the running process: start, reload, drain |
 //! | [`metrics`], [`logging`], [`demo`] | what their names say |
 //!
@@ -42,6 +43,7 @@ pub mod metrics;
 pub mod proxy;
 pub mod respond;
 pub mod router;
+pub mod serve;
 pub mod server;
 pub mod upstream;
 pub mod when;
