@@ -12,7 +12,7 @@
 //! | [`respond`] | from a verdict to an HTTP response |
 //! | [`edge`] | connections, framing, the one canonical request |
 //! | [`upstream`] | balancing, and the peers that Pingora connects to |
-//! | [`serve`] | the small HTTP server of the admin API and the demo API
+//! | [`serve`] | the small HTTP server of the admin API and the demo API |
 //! | [`server`] | the running process: start, reload, drain |
 //! | [`metrics`], [`logging`], [`demo`] | what their names say |
 //!

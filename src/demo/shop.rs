@@ -161,10 +161,8 @@ async fn one_order(State(shop): State<Shared>, caller: Caller, Path(id): Path<St
 }
 
 fn show_cart(caller: &Caller, cart: &Cart) -> Value {
-    let items: Vec<Value> = cart
-        .iter()
-        .map(|(product, quantity)| json!({ "product": product, "quantity": quantity }))
-        .collect();
+    let items: Vec<Value> =
+        cart.iter().map(|(product, quantity)| json!({ "product": product, "quantity": quantity })).collect();
     json!({ "consumer": caller.name(), "items": items, "total_cents": total(cart) })
 }
 

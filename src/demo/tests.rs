@@ -186,7 +186,8 @@ async fn an_echo_origin_answers_every_path() {
     let demo = start_echo().unwrap();
     let echo = raw(demo.address(), b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert_eq!(echo["target"], "*");
-    let echo = raw(demo.address(), b"GET /public//a%20b/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let echo =
+        raw(demo.address(), b"GET /public//a%20b/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert_eq!(echo["target"], "/public//a%20b/");
 }
 
