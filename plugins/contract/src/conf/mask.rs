@@ -11,6 +11,19 @@ pub(crate) fn is_secret_name(key: &str) -> bool {
     matches!(word, "token" | "secret" | "password" | "passwd" | "passphras" | "passphrase")
 }
 
+/// True for what holds a key: TLS has the name of a file there, a consumer's credential has (or, by mistake,
+/// has in the hash's place) the key itself.
+fn is_key_name(key: &str) -> bool {
+    matches!(key, "key" | "apikey" | "key_sha256")
+}
+
+/// True where a literal names a file, as keys of TLS do.
+fn is_key_file(chars: &[char], start: usize, end: usize) -> bool {
+    let literal: String = chars.iter().skip(start).take(end.saturating_sub(start)).collect();
+    let literal = literal.trim().trim_matches(['"', '\'']);
+    [".key", ".pem"].iter().any(|suffix| literal.ends_with(suffix))
+}
+
 /// A source line with literal secrets hidden. `column` (from 0, in characters) is moved along.
 pub(crate) fn mask_line(line: &str, column: usize) -> (String, usize) {
     let mut hidden = secret_spans(line);
@@ -72,7 +85,7 @@ fn secret_spans(line: &str) -> Vec<(usize, usize)> {
     while index < chars.len() {
         let word: String = chars.iter().skip(index).take_while(|c| is_word(**c)).collect();
         let mut next = index + word.chars().count().max(1);
-        if is_secret_name(&word) {
+        if is_secret_name(&word) || is_key_name(&word) {
             let mut colon = next;
             while at(colon).is_some_and(|c| c == '"' || c == '\'' || c == ' ') {
                 colon += 1;
@@ -82,7 +95,8 @@ fn secret_spans(line: &str) -> Vec<(usize, usize)> {
                 let start = colon + 1 + blanks;
                 let in_flow = chars.iter().take(index).any(|c| *c == '{');
                 let end = end_of_value(&chars, start, in_flow);
-                if end > start {
+                let names_file = is_key_name(&word) && is_key_file(&chars, start, end);
+                if end > start && !names_file {
                     spans.push((start, end));
                 }
                 next = end.max(next);
@@ -136,7 +150,16 @@ mod tests {
             ("tokenizer: a", "tokenizer: a"),
             ("token:", "token:"),
             ("    MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ==", "    [hidden]"),
-            ("key: MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "key: MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"),
+            ("key: MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "key: [hidden]"),
+            ("- {key: hunter2, id: a}", "- {key: [hidden], id: a}"),
+            ("- {key_sha256: hunter2}", "- {key_sha256: [hidden]}"),
+            ("  key: ${file:k}", "  key: ${file:k}"),
+            (
+                "- {certificate: a.pem, key: \"../certs/gw.key\"}",
+                "- {certificate: a.pem, key: \"../certs/gw.key\"}",
+            ),
+            ("key-auth: {key_names: [a]}", "key-auth: {key_names: [a]}"),
+            ("hash_on: header:key", "hash_on: header:key"),
         ] {
             assert_eq!(mask_line(line, 0).0, expect, "{line}");
         }

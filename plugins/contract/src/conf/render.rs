@@ -39,7 +39,12 @@ impl ConfigErrors {
     /// All errors in the order of their places, and a line that counts them. Literal secrets are hidden.
     pub fn render(&self, sources: &Sources) -> String {
         let mut errors: Vec<&ConfigError> = self.0.iter().collect();
-        errors.sort_by_key(|error| error.place.as_ref().map(|place| (&place.file, place.line, place.column)));
+        errors.sort_by_key(|error| {
+            let place = error.place.as_ref().map(|place| (&place.file, place.line, place.column));
+            (place, &error.path, &error.message)
+        });
+        // What each entry of a plugin says about the same credential is said once.
+        errors.dedup();
         let mut shown = String::new();
         for error in &errors {
             // Writing to a string cannot fail.
@@ -96,4 +101,18 @@ fn printable(text: &str) -> String {
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_twice_is_shown_once() {
+        let place = Place { file: Arc::from(Path::new("a.yaml")), line: 1, column: 3 };
+        let error = |message: &str| ConfigError::at("x", message).place(place.clone());
+        let errors = ConfigErrors(vec![error("one"), error("two"), error("one"), error("two")]);
+        let shown = errors.render(&Sources::default());
+        assert_eq!(shown, "a.yaml:1:3: x: one\n\na.yaml:1:3: x: two\n\n2 errors in 1 file\n");
+    }
 }
