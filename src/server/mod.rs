@@ -156,6 +156,7 @@ impl Gateway {
             Ok((config, snapshot)) => {
                 self.current.store(Arc::new(snapshot));
                 self.keep.sweep();
+                self.metrics.sweep();
                 status.error = None;
                 self.metrics.reloaded(true, generation);
                 log::info!("configuration {generation} is serving");

@@ -1,0 +1,152 @@
+//! What the gateway counts and times, for Prometheus.
+//!
+//! Every label is a name from the configuration or one of a few fixed words; nothing of a request ever becomes
+//! one. A series exists from its first event, so that thousands of routes nobody calls cost nothing, and goes
+//! with the first [`Metrics::sweep`] after the last snapshot that names it.
+//!
+//! Nothing here can fail a request: a metric that could not be made is missing, and the log says so.
+//! `docs/metrics.md` lists all metrics; a test compares.
+
+mod family;
+mod handles;
+mod process;
+
+pub use handles::{EntryMetrics, RouteMetrics};
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use palisade_contract::EntryInfo;
+use parking_lot::Mutex;
+use prometheus::TextEncoder;
+
+use crate::edge::Stats;
+use family::Families;
+use handles::{Kept, Origins};
+
+/// All metrics of a process.
+pub struct Metrics {
+    families: Arc<Families>,
+    routes: Kept<Arc<str>, RouteMetrics>,
+    /// By route and key.
+    entries: Kept<(Arc<str>, Arc<str>), EntryMetrics>,
+    origins: Arc<Origins>,
+    /// What has been counted of connections already.
+    connections: Mutex<Stats>,
+}
+
+impl Metrics {
+    /// Metrics in a registry of their own.
+    pub fn new() -> Self {
+        let families = Arc::new(Families::new());
+        if let Some(info) = families.build_info.get(&[env!("CARGO_PKG_VERSION")]) {
+            info.set(1);
+        }
+        if let Some(start) = families.process_start.get(&[]) {
+            start.set(now());
+        }
+        let none = Stats { live: 0, idle: 0, accepted: 0, evicted: 0, refused: 0 };
+        Metrics {
+            routes: Kept::default(),
+            entries: Kept::default(),
+            origins: Arc::new(Origins::new(families.clone())),
+            connections: Mutex::new(none),
+            families,
+        }
+    }
+
+    /// The handle of a route; the same one as long as any snapshot holds it.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        let name: Arc<str> = name.into();
+        self.routes.get(name.clone(), || RouteMetrics::new(self.families.clone(), self.origins.clone(), name))
+    }
+
+    /// The handle of an entry on a route; the same one as long as any snapshot holds it.
+    pub fn entry(&self, route: &str, info: &EntryInfo) -> Arc<EntryMetrics> {
+        let (route, key): (Arc<str>, Arc<str>) = (route.into(), info.key.clone());
+        self.entries.get((route.clone(), key.clone()), || {
+            let durations = self.origins.plugin(&key);
+            EntryMetrics::new(self.families.clone(), durations, route, key)
+        })
+    }
+
+    /// Lets go of every series whose route, entry or upstream no snapshot names any more.
+    pub fn sweep(&self) {
+        self.routes.sweep(RouteMetrics::remove);
+        self.entries.sweep(EntryMetrics::remove);
+        self.origins.sweep();
+    }
+
+    /// A configuration was loaded, or was not. The first load, generation 1, is no reload.
+    pub fn reloaded(&self, ok: bool, generation: u64) {
+        let families = &self.families;
+        if (!ok || generation > 1)
+            && let Some(reloads) = families.reloads.get(&[if ok { "success" } else { "failure" }])
+        {
+            reloads.inc();
+        }
+        if let Some(serving) = families.generation.get(&[]) {
+            serving.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        }
+        if let Some(last) = families.last_load_ok.get(&[]) {
+            last.set(i64::from(ok));
+        }
+        if let Some(at) = families.loaded_at.get(&[]).filter(|_| ok) {
+            at.set(now());
+        }
+    }
+
+    /// What the edge has counted of connections since the start.
+    pub fn connections(&self, edge: Stats) {
+        let families = &self.families;
+        for (state, count) in [("active", edge.live.saturating_sub(edge.idle)), ("idle", edge.idle)] {
+            if let Some(gauge) = families.connections.get(&[state]) {
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+        let mut last = self.connections.lock();
+        for (counter, count, before) in [
+            (families.accepted.get(&[]), edge.accepted, last.accepted),
+            (families.evicted.get(&[]), edge.evicted, last.evicted),
+            (families.refused.get(&["connections_per_ip"]), edge.refused, last.refused),
+        ] {
+            if let Some(counter) = counter {
+                counter.inc_by(count.saturating_sub(before));
+            }
+        }
+        *last = edge;
+    }
+
+    /// The edge refused a request before any route was looked for.
+    pub fn edge_refused(&self, reason: &'static str) {
+        if let Some(counter) = self.families.edge_refused.get(&[reason]) {
+            counter.inc();
+        }
+    }
+
+    /// Everything in the text format of Prometheus, version 0.0.4.
+    pub fn encode(&self) -> String {
+        process::observe(&self.families);
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.families.gather(), &mut text) {
+            log::error!("metrics cannot be written: {error}");
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests;

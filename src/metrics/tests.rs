@@ -1,0 +1,200 @@
+//! What is counted shows, and the document lists what there is.
+
+use std::time::Duration;
+
+use palisade_contract::{Effect, Mode, Place, Scope};
+
+use super::*;
+
+fn entry(key: &str) -> EntryInfo {
+    EntryInfo {
+        key: key.into(),
+        plugin: "key-auth",
+        scope: Scope::Route,
+        place: Place::of_file(std::path::Path::new("x.yaml")),
+        mode: Mode::Enforce,
+    }
+}
+
+/// The value of a series as it is written, labels in the order of their names.
+fn value(metrics: &Metrics, series: &str) -> Option<f64> {
+    let text = metrics.encode();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+    Some(line.parse().unwrap())
+}
+
+#[test]
+fn requests_are_counted_by_route_class_and_upstream() {
+    let metrics = Metrics::new();
+    let route = metrics.route("shop");
+    let (shop, other): (Arc<str>, Arc<str>) = ("shop".into(), "other".into());
+    for (status, upstream) in [
+        (200, Some((&shop, Some(Duration::from_millis(3))))),
+        (204, Some((&shop, None))),
+        (503, Some((&other, None))),
+        (499, None),
+        (0, None),
+        (65535, None),
+    ] {
+        route.finished(status, Duration::from_millis(30), upstream);
+    }
+    for (series, expected) in [
+        (r#"palisade_requests_total{route="shop",status="2xx"}"#, 2.0),
+        (r#"palisade_requests_total{route="shop",status="5xx"}"#, 1.0),
+        (r#"palisade_requests_total{route="shop",status="client_closed"}"#, 1.0),
+        (r#"palisade_requests_total{route="shop",status="other"}"#, 2.0),
+        (r#"palisade_request_duration_seconds_count{route="shop"}"#, 6.0),
+        (r#"palisade_request_duration_seconds_bucket{route="shop",le="0.025"}"#, 0.0),
+        (r#"palisade_request_duration_seconds_bucket{route="shop",le="0.05"}"#, 6.0),
+        (r#"palisade_upstream_requests_total{outcome="answered",upstream="shop"}"#, 1.0),
+        (r#"palisade_upstream_requests_total{outcome="unanswered",upstream="shop"}"#, 1.0),
+        (r#"palisade_upstream_requests_total{outcome="unanswered",upstream="other"}"#, 1.0),
+        (r#"palisade_upstream_duration_seconds_count{upstream="shop"}"#, 1.0),
+    ] {
+        assert_eq!(value(&metrics, series), Some(expected), "{series}");
+    }
+    assert_eq!(value(&metrics, r#"palisade_requests_total{route="shop",status="4xx"}"#), None);
+}
+
+#[test]
+fn decisions_are_counted_by_effect_and_reason() {
+    let metrics = Metrics::new();
+    let handle = metrics.entry("shop", &entry("key-auth#b"));
+    handle.decided(Effect::Continue, None, 1500);
+    handle.decided(Effect::Skipped, None, 0);
+    handle.decided(Effect::Deny, Some("key_unknown"), 700);
+    metrics.entry("shop", &entry("key-auth#b")).decided(Effect::Deny, Some("key_unknown"), 700);
+    let series = |effect: &str, reason: &str| {
+        format!(
+            r#"palisade_decisions_total{{effect="{effect}",plugin="key-auth#b",reason="{reason}",route="shop"}}"#
+        )
+    };
+    assert_eq!(value(&metrics, &series("continue", "")), Some(1.0));
+    assert_eq!(value(&metrics, &series("skipped", "")), Some(1.0));
+    assert_eq!(value(&metrics, &series("deny", "key_unknown")), Some(2.0));
+    let time = |part: &str| value(&metrics, &format!("palisade_plugin_duration_seconds_{part}"));
+    assert_eq!(time(r#"count{plugin="key-auth#b"}"#), Some(3.0));
+    assert_eq!(time(r#"bucket{plugin="key-auth#b",le="0.000001"}"#), Some(2.0));
+}
+
+#[test]
+fn reasons_are_bounded() {
+    let metrics = Metrics::new();
+    let handle = metrics.entry("shop", &entry("key-auth"));
+    for number in 0..1000 {
+        let reason: &'static str = format!("reason_{number}").leak();
+        handle.decided(Effect::Deny, Some(reason), 1);
+        handle.decided(Effect::WouldDeny, Some(reason), 1);
+    }
+    let text = metrics.encode();
+    let series: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("palisade_decisions_total")).collect();
+    assert_eq!(series.len(), 32 + 2, "{series:#?}");
+    let total: f64 = series.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
+    assert_eq!(total, 2000.0);
+}
+
+#[test]
+fn a_series_lives_as_long_as_a_snapshot_names_it() {
+    let metrics = Metrics::new();
+    let upstream: Arc<str> = "origin".into();
+    let (old, same) = (metrics.route("old"), metrics.route("same"));
+    let (old_entry, same_entry) =
+        (metrics.entry("old", &entry("key-auth#old")), metrics.entry("same", &entry("key-auth")));
+    for (route, entry) in [(&old, &old_entry), (&same, &same_entry)] {
+        route.finished(200, Duration::ZERO, None);
+        entry.decided(Effect::Deny, Some("key_unknown"), 1);
+        entry.decided(Effect::Continue, None, 1);
+    }
+    old.finished(200, Duration::ZERO, Some((&upstream, Some(Duration::ZERO))));
+    drop((old, old_entry, same, same_entry));
+    // The next snapshot asks before the last one goes.
+    let (same, same_entry) = (metrics.route("same"), metrics.entry("same", &entry("key-auth")));
+    metrics.sweep();
+    same.finished(200, Duration::ZERO, None);
+    same_entry.decided(Effect::Continue, None, 1);
+    let text = metrics.encode();
+    for gone in ["\"old\"", "key-auth#old", "origin"] {
+        assert!(!text.contains(gone), "{gone} in {text}");
+    }
+    assert_eq!(value(&metrics, r#"palisade_requests_total{route="same",status="2xx"}"#), Some(2.0));
+    // A name that comes back begins anew, and shows.
+    metrics.route("old").finished(200, Duration::ZERO, None);
+    assert_eq!(value(&metrics, r#"palisade_requests_total{route="old",status="2xx"}"#), Some(1.0));
+}
+
+#[test]
+fn reloads_and_connections() {
+    let metrics = Metrics::new();
+    metrics.reloaded(true, 1);
+    assert_eq!(value(&metrics, r#"palisade_reloads_total{result="success"}"#), None);
+    metrics.reloaded(true, 2);
+    metrics.reloaded(false, 2);
+    for (series, expected) in [
+        (r#"palisade_reloads_total{result="success"}"#, 1.0),
+        (r#"palisade_reloads_total{result="failure"}"#, 1.0),
+        ("palisade_config_generation", 2.0),
+        ("palisade_config_last_load_successful", 0.0),
+    ] {
+        assert_eq!(value(&metrics, series), Some(expected), "{series}");
+    }
+    assert!(value(&metrics, "palisade_config_last_success_timestamp_seconds").unwrap() > 1.7e9);
+
+    metrics.connections(Stats { live: 5, idle: 3, accepted: 7, evicted: 1, refused: 2 });
+    metrics.connections(Stats { live: 1, idle: 1, accepted: 9, evicted: 1, refused: 4 });
+    metrics.edge_refused("framing");
+    for (series, expected) in [
+        (r#"palisade_connections{state="active"}"#, 0.0),
+        (r#"palisade_connections{state="idle"}"#, 1.0),
+        ("palisade_connections_accepted_total", 9.0),
+        ("palisade_connections_evicted_total", 1.0),
+        (r#"palisade_connections_refused_total{reason="connections_per_ip"}"#, 4.0),
+        (r#"palisade_edge_refused_total{reason="framing"}"#, 1.0),
+    ] {
+        assert_eq!(value(&metrics, series), Some(expected), "{series}");
+    }
+}
+
+#[test]
+fn the_process_is_described() {
+    let metrics = Metrics::new();
+    let version = concat!(r#"palisade_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#);
+    assert_eq!(value(&metrics, version), Some(1.0));
+    let open = value(&metrics, "palisade_process_open_fds").unwrap();
+    assert!(open >= 3.0 && open <= value(&metrics, "palisade_process_max_fds").unwrap());
+    assert!(value(&metrics, "palisade_process_resident_memory_bytes").unwrap() > 100_000.0);
+    assert!(value(&metrics, "palisade_process_cpu_seconds_total").unwrap() >= 0.0);
+}
+
+/// Every metric is in the registry, is well-formed, and stands in the document as it is.
+#[test]
+fn the_document_lists_every_metric() {
+    let metrics = Metrics::new();
+    let route = metrics.route("r");
+    route.finished(200, Duration::ZERO, Some((&"u".into(), Some(Duration::ZERO))));
+    metrics.entry("r", &entry("key-auth")).decided(Effect::Deny, Some("x"), 1);
+    metrics.connections(Stats { live: 1, idle: 0, accepted: 1, evicted: 1, refused: 1 });
+    metrics.edge_refused("x");
+    metrics.reloaded(true, 2);
+    let _ = metrics.encode();
+    let mut registered: Vec<String> =
+        metrics.families.gather().iter().map(|family| family.name().to_owned()).collect();
+    let mut listed: Vec<&str> = Families::ROWS.iter().map(|(name, ..)| *name).collect();
+    registered.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(registered, listed);
+
+    let rows = Families::ROWS.iter().map(|(name, vec, labels, help)| {
+        let kind = match *vec {
+            "IntCounterVec" | "CounterVec" => "counter",
+            "HistogramVec" => "histogram",
+            _ => "gauge",
+        };
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "))
+    });
+    let expected: Vec<String> = rows.collect();
+    let document = include_str!("../../docs/metrics.md");
+    let written: Vec<&str> = document.lines().filter(|line| line.starts_with("| `palisade_")).collect();
+    assert_eq!(written, expected, "docs/metrics.md should hold:\n{}", expected.join("\n"));
+}
