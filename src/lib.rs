@@ -2,6 +2,7 @@
 //!
 //! | Module | What is in it |
 //! |---|---|
+//! | [`admin`] | the admin API and the probes |
 //! | [`cli`] | the command line, one file a subcommand |
 //! | [`conf`] | the configuration directory, read and checked |
 //! | [`gateway`] | the compiled snapshot that requests are served by |
@@ -29,6 +30,7 @@
     )
 )]
 
+pub mod admin;
 mod builder;
 pub mod chain;
 pub mod cli;
