@@ -46,18 +46,26 @@ pub fn is_folded(path: &str) -> bool {
 
 /// Appends the fold of one segment, with a slash before it; nothing where nothing is left of it.
 fn push_segment(folded: &mut String, segment: &str) {
+    if segment.bytes().all(|byte| byte.is_ascii() && !matches!(byte, b'%' | b'\\')) {
+        if let Some(name) = cut(segment) {
+            folded.push('/');
+            folded.extend(name.chars().map(|c| c.to_ascii_lowercase()));
+        }
+        return;
+    }
     let bytes: Cow<'_, [u8]> = percent_decode_str(segment).into();
     // A separator that was encoded is one here: no origin is known to be safe from it.
-    for piece in String::from_utf8_lossy(&bytes).split(['/', '\\']) {
-        let name = piece.split(';').next().unwrap_or_default();
-        let name = name.trim_end_matches(['.', ' ']);
-        if name.is_empty() {
-            continue;
-        }
+    for name in String::from_utf8_lossy(&bytes).split(['/', '\\']).filter_map(cut) {
         folded.push('/');
         // By way of upper case, because some letters (`ı`, `ſ`) differ from their ASCII look-alike in lower case only.
         folded.extend(name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase));
     }
+}
+
+/// A segment without its parameters and trailing dots and spaces; none where nothing is left.
+fn cut(segment: &str) -> Option<&str> {
+    let name = segment.split_once(';').map_or(segment, |(name, _)| name).trim_end_matches(['.', ' ']);
+    (!name.is_empty()).then_some(name)
 }
 
 #[cfg(test)]

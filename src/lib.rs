@@ -6,9 +6,9 @@
 //! | [`cli`] | the command line, one file a subcommand |
 //! | [`conf`] | the configuration directory, read and checked |
 //! | [`gateway`] | the compiled snapshot that requests are served by |
-//! | [`router`] | host, path, method and headers to a route |
+//! | [`router`], [`fold`] | host, path, method and headers to a route; look-alikes of a path |
 //! | [`chain`] | a route's plugins in order |
-//! | [`when`] | conditions of entries |
+//! | [`when`] | the conditions of entries |
 //! | [`proxy`] | Pingora's phases |
 //! | [`respond`] | from a verdict to an HTTP response |
 //! | [`edge`] | connections, framing, the one canonical request |
