@@ -1,6 +1,72 @@
 //! The plugins that palisade ships with: one table, in the order in which they run inside a stage.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "tests may panic")
+)]
+
+mod acl;
+mod audit;
+mod correlation_id;
+mod cors;
+mod ip_restriction;
+mod key_auth;
+mod redirect;
+mod request_size_limiting;
+mod request_termination;
+mod response_headers;
+
+pub use acl::Acl;
+pub use audit::{Audit, flush as flush_audit};
+pub use correlation_id::CorrelationId;
+pub use cors::Cors;
+pub use ip_restriction::IpRestriction;
+pub use key_auth::{KeyAuth, KeyCredential};
+pub use redirect::Redirect;
+pub use request_size_limiting::RequestSizeLimiting;
+pub use request_termination::RequestTermination;
+pub use response_headers::ResponseHeaders;
 
 use palisade_contract::Descriptor;
 
 /// Registry, execution order inside a stage, and order in the documents.
-pub static PLUGINS: &[Descriptor] = &[];
+pub static PLUGINS: &[Descriptor] = &[
+    // Screen
+    Descriptor::of::<CorrelationId>(),
+    Descriptor::of::<IpRestriction>(),
+    Descriptor::of::<Redirect>(),
+    Descriptor::of::<Cors>(),
+    // Authenticate
+    Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
+    // Authorize
+    Descriptor::of::<Acl>(),
+    // Limit
+    Descriptor::of::<RequestSizeLimiting>(),
+    // Transform
+    Descriptor::of::<ResponseHeaders>(),
+    Descriptor::of::<RequestTermination>(),
+    // Observe
+    Descriptor::of::<Audit>(),
+];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_order_is_as_it_was_decided() {
+        let names: Vec<_> = super::PLUGINS.iter().map(|plugin| plugin.name).collect();
+        assert_eq!(
+            names,
+            [
+                "correlation-id",
+                "ip-restriction",
+                "redirect",
+                "cors",
+                "key-auth",
+                "acl",
+                "request-size-limiting",
+                "response-headers",
+                "request-termination",
+                "audit"
+            ]
+        );
+    }
+}

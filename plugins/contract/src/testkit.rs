@@ -1,1 +1,412 @@
-//! Test kit.
+//! Drives one plugin from a table of requests, without sockets.
+//!
+//! ```
+//! use palisade_contract::{testkit::{Case, Kit}, *};
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Config { word: String }
+//!
+//! struct Refuse { word: String }
+//!
+//! impl Plugin for Refuse {
+//!     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
+//!         match ex.header("x-word") {
+//!             Some(value) if value.as_bytes() == self.word.as_bytes() => Denial::forbidden("word_refused").into(),
+//!             _ => Step::CONTINUE,
+//!         }
+//!     }
+//! }
+//!
+//! impl PluginKind for Refuse {
+//!     const NAME: &'static str = "refuse";
+//!     const SUMMARY: &'static str = "Refuses a word.";
+//!     type Config = Config;
+//!     fn stage(_: &Config) -> Stage { Stage::Authorize }
+//!     fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
+//!         Ok(Refuse { word: config.word })
+//!     }
+//! }
+//!
+//! let kit = Kit::of(Descriptor::of::<Refuse>());
+//! let plugin = kit.build("word: no").unwrap();
+//! plugin.run(Case::get("/").header("x-word", "no")).denied(403, "word_refused");
+//! plugin.run(Case::get("/").header("x-word", "yes")).passed();
+//! assert!(kit.build("wurd: no").unwrap_err().contains("did you mean `word`"));
+//! ```
+
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora_http::{RequestHeader, ResponseHeader};
+use std::{
+    collections::HashMap,
+    future::Future,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::Thread,
+};
+
+use crate::{
+    Authentication, Body, BuildEnv, Built, Client, ConfigErrors, Consumer, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Mode,
+    Outcome, Place, Principal, Scope, Stage, Verdict,
+    conf::{Sources, parse},
+    env::{CredentialEntry, Credentials, Keep},
+};
+
+/// Builds one plugin from YAML.
+pub struct Kit {
+    descriptor: Descriptor,
+    consumers: HashMap<Arc<str>, Arc<Consumer>>,
+    credentials: Credentials,
+    state_dir: PathBuf,
+    keep: Keep,
+}
+
+impl Kit {
+    /// A kit for the plugin of a descriptor.
+    pub fn of(descriptor: Descriptor) -> Self {
+        Kit { descriptor, consumers: HashMap::new(), credentials: Credentials::new(), state_dir: PathBuf::from("."), keep: Keep::default() }
+    }
+
+    /// Where the plugin writes files.
+    #[must_use]
+    pub fn state_dir(mut self, dir: &Path) -> Self {
+        dir.clone_into(&mut self.state_dir);
+        self
+    }
+
+    /// A consumer, with credentials for this plugin: YAML of one credential each.
+    ///
+    /// # Panics
+    /// When a credential is refused.
+    #[must_use]
+    #[allow(clippy::panic, reason = "a test kit")]
+    pub fn consumer(mut self, name: &str, groups: &[&str], credentials: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| Arc::from(*group)).collect();
+        let consumer = Arc::new(Consumer { name: name.into(), groups });
+        for yaml in credentials {
+            let node = node(yaml).unwrap_or_else(|error| panic!("{error}"));
+            let value = match self.descriptor.credential(&node) {
+                Some(Ok(value)) => value,
+                Some(Err(errors)) => panic!("{}", rendered(&errors, yaml)),
+                None => panic!("{} has no credentials", self.descriptor.name),
+            };
+            let place = Place { line: u32::try_from(self.credentials.values().flatten().count() + 1).unwrap_or(1), ..node.place.clone() };
+            let entry = CredentialEntry { consumer: consumer.clone(), value, place };
+            self.credentials.entry(self.descriptor.name).or_default().push(entry);
+        }
+        self.consumers.insert(name.into(), consumer);
+        self
+    }
+
+    /// What is wrong with a credential; `Ok` where nothing is.
+    pub fn check_credential(&self, yaml: &str) -> Result<(), String> {
+        let node = node(yaml)?;
+        match self.descriptor.credential(&node) {
+            Some(Err(errors)) => Err(rendered(&errors, yaml)),
+            Some(Ok(_)) => Ok(()),
+            None => Err("the plugin has no credentials".to_owned()),
+        }
+    }
+
+    /// Builds the plugin from its own fields; an error is rendered as an operator would see it.
+    pub fn build(&self, yaml: &str) -> Result<Instance, String> {
+        let node = node(yaml)?;
+        let info = EntryInfo {
+            key: self.descriptor.name.into(),
+            plugin: self.descriptor.name,
+            scope: Scope::Route,
+            place: node.place.clone(),
+            mode: Mode::Enforce,
+        };
+        let env = BuildEnv {
+            entry: &info,
+            route: Some("test"),
+            consumers: &self.consumers,
+            all_credentials: &self.credentials,
+            state_dir: &self.state_dir,
+            keep: &self.keep,
+            dry_run: false,
+        };
+        let (stage, built) = self.descriptor.build(&node, &env).map_err(|errors| rendered(&errors, yaml))?;
+        Ok(Instance { built, stage, info: Arc::new(info) })
+    }
+}
+
+fn node(yaml: &str) -> Result<crate::Node, String> {
+    parse(Path::new("test.yaml"), yaml, &|_| None).map_err(|errors| rendered(&errors, yaml))
+}
+
+fn rendered(errors: &ConfigErrors, yaml: &str) -> String {
+    let sources = Sources([(Arc::from(Path::new("test.yaml")), yaml.to_owned())].into());
+    errors.render(&sources)
+}
+
+/// A request, and what the origin answers to it.
+pub struct Case {
+    request: RequestHeader,
+    client: Client,
+    host: String,
+    principal: Option<Arc<Principal>>,
+    body: Option<Bytes>,
+    response: ResponseHeader,
+    response_body: Bytes,
+}
+
+#[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a test kit")]
+impl Case {
+    /// A request without a body, from 192.0.2.1, over plain text; the origin answers 200.
+    pub fn new(method: &str, target: &str) -> Self {
+        let client = Client {
+            ip: IpAddr::from([192, 0, 2, 1]),
+            peer: ([192, 0, 2, 1], 40_000).into(),
+            https: false,
+            behind_proxy: false,
+            listener: "public".into(),
+            port: 8080,
+            tls: None,
+        };
+        Case {
+            request: RequestHeader::build(method, target.as_bytes(), None).expect("a request"),
+            client,
+            host: "example.com".to_owned(),
+            principal: None,
+            body: None,
+            response: ResponseHeader::build(200, None).expect("a response"),
+            response_body: Bytes::new(),
+        }
+    }
+
+    /// A GET.
+    pub fn get(target: &str) -> Self {
+        Case::new("GET", target)
+    }
+
+    /// Adds a header field.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request.append_header(name.to_owned(), value).expect("a header");
+        self
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn from(mut self, ip: &str) -> Self {
+        self.client.ip = ip.parse().expect("an address");
+        self
+    }
+
+    /// Changes what is known of the client.
+    #[must_use]
+    pub fn client(mut self, change: impl FnOnce(&mut Client)) -> Self {
+        change(&mut self.client);
+        self
+    }
+
+    /// The host that the request is for.
+    #[must_use]
+    pub fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// Who was proved to be calling.
+    #[must_use]
+    pub fn principal(mut self, consumer: &str, groups: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| Arc::from(*group)).collect();
+        let consumer = Arc::new(Consumer { name: consumer.into(), groups });
+        self.principal = Some(Arc::new(Principal::of_consumer(consumer, None)));
+        self
+    }
+
+    /// The request's body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// A header field of the origin's answer.
+    #[must_use]
+    pub fn response_header(mut self, name: &str, value: &str) -> Self {
+        self.response.append_header(name.to_owned(), value).expect("a header");
+        self
+    }
+
+    /// The body of the origin's answer.
+    #[must_use]
+    pub fn response_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.response_body = body.into();
+        self
+    }
+}
+
+/// A built plugin.
+#[derive(Debug)]
+pub struct Instance {
+    /// The plugin.
+    pub built: Built,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Its entry.
+    pub info: Arc<EntryInfo>,
+}
+
+impl Instance {
+    /// Runs every hook in the order of a request. A hook that `hooks()` leaves out runs as well, and must do
+    /// nothing: a gateway would never call it.
+    ///
+    /// # Panics
+    /// When a hook that `hooks()` leaves out does something.
+    #[allow(clippy::panic, reason = "a test kit")]
+    pub fn run(&self, case: Case) -> Ran {
+        let mut ex = Exchange::new(case.request, Arc::new(case.client), "00000000000000000000000000000001".into());
+        let host = ex.host_side();
+        host.authority = case.host.into();
+        host.principal = case.principal;
+        let plugin = self.built.plugin();
+        let mut ran = Ran { found: None, verdict: Ok(Verdict::Continue), head: case.response, body: Body::new(case.response_body, true), request_body: Body::new(case.body.clone().unwrap_or_default(), true), ex };
+        if let Built::Authenticator(authenticator) = &self.built {
+            ran.found = Some(block_on(authenticator.authenticate(&mut ran.ex).resolve()));
+            return ran;
+        }
+        let declared = plugin.hooks();
+        let step = |hook: Hooks, verdict: Result<Verdict, Fault>| {
+            let silent = matches!(verdict, Ok(Verdict::Continue));
+            if !silent && !declared.contains(hook) {
+                panic!("a hook decides something and `hooks()` does not name it");
+            }
+            verdict
+        };
+        ran.verdict = step(Hooks::REQUEST, block_on(plugin.on_request(&mut ran.ex).resolve()));
+        if ran.goes_on() && case.body.is_some() {
+            ran.verdict = step(Hooks::REQUEST_BODY, block_on(plugin.on_request_body(&mut ran.ex, &mut ran.request_body).resolve()));
+        }
+        if ran.goes_on() {
+            let before = ran.head.headers.clone();
+            ran.verdict = step(Hooks::RESPONSE, block_on(plugin.on_response(&mut ran.ex, &mut ran.head).resolve()));
+            if !declared.contains(Hooks::RESPONSE) && before != ran.head.headers {
+                panic!("`on_response` changes the answer and `hooks()` does not name it");
+            }
+        }
+        if ran.goes_on() {
+            ran.verdict = step(Hooks::RESPONSE_BODY, plugin.on_response_body(&mut ran.ex, &mut ran.body));
+        }
+        let status = match &ran.verdict {
+            Ok(Verdict::Deny(denial)) => denial.status().as_u16(),
+            Ok(Verdict::Respond(reply)) => reply.status().as_u16(),
+            Ok(Verdict::Continue) => ran.head.status.as_u16(),
+            Err(fault) => fault.status().as_u16(),
+        };
+        ran.ex.host_side().outcome = Outcome { status, ..Outcome::default() };
+        plugin.on_log(&ran.ex);
+        ran
+    }
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Ran {
+    /// What an authenticator found.
+    pub found: Option<Result<Authentication, Fault>>,
+    /// The last verdict.
+    pub verdict: Result<Verdict, Fault>,
+    /// The answer's head, after the response hook.
+    pub head: ResponseHeader,
+    /// The answer's body, after the response body hook.
+    pub body: Body,
+    /// The request's body, after the request body hook.
+    pub request_body: Body,
+    /// The exchange.
+    pub ex: Exchange,
+}
+
+#[allow(clippy::panic, clippy::missing_panics_doc, reason = "a test kit: a wrong outcome panics")]
+impl Ran {
+    fn goes_on(&self) -> bool {
+        matches!(self.verdict, Ok(Verdict::Continue))
+    }
+
+    /// The request went on through every hook.
+    #[track_caller]
+    pub fn passed(self) -> Self {
+        if !self.goes_on() {
+            panic!("it did not pass: {:?}", self.verdict);
+        }
+        self
+    }
+
+    /// It was refused so.
+    #[track_caller]
+    pub fn denied(self, status: u16, reason: &str) -> Denial {
+        match (self.found, self.verdict) {
+            (Some(Ok(Authentication::Rejected(denial))), _) | (None, Ok(Verdict::Deny(denial)))
+                if denial.status().as_u16() == status && denial.reason() == reason =>
+            {
+                denial
+            }
+            other => panic!("it was not denied with {status} {reason}: {other:?}"),
+        }
+    }
+
+    /// The plugin answered so; the headers of the answer.
+    #[track_caller]
+    pub fn replied(self, status: u16) -> (HeaderMap, Bytes) {
+        match self.verdict {
+            Ok(Verdict::Respond(reply)) if reply.status().as_u16() == status => {
+                (reply.headers().iter().cloned().collect(), reply.body_bytes().clone())
+            }
+            other => panic!("it did not answer {status}: {other:?}"),
+        }
+    }
+
+    /// The credential was accepted; whose it is.
+    #[track_caller]
+    pub fn authenticated(&self) -> Arc<Principal> {
+        match &self.found {
+            Some(Ok(Authentication::Authenticated(principal))) => principal.clone(),
+            other => panic!("it was not authenticated: {other:?}"),
+        }
+    }
+
+    /// There was no credential.
+    #[track_caller]
+    pub fn no_credential(&self) {
+        if !matches!(self.found, Some(Ok(Authentication::NoCredential))) {
+            panic!("it found something: {:?}", self.found);
+        }
+    }
+
+    /// The plugin failed so.
+    #[track_caller]
+    pub fn faulted(self, reason: &str) {
+        match self.verdict {
+            Err(fault) if fault.reason() == reason => {}
+            other => panic!("it did not fail with {reason}: {other:?}"),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future on this thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

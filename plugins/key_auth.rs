@@ -1,0 +1,342 @@
+//! `key-auth`: a secret key in a header, the query or a cookie.
+
+use http::{HeaderName, HeaderValue, header};
+use palisade_contract::{
+    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Principal, Stage,
+    Step,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};
+use subtle::ConstantTimeEq;
+
+/// The longest key that is looked at, in bytes.
+const MAX_KEY: usize = 4096;
+
+/// Identifies a consumer by a secret key. Keys are random and long, so that they are stored as SHA-256 only.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Names of the header, query parameter or cookie that holds the key.
+    key_names: Vec<String>,
+    /// Look in headers.
+    key_in_header: bool,
+    /// Look in the query. Keys in URLs end up in logs and histories.
+    key_in_query: bool,
+    /// Look in cookies.
+    key_in_cookie: bool,
+    /// Remove the key before the request goes to the origin.
+    hide_credentials: bool,
+    /// What the challenge of a 401 says.
+    realm: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            key_names: vec!["apikey".to_owned()],
+            key_in_header: true,
+            key_in_query: false,
+            key_in_cookie: false,
+            hide_credentials: true,
+            realm: "palisade".to_owned(),
+        }
+    }
+}
+
+/// A consumer's key. A consumer may have several, so that one can be replaced while the other still works.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyCredential {
+    /// The SHA-256 of the key, in hex: `palisade hash` makes it.
+    key_sha256: String,
+    /// From then on the key is refused: `2027-01-31T00:00:00Z`.
+    expires: Option<String>,
+    /// A name for the key, for records and `x-credential-identifier`; by default the hash's first 12 digits.
+    id: Option<String>,
+}
+
+struct Key {
+    hash: [u8; 32],
+    expires: Option<SystemTime>,
+    principal: Arc<Principal>,
+}
+
+/// The plugin.
+pub struct KeyAuth {
+    headers: Vec<HeaderName>,
+    query: Vec<Arc<str>>,
+    cookies: Vec<Arc<str>>,
+    hide: bool,
+    challenge: HeaderValue,
+    /// By the hash's first bytes; see [`KeyAuth::find`].
+    keys: HashMap<[u8; 8], Vec<Key>>,
+}
+
+impl PluginKind for KeyAuth {
+    const NAME: &'static str = "key-auth";
+    const SUMMARY: &'static str = "Identifies a consumer by a secret key in a header, the query or a cookie.";
+    type Config = Config;
+
+    fn stage(_: &Config) -> Stage {
+        Stage::Authenticate
+    }
+
+    fn build(config: Config, env: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let mut headers = Vec::new();
+        for (index, name) in config.key_names.iter().enumerate() {
+            match HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) => headers.push(name),
+                Err(_) => errors.push(ConfigError::at(format!("key_names[{index}]"), format!("`{name}` is not a name for a header"))),
+            }
+        }
+        if config.key_names.is_empty() {
+            errors.push(ConfigError::at("key_names", "no name to look for a key under").help("remove `key_names` for `apikey`"));
+        }
+        if !(config.key_in_header || config.key_in_query || config.key_in_cookie) {
+            errors.push(ConfigError::new("the key is looked for nowhere").help("switch on `key_in_header`, `key_in_query` or `key_in_cookie`"));
+        }
+        let realm = config.realm.replace(['"', '\\'], "");
+        let challenge = HeaderValue::from_str(&format!("Key realm=\"{realm}\""));
+        if challenge.is_err() {
+            errors.push(ConfigError::at("realm", "the realm has characters that a header cannot have"));
+        }
+        let keys = keys(env, &mut errors);
+        let names = || config.key_names.iter().map(|name| Arc::from(name.as_str())).collect();
+        match challenge {
+            Ok(challenge) if errors.is_empty() => Ok(KeyAuth {
+                headers: if config.key_in_header { headers } else { Vec::new() },
+                query: if config.key_in_query { names() } else { Vec::new() },
+                cookies: if config.key_in_cookie { names() } else { Vec::new() },
+                hide: config.hide_credentials,
+                challenge,
+                keys,
+            }),
+            _ => Err(errors.into()),
+        }
+    }
+}
+
+fn keys(env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) -> HashMap<[u8; 8], Vec<Key>> {
+    let mut keys: HashMap<[u8; 8], Vec<Key>> = HashMap::new();
+    let mut seen = HashMap::new();
+    for (consumer, credential, place) in env.credentials::<KeyCredential>() {
+        let error = |message: &str| ConfigError::at(format!("consumers.{}.key-auth", consumer.name), message).place(place.clone());
+        let mut hash = [0u8; 32];
+        if hex::decode_to_slice(credential.key_sha256.to_ascii_lowercase(), &mut hash).is_err() {
+            errors.push(error("`key_sha256` is not a SHA-256 in hex (64 digits)").help("`palisade hash` makes it from a key"));
+            continue;
+        }
+        if let Some((owner, first)) = seen.insert(hash, (consumer.name.clone(), place.clone())) {
+            let error = error(&format!("this key belongs to the consumer `{owner}` already"));
+            errors.push(error.help("give each consumer a key of its own").other("the first one is here", first));
+            continue;
+        }
+        let expires = match credential.expires.as_deref().map(str::parse::<jiff::Timestamp>) {
+            None => None,
+            Some(Ok(time)) => Some(SystemTime::from(time)),
+            Some(Err(_)) => {
+                errors.push(error("`expires` is not a time").help("write it as `2027-01-31T00:00:00Z`"));
+                continue;
+            }
+        };
+        let id = credential.id.clone().unwrap_or_else(|| credential.key_sha256.chars().take(12).collect());
+        let principal = Arc::new(Principal::of_consumer(consumer.clone(), Some(id.into())));
+        keys.entry(prefix(&hash)).or_default().push(Key { hash, expires, principal });
+    }
+    keys
+}
+
+fn prefix(hash: &[u8; 32]) -> [u8; 8] {
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
+impl KeyAuth {
+    /// The key is hashed first, and only hashes are compared: what time tells about a look-up is about the hash
+    /// of a guess, from which nothing follows for the next guess. The last comparison is constant-time all the
+    /// same.
+    fn find(&self, key: &[u8]) -> Option<&Key> {
+        let hash: [u8; 32] = Sha256::digest(key).into();
+        self.keys.get(&prefix(&hash))?.iter().find(|known| bool::from(known.hash.ct_eq(&hash)))
+    }
+
+    /// The one key that the request presents. Two of them are one too many: an origin might take the other.
+    fn presented<'r>(&self, ex: &'r Exchange) -> Result<Option<Cow<'r, [u8]>>, Denial> {
+        let mut found: Option<Cow<'r, [u8]>> = None;
+        let mut add = |key: Cow<'r, [u8]>| match found {
+            None => {
+                found = Some(key);
+                Ok(())
+            }
+            Some(_) => Err(rejected("credential_ambiguous", "The request has more than one key")),
+        };
+        for name in &self.headers {
+            for value in ex.request.headers.get_all(name) {
+                add(Cow::Borrowed(value.as_bytes()))?;
+            }
+        }
+        if let (false, Some(query)) = (self.query.is_empty(), ex.query()) {
+            for (name, value) in pairs(query) {
+                if self.query.iter().any(|known| known.as_bytes() == &*name) {
+                    add(value)?;
+                }
+            }
+        }
+        if !self.cookies.is_empty() {
+            for value in ex.request.headers.get_all(header::COOKIE) {
+                for pair in value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
+                    let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+                    let (name, value) = pair.split_at(at);
+                    if self.cookies.iter().any(|known| known.as_bytes() == name) {
+                        add(Cow::Borrowed(value.get(1..).unwrap_or_default()))?;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn hide(&self, ex: &mut Exchange) {
+        if self.hide {
+            let changes = ex.to_origin();
+            changes.remove_headers.extend(self.headers.iter().cloned());
+            changes.remove_query.extend(self.query.iter().cloned());
+            changes.remove_cookies.extend(self.cookies.iter().cloned());
+        }
+    }
+
+    fn judge(&self, ex: &mut Exchange) -> Authentication {
+        let accepted = match self.presented(ex) {
+            Err(denial) => return Authentication::Rejected(denial),
+            Ok(None) => return Authentication::NoCredential,
+            Ok(Some(key)) if key.is_empty() || key.len() > MAX_KEY || key.contains(&0) => {
+                return Authentication::Rejected(rejected("credential_malformed", "The key cannot be one"));
+            }
+            Ok(Some(key)) => self.find(&key),
+        };
+        match accepted {
+            None => Authentication::Rejected(rejected("credential_unknown", "The key is not known")),
+            Some(key) if key.expires.is_some_and(|expires| SystemTime::now() >= expires) => {
+                Authentication::Rejected(rejected("credential_expired", "The key has expired"))
+            }
+            Some(key) => Authentication::Authenticated(key.principal.clone()),
+        }
+    }
+}
+
+fn rejected(reason: &'static str, message: &'static str) -> Denial {
+    Denial::unauthorized(reason).message(message)
+}
+
+/// Names and values of a query, decoded.
+fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    let decode = |text: &str| -> Vec<u8> {
+        let spaced = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&spaced).collect()
+    };
+    query.split('&').map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (Cow::Owned(decode(name)), Cow::Owned(decode(value)))
+    })
+}
+
+impl Plugin for KeyAuth {
+    fn hooks(&self) -> Hooks {
+        Hooks::REQUEST
+    }
+}
+
+impl Authenticator for KeyAuth {
+    fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {
+        let found = self.judge(ex);
+        // Also what is not a key of ours is not the origin's business.
+        self.hide(ex);
+        Step::Now(Ok(found))
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        self.challenge.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use palisade_contract::{
+        Descriptor,
+        testkit::{Case, Kit},
+    };
+
+    const DESCRIPTOR: Descriptor = Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>();
+
+    fn sha(key: &str) -> String {
+        hex::encode(Sha256::digest(key))
+    }
+
+    fn kit() -> Kit {
+        let alice = [format!("key_sha256: {}", sha("alice-key")), format!("{{key_sha256: {}, id: second}}", sha("alice-new").to_uppercase())];
+        let old = format!("{{key_sha256: {}, expires: 2020-01-01T00:00:00Z}}", sha("old-key"));
+        let future = format!("{{key_sha256: {}, expires: 2999-01-01T00:00:00Z}}", sha("future-key"));
+        Kit::of(DESCRIPTOR).consumer("alice", &["gold"], &[&alice[0], &alice[1]]).consumer("bob", &[], &[&old, &future])
+    }
+
+    #[test]
+    fn a_key_identifies_its_consumer() {
+        let plugin = kit().build("{}").unwrap();
+        for (key, consumer, id) in [("alice-key", "alice", &sha("alice-key")[..12]), ("alice-new", "alice", "second"), ("future-key", "bob", &sha("future-key")[..12])] {
+            let ran = plugin.run(Case::get("/").header("apikey", key));
+            let principal = ran.authenticated();
+            assert_eq!((&*principal.id, principal.credential.as_deref()), (consumer, Some(id)));
+            assert_eq!(ran.ex.origin_changes().remove_headers, ["apikey"]);
+        }
+        plugin.run(Case::get("/")).no_credential();
+        plugin.run(Case::get("/?apikey=alice-key").header("cookie", "apikey=alice-key")).no_credential();
+    }
+
+    #[test]
+    fn hostile_keys_are_rejected() {
+        let plugin = kit().build("{}").unwrap();
+        for (key, reason) in [
+            ("", "credential_malformed"),
+            ("alice-ke", "credential_unknown"),
+            ("alice-key2", "credential_unknown"),
+            ("Alice-Key", "credential_unknown"),
+            ("alice-key,alice-key", "credential_unknown"),
+            ("old-key", "credential_expired"),
+            (&sha("alice-key"), "credential_unknown"),
+            (&"x".repeat(5000), "credential_malformed"),
+        ] {
+            plugin.run(Case::get("/").header("apikey", key)).denied(401, reason);
+        }
+        plugin.run(Case::get("/").header("apikey", "alice-key").header("apikey", "alice-key")).denied(401, "credential_ambiguous");
+    }
+
+    #[test]
+    fn query_and_cookie_when_asked_for() {
+        let plugin = kit().build("{key_names: [k], key_in_query: true, key_in_cookie: true}").unwrap();
+        plugin.run(Case::get("/?a=1&k=alice-key")).authenticated();
+        plugin.run(Case::get("/?%6b=alice%2Dkey")).authenticated();
+        plugin.run(Case::get("/").header("cookie", "a=b; k=alice-key")).authenticated();
+        plugin.run(Case::get("/?k=alice-key&k=alice-key")).denied(401, "credential_ambiguous");
+        plugin.run(Case::get("/?k=alice-key").header("k", "alice-key")).denied(401, "credential_ambiguous");
+        plugin.run(Case::get("/?k=")).denied(401, "credential_malformed");
+        plugin.run(Case::get("/?k=a%00")).denied(401, "credential_malformed");
+        plugin.run(Case::get("/?kk=alice-key")).no_credential();
+    }
+
+    #[test]
+    fn mistakes_are_refused_at_load() {
+        assert!(kit().build("key_nams: [a]").unwrap_err().contains("did you mean `key_names`"));
+        assert!(kit().build("key_names: []").unwrap_err().contains("no name"));
+        assert!(kit().build("key_names: ['a b']").unwrap_err().contains("test.yaml:1:13: key_names[0]: `a b` is not a name"));
+        assert!(kit().build("key_in_header: false").unwrap_err().contains("looked for nowhere"));
+        let twice = Kit::of(DESCRIPTOR)
+            .consumer("a", &[], &[&format!("key_sha256: {}", sha("x"))])
+            .consumer("b", &[], &[&format!("key_sha256: {}", sha("x"))]);
+        assert!(twice.build("{}").unwrap_err().contains("belongs to the consumer `a` already"));
+        assert!(Kit::of(DESCRIPTOR).consumer("a", &[], &["key_sha256: abc"]).build("{}").unwrap_err().contains("64 digits"));
+        assert!(Kit::of(DESCRIPTOR).check_credential("key: secret").unwrap_err().contains("unknown field `key`"));
+    }
+}
