@@ -1,6 +1,8 @@
 //! `acl`: which consumer groups may pass.
 
-use palisade_contract::{BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Stage, Step};
+use palisade_contract::{
+    BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Stage, Step,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{collections::HashSet, sync::Arc};
@@ -32,10 +34,14 @@ impl PluginKind for Acl {
 
     fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
         if config.allow.is_empty() && config.deny.is_empty() {
-            return Err(ConfigError::new("neither `allow` nor `deny` names a group").help("write `allow: [GROUP]`").into());
+            return Err(ConfigError::new("neither `allow` nor `deny` names a group")
+                .help("write `allow: [GROUP]`")
+                .into());
         }
         if let Some(group) = config.allow.iter().find(|group| config.deny.contains(group)) {
-            return Err(ConfigError::at("deny", format!("`{group}` is allowed and denied")).help("remove it from one of the lists").into());
+            return Err(ConfigError::at("deny", format!("`{group}` is allowed and denied"))
+                .help("remove it from one of the lists")
+                .into());
         }
         let set = |groups: Vec<String>| groups.into_iter().map(Arc::from).collect();
         Ok(Acl { allow: set(config.allow), deny: set(config.deny) })

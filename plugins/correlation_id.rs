@@ -37,7 +37,12 @@ pub enum Generator {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { header_name: "x-request-id".to_owned(), generator: Generator::Hex, echo_downstream: true, trust_client: false }
+        Config {
+            header_name: "x-request-id".to_owned(),
+            generator: Generator::Hex,
+            echo_downstream: true,
+            trust_client: false,
+        }
     }
 }
 
@@ -51,7 +56,8 @@ pub struct CorrelationId {
 
 impl PluginKind for CorrelationId {
     const NAME: &'static str = "correlation-id";
-    const SUMMARY: &'static str = "Gives each request an id that the client, the record and the origin share.";
+    const SUMMARY: &'static str =
+        "Gives each request an id that the client, the record and the origin share.";
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {
@@ -59,14 +65,22 @@ impl PluginKind for CorrelationId {
     }
 
     fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
-        let header = HeaderName::from_bytes(config.header_name.as_bytes())
-            .map_err(|_| ConfigError::at("header_name", format!("`{}` is not a header name", config.header_name)))?;
-        Ok(CorrelationId { header, generator: config.generator, echo: config.echo_downstream, trust_client: config.trust_client })
+        let header = HeaderName::from_bytes(config.header_name.as_bytes()).map_err(|_| {
+            ConfigError::at("header_name", format!("`{}` is not a header name", config.header_name))
+        })?;
+        Ok(CorrelationId {
+            header,
+            generator: config.generator,
+            echo: config.echo_downstream,
+            trust_client: config.trust_client,
+        })
     }
 }
 
 fn is_id(value: &[u8]) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'=' | b'+' | b'@');
+    let plain = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'=' | b'+' | b'@')
+    };
     !value.is_empty() && value.len() <= MAX_ID && value.iter().all(plain)
 }
 
@@ -84,7 +98,9 @@ impl Plugin for CorrelationId {
         let mut values = ex.request.headers.get_all(&self.header).iter();
         // Two ids, or one that is none, are nobody's.
         let given = match (values.next(), values.next()) {
-            (Some(value), None) if trusted && is_id(value.as_bytes()) => value.to_str().ok().map(str::to_owned),
+            (Some(value), None) if trusted && is_id(value.as_bytes()) => {
+                value.to_str().ok().map(str::to_owned)
+            }
             _ => None,
         };
         match given {
@@ -128,7 +144,10 @@ mod tests {
     fn the_id_reaches_client_and_origin() {
         let ran = run("{}", Case::get("/"));
         assert_eq!(ran.head.headers["x-request-id"], OWN);
-        assert_eq!(ran.ex.origin_changes().set_headers, [(HeaderName::from_static("x-request-id"), HeaderValue::from_static(OWN))]);
+        assert_eq!(
+            ran.ex.origin_changes().set_headers,
+            [(HeaderName::from_static("x-request-id"), HeaderValue::from_static(OWN))]
+        );
         let ran = run("{generator: uuid, header_name: X-Trace, echo_downstream: false}", Case::get("/"));
         assert!(!ran.head.headers.contains_key("x-trace"));
         assert_eq!(uuid::Uuid::parse_str(ran.ex.id()).unwrap().get_version_num(), 7);

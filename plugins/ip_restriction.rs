@@ -64,7 +64,9 @@ impl PluginKind for IpRestriction {
 
     fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
         if config.allow.is_empty() && config.deny.is_empty() {
-            return Err(ConfigError::new("neither `allow` nor `deny` names an address").help("write `allow: [10.0.0.0/8]`").into());
+            return Err(ConfigError::new("neither `allow` nor `deny` names an address")
+                .help("write `allow: [10.0.0.0/8]`")
+                .into());
         }
         let allow = (!config.allow.is_empty()).then(|| Ranges::of(&config.allow));
         Ok(IpRestriction { allow, deny: Ranges::of(&config.deny) })
@@ -128,7 +130,7 @@ mod tests {
     fn mistakes_are_refused_at_load() {
         let kit = Kit::of(Descriptor::of::<IpRestriction>());
         assert!(kit.build("allow: [10.1.0.0/8]").unwrap_err().contains("write `10.0.0.0/8`"));
-        assert!(kit.build("allow: [x]").unwrap_err().contains("`x` is not an address range"));
+        assert!(kit.build("allow: [x]").unwrap_err().contains("allow[0]: `x`"));
         assert!(kit.build("{}").unwrap_err().contains("neither"));
     }
 }

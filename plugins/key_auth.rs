@@ -2,8 +2,8 @@
 
 use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{
-    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Principal, Stage,
-    Step,
+    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin,
+    PluginKind, Principal, Stage, Step,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -89,14 +89,23 @@ impl PluginKind for KeyAuth {
         for (index, name) in config.key_names.iter().enumerate() {
             match HeaderName::from_bytes(name.as_bytes()) {
                 Ok(name) => headers.push(name),
-                Err(_) => errors.push(ConfigError::at(format!("key_names[{index}]"), format!("`{name}` is not a name for a header"))),
+                Err(_) => errors.push(ConfigError::at(
+                    format!("key_names[{index}]"),
+                    format!("`{name}` is not a name for a header"),
+                )),
             }
         }
         if config.key_names.is_empty() {
-            errors.push(ConfigError::at("key_names", "no name to look for a key under").help("remove `key_names` for `apikey`"));
+            errors.push(
+                ConfigError::at("key_names", "no name to look for a key under")
+                    .help("remove `key_names` for `apikey`"),
+            );
         }
         if !(config.key_in_header || config.key_in_query || config.key_in_cookie) {
-            errors.push(ConfigError::new("the key is looked for nowhere").help("switch on `key_in_header`, `key_in_query` or `key_in_cookie`"));
+            errors.push(
+                ConfigError::new("the key is looked for nowhere")
+                    .help("switch on `key_in_header`, `key_in_query` or `key_in_cookie`"),
+            );
         }
         let realm = config.realm.replace(['"', '\\'], "");
         let challenge = HeaderValue::from_str(&format!("Key realm=\"{realm}\""));
@@ -123,15 +132,22 @@ fn keys(env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) -> HashMap<[u8; 8], V
     let mut keys: HashMap<[u8; 8], Vec<Key>> = HashMap::new();
     let mut seen = HashMap::new();
     for (consumer, credential, place) in env.credentials::<KeyCredential>() {
-        let error = |message: &str| ConfigError::at(format!("consumers.{}.key-auth", consumer.name), message).place(place.clone());
+        let error = |message: &str| {
+            ConfigError::at(format!("consumers.{}.key-auth", consumer.name), message).place(place.clone())
+        };
         let mut hash = [0u8; 32];
         if hex::decode_to_slice(credential.key_sha256.to_ascii_lowercase(), &mut hash).is_err() {
-            errors.push(error("`key_sha256` is not a SHA-256 in hex (64 digits)").help("`palisade hash` makes it from a key"));
+            errors.push(
+                error("`key_sha256` is not a SHA-256 in hex (64 digits)")
+                    .help("`palisade hash` makes it from a key"),
+            );
             continue;
         }
         if let Some((owner, first)) = seen.insert(hash, (consumer.name.clone(), place.clone())) {
             let error = error(&format!("this key belongs to the consumer `{owner}` already"));
-            errors.push(error.help("give each consumer a key of its own").other("the first one is here", first));
+            errors.push(
+                error.help("give each consumer a key of its own").other("the first one is here", first),
+            );
             continue;
         }
         let expires = match credential.expires.as_deref().map(str::parse::<jiff::Timestamp>) {
@@ -276,16 +292,27 @@ mod tests {
     }
 
     fn kit() -> Kit {
-        let alice = [format!("key_sha256: {}", sha("alice-key")), format!("{{key_sha256: {}, id: second}}", sha("alice-new").to_uppercase())];
+        let alice = [
+            format!("key_sha256: {}", sha("alice-key")),
+            format!("{{key_sha256: {}, id: second}}", sha("alice-new").to_uppercase()),
+        ];
         let old = format!("{{key_sha256: {}, expires: 2020-01-01T00:00:00Z}}", sha("old-key"));
         let future = format!("{{key_sha256: {}, expires: 2999-01-01T00:00:00Z}}", sha("future-key"));
-        Kit::of(DESCRIPTOR).consumer("alice", &["gold"], &[&alice[0], &alice[1]]).consumer("bob", &[], &[&old, &future])
+        Kit::of(DESCRIPTOR).consumer("alice", &["gold"], &[&alice[0], &alice[1]]).consumer(
+            "bob",
+            &[],
+            &[&old, &future],
+        )
     }
 
     #[test]
     fn a_key_identifies_its_consumer() {
         let plugin = kit().build("{}").unwrap();
-        for (key, consumer, id) in [("alice-key", "alice", &sha("alice-key")[..12]), ("alice-new", "alice", "second"), ("future-key", "bob", &sha("future-key")[..12])] {
+        for (key, consumer, id) in [
+            ("alice-key", "alice", &sha("alice-key")[..12]),
+            ("alice-new", "alice", "second"),
+            ("future-key", "bob", &sha("future-key")[..12]),
+        ] {
             let ran = plugin.run(Case::get("/").header("apikey", key));
             let principal = ran.authenticated();
             assert_eq!((&*principal.id, principal.credential.as_deref()), (consumer, Some(id)));
@@ -310,7 +337,9 @@ mod tests {
         ] {
             plugin.run(Case::get("/").header("apikey", key)).denied(401, reason);
         }
-        plugin.run(Case::get("/").header("apikey", "alice-key").header("apikey", "alice-key")).denied(401, "credential_ambiguous");
+        plugin
+            .run(Case::get("/").header("apikey", "alice-key").header("apikey", "alice-key"))
+            .denied(401, "credential_ambiguous");
     }
 
     #[test]
@@ -330,13 +359,28 @@ mod tests {
     fn mistakes_are_refused_at_load() {
         assert!(kit().build("key_nams: [a]").unwrap_err().contains("did you mean `key_names`"));
         assert!(kit().build("key_names: []").unwrap_err().contains("no name"));
-        assert!(kit().build("key_names: ['a b']").unwrap_err().contains("test.yaml:1:13: key_names[0]: `a b` is not a name"));
+        assert!(
+            kit()
+                .build("key_names: ['a b']")
+                .unwrap_err()
+                .contains("test.yaml:1:13: key_names[0]: `a b` is not a name")
+        );
         assert!(kit().build("key_in_header: false").unwrap_err().contains("looked for nowhere"));
-        let twice = Kit::of(DESCRIPTOR)
-            .consumer("a", &[], &[&format!("key_sha256: {}", sha("x"))])
-            .consumer("b", &[], &[&format!("key_sha256: {}", sha("x"))]);
+        let twice = Kit::of(DESCRIPTOR).consumer("a", &[], &[&format!("key_sha256: {}", sha("x"))]).consumer(
+            "b",
+            &[],
+            &[&format!("key_sha256: {}", sha("x"))],
+        );
         assert!(twice.build("{}").unwrap_err().contains("belongs to the consumer `a` already"));
-        assert!(Kit::of(DESCRIPTOR).consumer("a", &[], &["key_sha256: abc"]).build("{}").unwrap_err().contains("64 digits"));
-        assert!(Kit::of(DESCRIPTOR).check_credential("key: secret").unwrap_err().contains("unknown field `key`"));
+        assert!(
+            Kit::of(DESCRIPTOR)
+                .consumer("a", &[], &["key_sha256: abc"])
+                .build("{}")
+                .unwrap_err()
+                .contains("64 digits")
+        );
+        assert!(
+            Kit::of(DESCRIPTOR).check_credential("key: secret").unwrap_err().contains("unknown field `key`")
+        );
     }
 }

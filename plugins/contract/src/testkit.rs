@@ -50,8 +50,8 @@ use std::{
 };
 
 use crate::{
-    Authentication, Body, BuildEnv, Built, Client, ConfigErrors, Consumer, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Mode,
-    Outcome, Place, Principal, Scope, Stage, Verdict,
+    Authentication, Body, BuildEnv, Built, Client, ConfigErrors, Consumer, Denial, Descriptor, EntryInfo,
+    Exchange, Fault, Hooks, Mode, Outcome, Place, Principal, Scope, Stage, Verdict,
     conf::{Sources, parse},
     env::{CredentialEntry, Credentials, Keep},
 };
@@ -68,7 +68,13 @@ pub struct Kit {
 impl Kit {
     /// A kit for the plugin of a descriptor.
     pub fn of(descriptor: Descriptor) -> Self {
-        Kit { descriptor, consumers: HashMap::new(), credentials: Credentials::new(), state_dir: PathBuf::from("."), keep: Keep::default() }
+        Kit {
+            descriptor,
+            consumers: HashMap::new(),
+            credentials: Credentials::new(),
+            state_dir: PathBuf::from("."),
+            keep: Keep::default(),
+        }
     }
 
     /// Where the plugin writes files.
@@ -94,7 +100,10 @@ impl Kit {
                 Some(Err(errors)) => panic!("{}", rendered(&errors, yaml)),
                 None => panic!("{} has no credentials", self.descriptor.name),
             };
-            let place = Place { line: u32::try_from(self.credentials.values().flatten().count() + 1).unwrap_or(1), ..node.place.clone() };
+            let place = Place {
+                line: u32::try_from(self.credentials.values().flatten().count() + 1).unwrap_or(1),
+                ..node.place.clone()
+            };
             let entry = CredentialEntry { consumer: consumer.clone(), value, place };
             self.credentials.entry(self.descriptor.name).or_default().push(entry);
         }
@@ -263,12 +272,20 @@ impl Instance {
     /// When a hook that `hooks()` leaves out does something.
     #[allow(clippy::panic, reason = "a test kit")]
     pub fn run(&self, case: Case) -> Ran {
-        let mut ex = Exchange::new(case.request, Arc::new(case.client), "00000000000000000000000000000001".into());
+        let mut ex =
+            Exchange::new(case.request, Arc::new(case.client), "00000000000000000000000000000001".into());
         let host = ex.host_side();
         host.authority = case.host.into();
         host.principal = case.principal;
         let plugin = self.built.plugin();
-        let mut ran = Ran { found: None, verdict: Ok(Verdict::Continue), head: case.response, body: Body::new(case.response_body, true), request_body: Body::new(case.body.clone().unwrap_or_default(), true), ex };
+        let mut ran = Ran {
+            found: None,
+            verdict: Ok(Verdict::Continue),
+            head: case.response,
+            body: Body::new(case.response_body, true),
+            request_body: Body::new(case.body.clone().unwrap_or_default(), true),
+            ex,
+        };
         if let Built::Authenticator(authenticator) = &self.built {
             ran.found = Some(block_on(authenticator.authenticate(&mut ran.ex).resolve()));
             return ran;
@@ -283,11 +300,15 @@ impl Instance {
         };
         ran.verdict = step(Hooks::REQUEST, block_on(plugin.on_request(&mut ran.ex).resolve()));
         if ran.goes_on() && case.body.is_some() {
-            ran.verdict = step(Hooks::REQUEST_BODY, block_on(plugin.on_request_body(&mut ran.ex, &mut ran.request_body).resolve()));
+            ran.verdict = step(
+                Hooks::REQUEST_BODY,
+                block_on(plugin.on_request_body(&mut ran.ex, &mut ran.request_body).resolve()),
+            );
         }
         if ran.goes_on() {
             let before = ran.head.headers.clone();
-            ran.verdict = step(Hooks::RESPONSE, block_on(plugin.on_response(&mut ran.ex, &mut ran.head).resolve()));
+            ran.verdict =
+                step(Hooks::RESPONSE, block_on(plugin.on_response(&mut ran.ex, &mut ran.head).resolve()));
             if !declared.contains(Hooks::RESPONSE) && before != ran.head.headers {
                 panic!("`on_response` changes the answer and `hooks()` does not name it");
             }
