@@ -4,7 +4,15 @@ use super::{Conf, print};
 use crate::server;
 use palisade_contract::Descriptor;
 
+const EXAMPLE: &str = "\
+Example:
+  palisade check --conf conf && systemctl reload palisade
+
+Every error is reported at once, each with its file, line and column, and what to write instead. Nothing is
+started, and no file is written.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
 pub(super) struct Args {
     #[command(flatten)]
     conf: Conf,

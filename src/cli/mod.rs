@@ -3,15 +3,26 @@
 //! Exit codes: 0 done; 1 refused, with the reason on standard error; 2 the command line itself is wrong.
 
 mod check;
+mod completions;
+mod routes;
 mod run;
+mod schema;
 
 use clap::{Parser, Subcommand};
 use palisade_contract::Descriptor;
 use std::{path::PathBuf, process::ExitCode};
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused or failed; the reason is on standard error
+  2  the command line itself is wrong
+
+`palisade COMMAND --help` shows an example of each.";
+
 /// An API security gateway: only authentic, authorized, harmless requests get through.
 #[derive(Debug, Parser)]
-#[command(name = "palisade", version, max_term_width = 100)]
+#[command(name = "palisade", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +40,12 @@ enum Command {
     Run(run::Args),
     /// Say everything that `run` would refuse.
     Check(check::Args),
+    /// Show the compiled routes: what each takes, its plugins in order, where it leads.
+    Routes(routes::Args),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema(schema::Args),
+    /// Print a completion script for a shell.
+    Completions(completions::Args),
 }
 
 /// Where the configuration is.
@@ -48,6 +65,9 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&args, registry),
         Command::Check(args) => check::run(&args, &registry),
+        Command::Routes(args) => routes::run(&args, &registry),
+        Command::Schema(args) => schema::run(&args, &registry),
+        Command::Completions(args) => completions::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,7 +90,10 @@ fn eprint(message: &str) {
 
 /// Standard output, for what a command was asked for.
 fn print(message: &str) -> Result<(), String> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "{}", message.trim_end())
-        .map_err(|error| format!("cannot write to standard output: {error}"))
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{}", message.trim_end()) {
+        // The reader (`head`, a pager) has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| format!("cannot write to standard output: {error}")),
+    }
 }

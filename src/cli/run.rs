@@ -5,7 +5,16 @@ use crate::server::{self, RunOptions};
 use palisade_contract::Descriptor;
 use std::path::PathBuf;
 
+const EXAMPLE: &str = "\
+Example:
+  palisade run --conf /etc/palisade
+  palisade run --conf /etc/palisade --upgrade     # a new binary takes over from the one that runs
+
+SIGHUP reads the configuration again: all of it is taken, or none. SIGTERM and SIGINT finish what is in
+flight, then stop.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
 pub(super) struct Args {
     #[command(flatten)]
     conf: Conf,

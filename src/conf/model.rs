@@ -265,6 +265,8 @@ pub struct Route {
     pub methods: Vec<http::Method>,
     /// Absent: any. No name twice; the whole value must match.
     pub headers: Vec<(http::HeaderName, String)>,
+    /// Those of `headers` whose value came out of a reference: it is shown to nobody.
+    pub secret_headers: Vec<http::HeaderName>,
     /// Where its requests go. None only where a plugin always answers.
     pub upstream: Option<At<Arc<str>>>,
     /// Cut from the path before the origin sees it.

@@ -7,7 +7,7 @@ use super::{
     sections::{at, check_name, read, to_read, wrong},
 };
 use http::{HeaderName, HeaderValue, Method};
-use palisade_contract::{ConfigError, Descriptor, Node, conf::node::Key};
+use palisade_contract::{ConfigError, Descriptor, Node, Value, conf::node::Key};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The largest error body, in bytes.
@@ -41,6 +41,7 @@ pub(super) fn routes(
                 .iter()
                 .filter_map(|(name, value)| header(node, name, value, errors))
                 .collect(),
+            secret_headers: secret_headers(below("headers")),
             upstream: raw.upstream.as_ref().map(|name| at(node, "upstream", Arc::from(name.as_str()))),
             strip_prefix: raw
                 .strip_prefix
@@ -207,10 +208,22 @@ fn header(
 ) -> Option<(HeaderName, String)> {
     let known = HeaderName::from_bytes(name.as_bytes()).ok();
     if known.is_none() || HeaderValue::from_str(value).is_err() {
-        errors.push(wrong(node, &format!("headers.{name}"), format!("`{name}: {value}` is not a header")));
+        errors.push(wrong(
+            node,
+            &format!("headers.{name}"),
+            format!("`{name}` and its value are not a header"),
+        ));
         return None;
     }
     known.map(|name| (name, value.to_owned()))
+}
+
+fn secret_headers(written: &[(Key, Node)]) -> Vec<HeaderName> {
+    written
+        .iter()
+        .filter(|(_, node)| matches!(node.value, Value::Scalar { secret: true, .. }))
+        .filter_map(|(key, _)| HeaderName::from_bytes(key.text.as_bytes()).ok())
+        .collect()
 }
 
 fn strip_prefix(

@@ -5,6 +5,7 @@
 
 mod entries;
 mod route;
+pub mod view;
 
 pub use route::RouteRuntime;
 

@@ -3,6 +3,7 @@
 use super::{
     CompileEnv, Entries, NO_ROUTE,
     entries::{Builder, Instance, Scoped},
+    view::Takes,
 };
 use crate::{
     chain::{AuthRule, Chain, MAX_ENTRIES, Slot},
@@ -17,6 +18,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 pub struct RouteRuntime {
     /// Its name in the configuration.
     pub name: Arc<str>,
+    /// Which requests it takes, to be shown.
+    pub takes: Takes,
     /// Its plugins.
     pub chain: Arc<Chain>,
     /// Where its requests go; none where a plugin always answers.
@@ -39,6 +42,11 @@ impl RouteRuntime {
     /// The chain for what follows Authenticate: the consumer's own where it has entries.
     pub fn chain_for(&self, consumer: Option<&Arc<Consumer>>) -> &Arc<Chain> {
         consumer.and_then(|consumer| self.consumers.get(&consumer.name)).unwrap_or(&self.chain)
+    }
+
+    /// The chains of consumers that have entries of their own.
+    pub fn consumer_chains(&self) -> impl Iterator<Item = (&str, &Chain)> {
+        self.consumers.iter().map(|(name, chain)| (&**name, &**chain))
     }
 }
 
@@ -64,6 +72,7 @@ pub(super) fn none(
     let slots = running.map(|instance| instance.slot(env.metrics.entry(NO_ROUTE, &instance.info))).collect();
     RouteRuntime {
         name: NO_ROUTE.into(),
+        takes: Takes::default(),
         chain: Arc::new(Chain::new(slots, None)),
         upstream: None,
         strip_prefix: None,
@@ -124,6 +133,7 @@ pub(super) fn compile(
     }
     Ok(RouteRuntime {
         name: name.clone(),
+        takes: Takes::of(route),
         chain: Arc::new(Chain::new(slots.into_values().collect(), rule.as_ref())),
         upstream,
         strip_prefix: route.strip_prefix.as_ref().map(|prefix| prefix.value.clone()),
