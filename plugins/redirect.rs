@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, StatusCode, header};
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Exchange, Hooks, Plugin, PluginKind, Reply, Stage, Step,
+    BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Reply, Stage, Step,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -93,8 +93,8 @@ fn check_location(location: &str) -> Result<(), ConfigErrors> {
         matches!(scheme, "http" | "https")
             && rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
     });
-    // `//host` would be another host, and so would `{path}` at the front for a path of two slashes.
-    let local = location.starts_with('/') && !location.starts_with("//");
+    // Browsers read `//host` and `/\host` as another host; `/{path}` would become one for the path `/host`.
+    let local = location.starts_with('/') && !location.starts_with("//") && !location.starts_with("/{");
     if !(fixed_host || local) {
         return refuse("a location begins with `https://HOST`, `http://HOST` or one `/`");
     }
@@ -105,26 +105,36 @@ fn check_location(location: &str) -> Result<(), ConfigErrors> {
     {
         return refuse("a location has no user information");
     }
-    if HeaderValue::from_str(&rest).is_err() {
+    if rest.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'\\' | b'"' | b'<' | b'>')) {
         return refuse("a location has only characters of a URL");
     }
     Ok(())
 }
 
 impl Redirect {
-    fn location(&self, ex: &Exchange) -> Option<String> {
+    fn location(&self, ex: &Exchange) -> Result<Option<String>, Denial> {
         let query = ex.query().map_or(String::new(), |query| format!("?{query}"));
         match &self.target {
-            Target::Https { .. } if ex.client().https => None,
+            Target::Https { .. } if ex.client().https => Ok(None),
+            // Without a host the first segment of the path would be read as one.
+            Target::Https { .. } if !is_host(ex.host()) => {
+                Err(Denial::bad_request("host_missing").message("The request names no host"))
+            }
             Target::Https { port } => {
                 let port = port.map_or(String::new(), |port| format!(":{port}"));
-                Some(format!("https://{}{port}{}{query}", ex.host(), ex.path()))
+                Ok(Some(format!("https://{}{port}{}{query}", ex.host(), ex.path())))
             }
             Target::Location(location) => {
-                Some(location.replace("{path}", ex.path()).replace("{query}", &query))
+                Ok(Some(location.replace("{path}", ex.path()).replace("{query}", &query)))
             }
         }
     }
+}
+
+fn is_host(host: &str) -> bool {
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']');
+    !host.is_empty() && host.bytes().all(is_plain)
 }
 
 impl Plugin for Redirect {
@@ -137,7 +147,11 @@ impl Plugin for Redirect {
     }
 
     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
-        let Some(location) = self.location(ex) else { return Step::CONTINUE };
+        let location = match self.location(ex) {
+            Ok(Some(location)) => location,
+            Ok(None) => return Step::CONTINUE,
+            Err(denial) => return denial.into(),
+        };
         match HeaderValue::from_str(&location) {
             Ok(location) => Reply::new(self.status, "redirect").header(header::LOCATION, location).into(),
             Err(error) => palisade_contract::Fault::internal("redirect_location").source(error).into(),
@@ -169,6 +183,16 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_sent_to_another_host() {
+        let plugin = build("to: https").unwrap();
+        for host in ["", "a.example/x", "user@a.example", "a b", "a?b", "a#b", "a\\b"] {
+            plugin.run(Case::get("/evil.example/x").host(host)).denied(400, "host_missing");
+        }
+        let (headers, _) = plugin.run(Case::get("/").host("[::1]")).replied(308);
+        assert_eq!(headers["location"], "https://[::1]/");
+    }
+
+    #[test]
     fn elsewhere() {
         let (headers, _) = build("location: 'https://new.example.com{path}{query}'")
             .unwrap()
@@ -188,6 +212,11 @@ mod tests {
             "{to: https, status: 200}",
             "location: '{path}'",
             "location: '//evil.example'",
+            "location: '/{path}'",
+            "location: '/{query}'",
+            "location: '/\\evil.example'",
+            "location: 'https:\\\\evil.example'",
+            "location: 'https://user@a.example/'",
             "location: 'https://{path}'",
             "location: 'https://{host}/'",
             "location: 'javascript:x'",
