@@ -64,6 +64,15 @@ impl PluginKind for RequestTermination {
                 ConfigError::at("content_type", "`content_type` has no meaning without `body`").into()
             );
         }
+        // No body follows such a head (RFC 9110 §6.4.1): bytes after it would be read as the next answer.
+        if matches!(status.as_u16(), 204 | 205 | 304) && config.body.is_some() {
+            return Err(ConfigError::at(
+                "body",
+                format!("an answer with status {} has no body", status.as_u16()),
+            )
+            .help("remove `body`, or write another `status_code`")
+            .into());
+        }
         let content_type = config.content_type.as_deref().unwrap_or("text/plain; charset=utf-8");
         let content_type = HeaderValue::from_str(content_type)
             .map_err(|_| ConfigError::at("content_type", "this is not a media type"))?;
@@ -129,6 +138,10 @@ mod tests {
             "{message: a, body: b}",
             "{status_code: 200, message: a}",
             "content_type: a/b",
+            "{status_code: 204, body: a}",
+            "{status_code: 205, body: ''}",
+            "{status_code: 304, body: a}",
+            "{body: a, content_type: \"a/b\\r\\nx: y\"}",
         ] {
             assert!(kit.build(yaml).is_err(), "{yaml}");
         }
