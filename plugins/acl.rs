@@ -4,7 +4,7 @@ use palisade_contract::{
     BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Stage, Step,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use std::{collections::HashSet, sync::Arc};
 
 /// Lets consumers pass by their groups. `deny` wins; with `allow`, whoever is in none of its groups is refused.
@@ -12,9 +12,20 @@ use std::{collections::HashSet, sync::Arc};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Groups that may pass.
+    #[serde(deserialize_with = "at_least_one")]
     allow: Vec<String>,
     /// Groups that may not.
     deny: Vec<String>,
+}
+
+/// An empty `allow` could mean nobody as well as everybody.
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let list = Vec::deserialize(deserializer)?;
+    if list.is_empty() {
+        let message = "the list is empty; help: write `allow: [GROUP]`, or remove `allow`";
+        return Err(D::Error::custom(message));
+    }
+    Ok(list)
 }
 
 /// The plugin.
@@ -108,6 +119,8 @@ mod tests {
         }
         kit.build("deny: [bad]").unwrap().run(Case::get("/")).denied(403, "acl_denied");
         assert!(kit.build("{}").unwrap_err().contains("neither"));
+        assert!(kit.build("{allow: [], deny: [bad]}").unwrap_err().contains("allow: the list is empty"));
+        assert!(kit.build("{allow: , deny: [bad]}").is_err());
         assert!(kit.build("{allow: [a], deny: [a]}").unwrap_err().contains("allowed and denied"));
     }
 }

@@ -6,7 +6,7 @@ use palisade_contract::{
 };
 use prefix_trie::PrefixSet;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use std::net::IpAddr;
 
 /// Lets clients pass by their address, before anything else. `deny` wins; with `allow`, whoever is not in it is
@@ -15,9 +15,20 @@ use std::net::IpAddr;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Addresses and ranges that may call.
+    #[serde(deserialize_with = "at_least_one")]
     allow: Vec<Cidr>,
     /// Addresses and ranges that may not.
     deny: Vec<Cidr>,
+}
+
+/// An empty `allow` could mean nobody as well as everybody.
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Cidr>, D::Error> {
+    let list = Vec::deserialize(deserializer)?;
+    if list.is_empty() {
+        let message = "the list is empty; help: write `allow: [10.0.0.0/8]`, or remove `allow`";
+        return Err(D::Error::custom(message));
+    }
+    Ok(list)
 }
 
 /// The plugin.
@@ -132,5 +143,11 @@ mod tests {
         assert!(kit.build("allow: [10.1.0.0/8]").unwrap_err().contains("write `10.0.0.0/8`"));
         assert!(kit.build("allow: [x]").unwrap_err().contains("allow[0]: `x`"));
         assert!(kit.build("{}").unwrap_err().contains("neither"));
+        for empty in ["{allow: [], deny: [10.0.0.0/8]}", "{allow: , deny: [10.0.0.0/8]}", "deny: []"] {
+            assert!(kit.build(empty).is_err(), "{empty}");
+        }
+        assert!(
+            kit.build("{allow: [], deny: [10.0.0.0/8]}").unwrap_err().contains("allow: the list is empty")
+        );
     }
 }
