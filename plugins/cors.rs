@@ -13,7 +13,8 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Origins: `https://shop.example.com`, `https://*.example.com` (one or more labels), or `*` for any.
+    /// Origins: `https://shop.example.com`, `https://*.example.com` (one or more labels), `null` (sandboxed pages
+    /// and local files), or `*` for any.
     origins: Vec<String>,
     /// Methods that pages may use; default: GET, HEAD, POST, PUT, PATCH, DELETE.
     #[serde(default)]
@@ -24,7 +25,7 @@ pub struct Config {
     /// Response headers that pages may read.
     #[serde(default)]
     exposed_headers: Vec<String>,
-    /// Pages may send cookies and credentials. Not with `*`.
+    /// Pages may send cookies and credentials. Not with `*` and `null`, which any page can be.
     #[serde(default)]
     credentials: bool,
     /// How long a browser may remember a preflight's answer.
@@ -76,6 +77,15 @@ impl PluginKind for Cors {
                 .help("name the origins"),
             );
         }
+        if config.credentials && config.origins.iter().any(|origin| origin == "null") {
+            errors.push(
+                ConfigError::at(
+                    "credentials",
+                    "any page could act for the user: a sandboxed frame has the origin `null`",
+                )
+                .help("name the origins"),
+            );
+        }
         if config.origins.is_empty() {
             errors.push(
                 ConfigError::at("origins", "no origin may call")
@@ -88,7 +98,7 @@ impl PluginKind for Cors {
                 Some(pattern) => patterns.push(pattern),
                 None => errors.push(
                     ConfigError::at(format!("origins[{index}]"), format!("`{origin}` is not an origin"))
-                        .help("an origin is a scheme, a host and perhaps a port, without a path: `https://shop.example.com`"),
+                        .help("write a scheme, a host and a port other than the scheme's own, in lower case: `https://shop.example.com`"),
                 ),
             }
         }
@@ -128,6 +138,9 @@ impl PluginKind for Cors {
 }
 
 fn pattern(origin: &str) -> Option<Pattern> {
+    if origin == "null" {
+        return Some(Pattern::Exact(origin.to_owned()));
+    }
     let (scheme, host) = origin.split_once("://")?;
     let host_ok = |host: &str| {
         !host.is_empty()
@@ -140,6 +153,10 @@ fn pattern(origin: &str) -> Option<Pattern> {
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
     {
+        return None;
+    }
+    // Browsers leave a scheme's own port out: such an origin would never match.
+    if matches!((scheme, host.rsplit_once(':')), ("https", Some((_, "443"))) | ("http", Some((_, "80")))) {
         return None;
     }
     match host.strip_prefix("*.") {
@@ -161,7 +178,7 @@ impl Cors {
                     let label =
                         origin.strip_prefix(scheme.as_str()).and_then(|host| host.strip_suffix(end.as_str()));
                     label.is_some_and(|label| {
-                        !label.is_empty()
+                        label.split('.').all(|part| !part.is_empty())
                             && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
                     })
                 }
@@ -171,7 +188,12 @@ impl Cors {
     /// What stands in `Access-Control-Allow-Origin`; none where the page may not call.
     fn allow_origin(&self, ex: &Exchange) -> Option<HeaderValue> {
         let mut origins = ex.request.headers.get_all(header::ORIGIN).iter();
-        let (Some(origin), None) = (origins.next(), origins.next()) else { return None };
+        let origin = match (origins.next(), origins.next()) {
+            (Some(origin), None) => origin,
+            // The answer is the same for every page, also for the one that gets it from a cache.
+            (None, _) if self.any => return Some(HeaderValue::from_static("*")),
+            _ => return None,
+        };
         if !self.allows(origin.as_bytes()) {
             return None;
         }
@@ -304,6 +326,17 @@ mod tests {
             ("origins: ['https://*.a.example']", "https://evil-a.example", None),
             ("origins: ['https://*.a.example']", "https://evil.example/.a.example", None),
             ("origins: ['https://*.a.example']", "https://x@b.a.example", None),
+            ("origins: ['https://*.a.example']", "https://.a.example", None),
+            ("origins: ['https://*.a.example']", "https://b..a.example", None),
+            ("origins: ['https://*.a.example']", "https://b.a.example:444", None),
+            ("origins: ['https://*.a.example']", "https://evil.example#.a.example", None),
+            ("origins: ['https://*.a.example']", "https://evil.example:1@.a.example", None),
+            ("origins: ['http://*.a.example:81']", "http://b.a.example:81", Some("http://b.a.example:81")),
+            ("origins: ['http://[::1]:81']", "http://[::1]:81", Some("http://[::1]:81")),
+            ("origins: ['null']", "null", Some("null")),
+            ("origins: ['null']", "NULL", None),
+            ("origins: [https://a.example]", "", None),
+            ("origins: [https://a.example]", "*", None),
         ] {
             let case = Case::get("/")
                 .header("origin", origin)
@@ -314,6 +347,8 @@ mod tests {
             assert_eq!(found, allowed, "{yaml} {origin}");
             assert_eq!(ran.head.headers.contains_key("vary"), !yaml.contains("['*']"), "{yaml}");
         }
+        let plain = build("origins: ['*']").unwrap().run(Case::get("/")).passed();
+        assert_eq!(plain.head.headers["access-control-allow-origin"], "*");
         let ran = build("origins: ['*']")
             .unwrap()
             .run(Case::get("/").header("origin", "https://a").header("origin", "https://b"))
@@ -325,6 +360,11 @@ mod tests {
     fn mistakes_are_refused_at_load() {
         for (yaml, expected) in [
             ("{origins: ['*'], credentials: true}", "any page could act"),
+            ("{origins: ['null'], credentials: true}", "any page could act"),
+            ("{origins: ['https://a.example:443']}", "is not an origin"),
+            ("{origins: ['http://*.a.example:80']}", "is not an origin"),
+            ("{origins: ['https://user@a.example']}", "is not an origin"),
+            ("{origins: ['https://a.*.example']}", "is not an origin"),
             ("{origins: []}", "no origin may call"),
             ("{}", "`origins` is missing"),
             ("{origins: [a.example]}", "is not an origin"),
