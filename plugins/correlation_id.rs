@@ -1,6 +1,6 @@
 //! `correlation-id`: one id for a request, from the client to the origin and back.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{
     BuildEnv, ConfigError, ConfigErrors, Exchange, Hooks, Plugin, PluginKind, ResponseHeader, Stage, Step,
 };
@@ -9,6 +9,23 @@ use serde::Deserialize;
 
 /// The longest id that is taken over.
 const MAX_ID: usize = 128;
+
+/// An id in one of these would break the framing of a message, or send it elsewhere.
+const TAKEN: [HeaderName; 13] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::HOST,
+    header::LOCATION,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 
 /// Names a request. Every request has an id already; this plugin says what it looks like, takes over a trusted
 /// proxy's, and tells the client.
@@ -68,6 +85,12 @@ impl PluginKind for CorrelationId {
         let header = HeaderName::from_bytes(config.header_name.as_bytes()).map_err(|_| {
             ConfigError::at("header_name", format!("`{}` is not a header name", config.header_name))
         })?;
+        if TAKEN.contains(&header) {
+            let message = format!("`{header}` means something else already");
+            return Err(ConfigError::at("header_name", message)
+                .help("write `x-request-id`, or a name of your own")
+                .into());
+        }
         Ok(CorrelationId {
             header,
             generator: config.generator,
@@ -164,5 +187,16 @@ mod tests {
             assert_eq!(id(with(hostile), "trust_client: true"), OWN, "{hostile}");
         }
         assert_eq!(id(with("a").header("x-request-id", "b"), "trust_client: true"), OWN);
+    }
+
+    #[test]
+    fn mistakes_are_refused_at_load() {
+        let kit = Kit::of(Descriptor::of::<CorrelationId>());
+        for name in ["Content-Length", "host", "transfer-encoding", "connection", "set-cookie"] {
+            let error = kit.build(&format!("header_name: {name}")).unwrap_err();
+            assert!(error.contains("means something else already"), "{name}: {error}");
+        }
+        assert!(kit.build("header_name: 'a b'").unwrap_err().contains("`a b` is not a header name"));
+        assert!(kit.build("header_name: ''").is_err());
     }
 }
