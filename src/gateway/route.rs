@@ -267,6 +267,20 @@ fn check_needs(written: &At<Route>, running: &[&Instance], errors: &mut Vec<Conf
                 .place(instance.info.place.clone()),
             );
         }
+        // An everywhere-entry may ask, because other routes authenticate: here its condition counts as true.
+        let asks = |instance: &&&Instance| {
+            instance.info.scope == Scope::Route
+                && instance.common.when.as_ref().is_some_and(|when| when.needs_principal())
+        };
+        for instance in running.iter().filter(asks) {
+            let message =
+                "the condition asks who is calling, and nothing on this route authenticates".to_owned();
+            errors.push(
+                ConfigError::at(format!("{}.plugins.{}.when", written.path, instance.info.key), message)
+                    .help("add an authenticator such as `key-auth` to the route, or ask about `request` or `client`")
+                    .place(instance.info.place.clone()),
+            );
+        }
     }
     if running.len() > MAX_ENTRIES {
         errors.push(
