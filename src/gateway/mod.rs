@@ -5,6 +5,8 @@
 
 mod entries;
 mod route;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 pub use route::RouteRuntime;
@@ -89,7 +91,14 @@ impl Snapshot {
             let payload = routes.get(name)?.clone();
             Some(RouteSpec::of(name, route, payload))
         });
-        let router = Router::build(specs).map_err(|found| errors.extend(found)).ok();
+        let router = if routes.len() == config.routes.len() {
+            Router::build(specs).map_err(|found| errors.extend(found)).ok()
+        } else {
+            // What is wrong with one route must not hide what is wrong with the paths of all.
+            let all = config.routes.iter().map(|(name, route)| RouteSpec::of(name, route, ()));
+            errors.extend(Router::build(all).err().into_iter().flatten());
+            None
+        };
         let none = Arc::new(route::none(&everywhere, env, &config.errors));
         builder.unused_adjustments(&mut errors);
         let owned_headers = builder.written_headers();

@@ -124,6 +124,11 @@ impl<'c> Checker<'c> {
 
     fn variable(&mut self, tree: &IdedExpr) -> Result<Typed, Mistake> {
         let name = qualified_name(tree).unwrap_or_default();
+        // A mistake is told where the name begins, not at its dot.
+        let tree = match &tree.expr {
+            Tree::Select(select) => &select.operand,
+            _ => tree,
+        };
         if let Some((_, variable, kind)) = variables().into_iter().find(|(known, ..)| *known == name) {
             if is_of_principal(&name) {
                 self.needs_principal = true;

@@ -200,7 +200,7 @@ fn what_is_refused() {
         ("'\\z' == 'a'", "cannot be read", ""),
         (
             "true && reqest.method == 'GET'",
-            "`reqest.method` is not known (column 15",
+            "`reqest.method` is not known (column 9",
             "did you mean `request.method`?",
         ),
         ("request.methd == 'GET'", "`request.methd` is not known", "did you mean `request.method`?"),
@@ -253,8 +253,8 @@ fn what_is_refused() {
         ("1u == 1u", "unsigned numbers are not supported", "`u`"),
         ("b'a' == b'a'", "byte strings are not supported", "`b`"),
         ("claims.?a == 1", "cannot be read: unsupported syntax", ""),
-        ("true &&\n request.x == 1", "`request.x` is not known (line 2, column 9", ""),
-        ("'é' == request.x", "`request.x` is not known (column 15", ""),
+        ("true &&\n request.x == 1", "`request.x` is not known (line 2, column 2", ""),
+        ("'é' == request.x", "`request.x` is not known (column 8", ""),
     ] {
         let error = When::compile(source, Stage::Limit).map(|_| ()).expect_err(source);
         assert!(error.message.contains(message), "{source}: {}", error.message);

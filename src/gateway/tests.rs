@@ -1,0 +1,79 @@
+//! What is wrong across entries is found when the snapshot is compiled.
+
+use crate::{conf, server};
+
+/// The errors of a configuration as `path: message`.
+fn errors(routes: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = format!(
+        "version: 1
+listeners: {{public: {{address: 127.0.0.1:0}}}}
+upstreams: {{origin: {{targets: [{{address: 127.0.0.1:9}}]}}}}
+consumers: {{alice: {{groups: [gold], key-auth: [{{key_sha256: {}}}]}}}}
+{routes}",
+        "0".repeat(64)
+    );
+    std::fs::write(dir.path().join("palisade.yaml"), whole).unwrap();
+    match server::check(dir.path(), palisade_plugins::PLUGINS) {
+        Ok(_) => Vec::new(),
+        Err(conf::LoadError { errors, .. }) => {
+            errors.0.into_iter().map(|error| format!("{}: {}", error.path, error.message)).collect()
+        }
+    }
+}
+
+#[test]
+fn a_condition_about_the_caller_needs_an_authenticator_on_its_route() {
+    let open = "routes:
+  open:
+    paths: [/*]
+    upstream: origin
+    plugins: {response-headers: {when: 'consumer.name == \"alice\"'}}
+";
+    assert_eq!(
+        errors(open),
+        ["routes.open.plugins.response-headers.when: \
+          the condition asks who is calling, and nothing on this route authenticates"]
+    );
+    let authenticated = open.replace("plugins: {", "plugins: {key-auth: {}, ");
+    assert_eq!(errors(&authenticated), [""; 0]);
+    // An everywhere-entry may ask: other routes authenticate.
+    let everywhere = "plugins: {response-headers: {when: 'consumer.name == \"alice\"'}}
+routes: {open: {paths: [/*], upstream: origin}}
+";
+    assert_eq!(errors(everywhere), [""; 0]);
+}
+
+#[test]
+fn a_mistake_in_a_condition_is_told_with_its_column() {
+    let found = errors(
+        "routes:
+  a:
+    paths: [/*]
+    upstream: origin
+    plugins: {response-headers: {when: \"request.methd == 'GET'\"}}
+",
+    );
+    assert_eq!(
+        found,
+        ["routes.a.plugins.response-headers.when: \
+          `request.methd` is not known (column 1 of the condition)"]
+    );
+}
+
+#[test]
+fn a_route_that_does_not_compile_hides_no_clash() {
+    let found = errors(
+        "routes:
+  a: {paths: [/x], upstream: nowhere}
+  b: {paths: [/x], upstream: origin}
+  c: {paths: [/x], upstream: origin}
+",
+    );
+    assert_eq!(
+        found.iter().filter(|error| error.contains("can match the same request")).count(),
+        2,
+        "{found:?}"
+    );
+    assert_eq!(found.len(), 3, "{found:?}");
+}
