@@ -43,7 +43,7 @@ pub(super) struct Instance {
 #[derive(Clone)]
 pub(super) struct Adjustment {
     common: crate::conf::model::Common,
-    info: Arc<EntryInfo>,
+    pub(super) info: Arc<EntryInfo>,
 }
 
 /// The fields that every entry may hold, compiled.

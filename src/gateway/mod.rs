@@ -19,7 +19,7 @@ use crate::{
 };
 use entries::{Builder, Scoped};
 use http::HeaderName;
-use palisade_contract::{ConfigError, Descriptor, env::Keep};
+use palisade_contract::{ConfigError, Descriptor, Secret, env::Keep};
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub owned_headers: HashSet<HeaderName>,
     /// The operator's own error bodies.
     pub errors: BTreeMap<u16, ErrorBody>,
+    /// What the admin API asks for.
+    pub admin_token: Option<Secret>,
 }
 
 /// What a compilation needs besides the configuration.
@@ -114,6 +116,7 @@ impl Snapshot {
                 client_ip: config.client_ip.clone(),
                 owned_headers,
                 errors: config.errors.clone(),
+                admin_token: config.admin.as_ref().and_then(|admin| admin.value.token.clone()),
             }),
             _ => Err(errors),
         }

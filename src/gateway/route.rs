@@ -116,6 +116,17 @@ pub(super) fn compile(
             let instance = match entry {
                 Scoped::Instance(instance) => instance.clone(),
                 Scoped::Adjustment(adjustment) => match merged.get(key) {
+                    Some(wider) if wider.stage <= Stage::Authenticate => {
+                        errors.push(
+                            ConfigError::at(
+                                format!("consumers.{consumer}.plugins.{key}"),
+                                format!("`{key}` runs before it is known who is calling"),
+                            )
+                            .help("write it under a route or under the top-level `plugins`")
+                            .place(adjustment.info.place.clone()),
+                        );
+                        continue;
+                    }
                     Some(wider) => builder.adjust(wider, adjustment, &mut errors),
                     None => continue,
                 },

@@ -1,12 +1,96 @@
-//! stand-in
-use super::{Gateway, run::Listeners};
-use crate::conf::model::Config;
-use std::sync::Arc;
+//! The gateway as the admin API sees it.
+
+use super::{
+    Gateway,
+    run::{Listeners, Sockets, reload},
+};
+use crate::{
+    admin::{self, AdminState},
+    conf::model::Config,
+    gateway::view,
+    serve::Server,
+};
+use palisade_contract::{Secret, verdict::BoxFuture};
+use serde_json::{Value, json};
+use std::{sync::Arc, time::SystemTime};
+
+/// The admin listeners that the configuration asks for; they serve until they are dropped.
 pub(super) fn start(
-    _: &Arc<Gateway>,
-    _: &Arc<Listeners>,
-    _: &Config,
-    _: &mut super::run::Sockets,
-) -> Result<(), String> {
-    Ok(())
+    gateway: &Arc<Gateway>,
+    listeners: &Arc<Listeners>,
+    config: &Config,
+    sockets: &mut Sockets,
+) -> Result<Vec<Server>, String> {
+    let Some(written) = &config.admin else { return Ok(Vec::new()) };
+    let state: Arc<dyn AdminState> =
+        Arc::new(View { gateway: gateway.clone(), listeners: listeners.clone() });
+    let failed = |error: std::io::Error| format!("the admin API cannot start: {error}");
+    let mut servers = vec![admin::start(sockets.take("admin")?.0, state.clone()).map_err(failed)?];
+    if written.value.probes.is_some() {
+        servers.push(admin::start_probes(sockets.take("probes")?.0, state).map_err(failed)?);
+    }
+    Ok(servers)
+}
+
+struct View {
+    gateway: Arc<Gateway>,
+    listeners: Arc<Listeners>,
+}
+
+/// RFC 3339, to the millisecond.
+fn shown(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time)
+        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+        .unwrap_or_default()
+}
+
+impl AdminState for View {
+    fn ready(&self) -> bool {
+        !self.gateway.is_draining()
+    }
+
+    fn token(&self) -> Option<Secret> {
+        self.gateway.snapshot().admin_token.clone()
+    }
+
+    fn metrics(&self) -> String {
+        self.gateway.metrics.connections(self.gateway.connections.stats());
+        self.gateway.metrics.encode()
+    }
+
+    fn routes_json(&self) -> Value {
+        serde_json::to_value(view::routes(&self.gateway.snapshot())).unwrap_or_default()
+    }
+
+    fn upstreams_json(&self) -> Value {
+        let snapshot = self.gateway.snapshot();
+        let upstreams = snapshot.upstreams.values().map(|upstream| {
+            json!({ "name": &*upstream.name, "balance": upstream.balance(), "targets": upstream.targets() })
+        });
+        upstreams.collect()
+    }
+
+    fn status_json(&self) -> Value {
+        let snapshot = self.gateway.snapshot();
+        let status = self.gateway.status.lock().clone();
+        json!({
+            "generation": snapshot.generation,
+            "loaded_at": shown(snapshot.loaded_at),
+            "dir": self.gateway.dir.display().to_string(),
+            "last_load": {
+                "at": shown(status.at),
+                "ok": status.error.is_none(),
+                "error": status.error,
+            },
+            "failed_loads": status.failures,
+            "draining": self.gateway.is_draining(),
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<Value, String>> {
+        Box::pin(async {
+            reload(&self.gateway, &self.listeners).await.map(|generation| json!({ "generation": generation }))
+        })
+    }
 }

@@ -8,6 +8,7 @@ use crate::{
     },
     edge::{
         connection::Shared,
+        handover::{self, Control, Taken},
         listen::{self, Listener, Settings},
         tls,
     },
@@ -101,7 +102,8 @@ fn raise_descriptors() {
 pub(super) struct Sockets(BTreeMap<String, TcpListener>);
 
 impl Sockets {
-    fn bind(config: &Config) -> Result<Self, String> {
+    /// Binds every address, or takes the socket that a predecessor has bound to it.
+    fn bind(config: &Config, taken: &mut Option<Taken>) -> Result<Self, String> {
         let mut wanted: Vec<(String, std::net::SocketAddr)> = config
             .listeners
             .iter()
@@ -114,7 +116,11 @@ impl Sockets {
         let mut bound = BTreeMap::new();
         let mut errors = Vec::new();
         for (name, address) in wanted {
-            match listen::bind(address) {
+            let socket = match taken.as_mut().and_then(|taken| taken.claim(&name, address)) {
+                Some(socket) => socket.set_nonblocking(true).map(|()| socket),
+                None => listen::bind(address),
+            };
+            match socket {
                 Ok(socket) => drop(bound.insert(name, socket)),
                 Err(error) => errors.push(format!("{name}: cannot listen on {address}: {error}")),
             }
@@ -122,10 +128,15 @@ impl Sockets {
         if errors.is_empty() { Ok(Sockets(bound)) } else { Err(errors.join("\n")) }
     }
 
-    fn take(&mut self, name: &str) -> Result<(TcpListener, std::net::SocketAddr), String> {
+    pub(super) fn take(&mut self, name: &str) -> Result<(TcpListener, std::net::SocketAddr), String> {
         let socket = self.0.remove(name).ok_or_else(|| format!("{name}: no socket"))?;
         let address = socket.local_addr().map_err(|error| format!("{name}: {error}"))?;
         Ok((socket, address))
+    }
+
+    /// Other handles of the same sockets, for a successor.
+    fn duplicate(&self) -> std::io::Result<Vec<(String, TcpListener)>> {
+        self.0.iter().map(|(name, socket)| Ok((name.clone(), socket.try_clone()?))).collect()
     }
 
     /// One `name address` for each line.
@@ -134,6 +145,18 @@ impl Sockets {
             .iter()
             .filter_map(|(name, socket)| Some(format!("{name} {}\n", socket.local_addr().ok()?)))
             .collect()
+    }
+}
+
+/// The sockets of the process that runs on this directory; it goes on serving until it is told.
+async fn take_over(config: &Config) -> Result<Taken, String> {
+    match handover::take(&config.run_dir, &config.dir).await {
+        Ok(Some(taken)) => Ok(taken),
+        Ok(None) => Err(format!(
+            "no process runs on `{}` whose sockets could be taken over: start without `--upgrade`",
+            config.dir.display()
+        )),
+        Err(error) => Err(format!("cannot take over: {error}")),
     }
 }
 
@@ -148,10 +171,22 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
     let gateway = Arc::new(Gateway::start(config, registry, upstream).map_err(|error| error.to_string())?);
     let tls = tls_configs(config)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
-    let mut sockets = Sockets::bind(config)?;
+    let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };
+    let mut sockets = Sockets::bind(config, &mut taken)?;
     let report = sockets.report();
+    let copies = sockets.duplicate().map_err(|error| format!("cannot duplicate sockets: {error}"))?;
+    // Before anything is accepted: a second process on one directory would share its files.
+    let control = if taken.is_none() { Some(control(config)?) } else { None };
     let listeners = Arc::new(Listeners::start(&gateway, config, &tls, &mut sockets)?);
-    let admin = crate::server::admin_state::start(&gateway, &listeners, config, &mut sockets)?;
+    let admin = super::admin_state::start(&gateway, &listeners, config, &mut sockets)?;
+    if let Some(taken) = taken {
+        taken.ready().await.map_err(|error| format!("the predecessor did not let go: {error}"))?;
+        log::info!("the predecessor drains; this process serves");
+    }
+    let control = match control {
+        Some(control) => control,
+        None => self::control(config)?,
+    };
     if let Some(file) = &options.ports_file {
         std::fs::write(file, &report)
             .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
@@ -160,14 +195,38 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
         log::info!("listening: {line}");
     }
     let watcher = if config.watch { Some(watch_files(&gateway, &listeners, config)?) } else { None };
-    wait_for_signals(&gateway, &listeners).await?;
-    drop(watcher);
-    listeners.drain(&gateway).await;
+    let copies = Sockets(copies.into_iter().collect());
+    let successor = control.successor(|| copies.duplicate());
+    let upgraded = tokio::select! {
+        () = successor => {
+            log::info!("a successor has taken over: draining");
+            true
+        }
+        stopped = wait_for_signals(&gateway, &listeners) => {
+            stopped?;
+            false
+        }
+    };
+    drop((watcher, copies));
+    if upgraded {
+        // The successor answers probes and serves the admin API from here on.
+        for server in admin {
+            server.stop().await;
+        }
+        listeners.drain(&gateway, true).await;
+    } else {
+        listeners.drain(&gateway, false).await;
+        drop(admin);
+    }
     if let Some(demo) = demo {
         demo.stop().await;
     }
-    drop(admin);
+    let _ = tokio::task::spawn_blocking(|| palisade_plugins::flush_audit(Duration::from_secs(5))).await;
     Ok(())
+}
+
+fn control(config: &Config) -> Result<Control, String> {
+    Control::bind(&config.run_dir, &config.dir).map_err(|error| format!("the control socket: {error}"))
 }
 
 /// The listeners that accept.
@@ -230,8 +289,9 @@ impl Listeners {
         }
     }
 
-    /// Stops accepting and waits until nothing is in flight.
-    async fn drain(&self, gateway: &Gateway) {
+    /// Stops accepting and waits until nothing is in flight. After an upgrade connections that wait are kept until
+    /// their client has sent its next request: it would see a close in the middle of it otherwise.
+    async fn drain(&self, gateway: &Gateway, keep_idle: bool) {
         gateway.draining.store(true, Ordering::Release);
         // Nobody listens any more where all tasks have ended already.
         let _ = self.stop.send(true);
@@ -243,10 +303,11 @@ impl Listeners {
             }
         }
         let begun = Instant::now();
-        while gateway.connections.busy() > 0 && begun.elapsed() < DRAIN {
+        let open = || if keep_idle { gateway.connections.live() } else { gateway.connections.busy() };
+        while open() > 0 && begun.elapsed() < DRAIN {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let left = gateway.connections.busy();
+        let left = open();
         log::info!(
             "drained in {:.1} s{}",
             begun.elapsed().as_secs_f32(),
