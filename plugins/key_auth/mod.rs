@@ -1,15 +1,18 @@
 //! `key-auth`: a secret key in a header, the query or a cookie.
 
+mod credential;
+
+pub use credential::KeyCredential;
+
+use credential::Keys;
 use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin,
-    PluginKind, Principal, Stage, Step,
+    PluginKind, Stage, Step,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
-use std::{borrow::Cow, collections::HashMap, sync::Arc, time::SystemTime};
-use subtle::ConstantTimeEq;
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 /// The longest key that is looked at, in bytes.
 const MAX_KEY: usize = 4096;
@@ -45,24 +48,6 @@ impl Default for Config {
     }
 }
 
-/// A consumer's key. A consumer may have several, so that one can be replaced while the other still works.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KeyCredential {
-    /// The SHA-256 of the key, in hex: `palisade hash` makes it.
-    key_sha256: String,
-    /// From then on the key is refused: `2027-01-31T00:00:00Z`.
-    expires: Option<String>,
-    /// A name for the key, for records and `x-credential-identifier`; by default the hash's first 12 digits.
-    id: Option<String>,
-}
-
-struct Key {
-    hash: [u8; 32],
-    expires: Option<SystemTime>,
-    principal: Arc<Principal>,
-}
-
 /// The plugin.
 pub struct KeyAuth {
     headers: Vec<HeaderName>,
@@ -70,8 +55,7 @@ pub struct KeyAuth {
     cookies: Vec<Arc<str>>,
     hide: bool,
     challenge: HeaderValue,
-    /// By the hash's first bytes; see [`KeyAuth::find`].
-    keys: HashMap<[u8; 8], Vec<Key>>,
+    keys: Keys,
 }
 
 impl PluginKind for KeyAuth {
@@ -85,16 +69,7 @@ impl PluginKind for KeyAuth {
 
     fn build(config: Config, env: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
-        let mut headers = Vec::new();
-        for (index, name) in config.key_names.iter().enumerate() {
-            match HeaderName::from_bytes(name.as_bytes()) {
-                Ok(name) => headers.push(name),
-                Err(_) => errors.push(ConfigError::at(
-                    format!("key_names[{index}]"),
-                    format!("`{name}` is not a name for a header"),
-                )),
-            }
-        }
+        let headers = header_names(&config, &mut errors);
         if config.key_names.is_empty() {
             errors.push(
                 ConfigError::at("key_names", "no name to look for a key under")
@@ -107,12 +82,14 @@ impl PluginKind for KeyAuth {
                     .help("switch on `key_in_header`, `key_in_query` or `key_in_cookie`"),
             );
         }
-        let realm = config.realm.replace(['"', '\\'], "");
-        let challenge = HeaderValue::from_str(&format!("Key realm=\"{realm}\""));
-        if challenge.is_err() {
-            errors.push(ConfigError::at("realm", "the realm has characters that a header cannot have"));
+        if config.realm.contains(['"', '\\'])
+            || !config.realm.bytes().all(|byte| (b' '..0x7f).contains(&byte))
+        {
+            let error = ConfigError::at("realm", "the realm has characters that a challenge cannot have");
+            errors.push(error.help("write letters, digits and spaces"));
         }
-        let keys = keys(env, &mut errors);
+        let challenge = HeaderValue::from_str(&format!("Key realm=\"{}\"", config.realm));
+        let keys = Keys::read(env, &mut errors);
         let names = || config.key_names.iter().map(|name| Arc::from(name.as_str())).collect();
         match challenge {
             Ok(challenge) if errors.is_empty() => Ok(KeyAuth {
@@ -128,56 +105,39 @@ impl PluginKind for KeyAuth {
     }
 }
 
-fn keys(env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) -> HashMap<[u8; 8], Vec<Key>> {
-    let mut keys: HashMap<[u8; 8], Vec<Key>> = HashMap::new();
-    let mut seen = HashMap::new();
-    for (consumer, credential, place) in env.credentials::<KeyCredential>() {
-        let error = |message: &str| {
-            ConfigError::at(format!("consumers.{}.key-auth", consumer.name), message).place(place.clone())
-        };
-        let mut hash = [0u8; 32];
-        if hex::decode_to_slice(credential.key_sha256.to_ascii_lowercase(), &mut hash).is_err() {
-            errors.push(
-                error("`key_sha256` is not a SHA-256 in hex (64 digits)")
-                    .help("`palisade hash` makes it from a key"),
-            );
-            continue;
-        }
-        if let Some((owner, first)) = seen.insert(hash, (consumer.name.clone(), place.clone())) {
-            let error = error(&format!("this key belongs to the consumer `{owner}` already"));
-            errors.push(
-                error.help("give each consumer a key of its own").other("the first one is here", first),
-            );
-            continue;
-        }
-        let expires = match credential.expires.as_deref().map(str::parse::<jiff::Timestamp>) {
-            None => None,
-            Some(Ok(time)) => Some(SystemTime::from(time)),
-            Some(Err(_)) => {
-                errors.push(error("`expires` is not a time").help("write it as `2027-01-31T00:00:00Z`"));
-                continue;
+/// The names as headers. One name twice would find one key twice, and take it for two.
+fn header_names(config: &Config, errors: &mut Vec<ConfigError>) -> Vec<HeaderName> {
+    let mut headers: Vec<HeaderName> = Vec::new();
+    let only_header = config.key_in_header && !config.key_in_query && !config.key_in_cookie;
+    for (index, text) in config.key_names.iter().enumerate() {
+        let at =
+            |message: &str| ConfigError::at(format!("key_names[{index}]"), format!("`{text}` {message}"));
+        match HeaderName::from_bytes(text.as_bytes()) {
+            Err(_) => errors.push(at("is not a name for a header")),
+            Ok(name) if headers.contains(&name) => {
+                errors.push(at("is named twice").help("remove one; case does not matter"))
             }
-        };
-        let id = credential.id.clone().unwrap_or_else(|| credential.key_sha256.chars().take(12).collect());
-        let principal = Arc::new(Principal::of_consumer(consumer.clone(), Some(id.into())));
-        keys.entry(prefix(&hash)).or_default().push(Key { hash, expires, principal });
+            Ok(_) if only_header && text.contains('_') => {
+                errors.push(
+                    at("would never be found: header names with `_` are refused").help("write `-` instead"),
+                );
+            }
+            Ok(
+                header::HOST
+                | header::COOKIE
+                | header::CONNECTION
+                | header::CONTENT_LENGTH
+                | header::TRANSFER_ENCODING,
+            ) => {
+                errors.push(at("holds something else").help("write a name of your own, such as `apikey`"));
+            }
+            Ok(name) => headers.push(name),
+        }
     }
-    keys
-}
-
-fn prefix(hash: &[u8; 32]) -> [u8; 8] {
-    hash.first_chunk().copied().unwrap_or_default()
+    headers
 }
 
 impl KeyAuth {
-    /// The key is hashed first, and only hashes are compared: what time tells about a look-up is about the hash
-    /// of a guess, from which nothing follows for the next guess. The last comparison is constant-time all the
-    /// same.
-    fn find(&self, key: &[u8]) -> Option<&Key> {
-        let hash: [u8; 32] = Sha256::digest(key).into();
-        self.keys.get(&prefix(&hash))?.iter().find(|known| bool::from(known.hash.ct_eq(&hash)))
-    }
-
     /// The one key that the request presents. Two of them are one too many: an origin might take the other.
     fn presented<'r>(&self, ex: &'r Exchange) -> Result<Option<Cow<'r, [u8]>>, Denial> {
         let mut found: Option<Cow<'r, [u8]>> = None;
@@ -230,7 +190,7 @@ impl KeyAuth {
             Ok(Some(key)) if key.is_empty() || key.len() > MAX_KEY || key.contains(&0) => {
                 return Authentication::Rejected(rejected("credential_malformed", "The key cannot be one"));
             }
-            Ok(Some(key)) => self.find(&key),
+            Ok(Some(key)) => self.keys.find(&key),
         };
         match accepted {
             None => Authentication::Rejected(rejected("credential_unknown", "The key is not known")),
@@ -284,6 +244,7 @@ mod tests {
         Descriptor,
         testkit::{Case, Kit},
     };
+    use sha2::{Digest, Sha256};
 
     const DESCRIPTOR: Descriptor = Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>();
 
@@ -365,6 +326,23 @@ mod tests {
                 .unwrap_err()
                 .contains("test.yaml:1:13: key_names[0]: `a b` is not a name")
         );
+        for (yaml, words) in [
+            ("key_names: [apikey, ApiKey]", "key_names[1]: `ApiKey` is named twice"),
+            ("key_names: [api_key]", "`api_key` would never be found"),
+            ("key_names: [Cookie]", "`Cookie` holds something else"),
+            ("key_names: [host]", "`host` holds something else"),
+            ("realm: 'a\"b'", "a challenge cannot have"),
+            ("realm: \"a\\r\\nb\"", "a challenge cannot have"),
+            ("realm: é", "a challenge cannot have"),
+        ] {
+            let error = kit().build(yaml).unwrap_err();
+            assert!(error.contains(words), "{yaml}: {error}");
+        }
+        kit()
+            .build("{key_names: [api_key], key_in_query: true}")
+            .unwrap()
+            .run(Case::get("/?api_key=alice-key"))
+            .authenticated();
         assert!(kit().build("key_in_header: false").unwrap_err().contains("looked for nowhere"));
         let twice = Kit::of(DESCRIPTOR).consumer("a", &[], &[&format!("key_sha256: {}", sha("x"))]).consumer(
             "b",
@@ -372,15 +350,37 @@ mod tests {
             &[&format!("key_sha256: {}", sha("x"))],
         );
         assert!(twice.build("{}").unwrap_err().contains("belongs to the consumer `a` already"));
-        assert!(
-            Kit::of(DESCRIPTOR)
-                .consumer("a", &[], &["key_sha256: abc"])
-                .build("{}")
-                .unwrap_err()
-                .contains("64 digits")
-        );
-        assert!(
-            Kit::of(DESCRIPTOR).check_credential("key: secret").unwrap_err().contains("unknown field `key`")
-        );
+        let plain = Kit::of(DESCRIPTOR).check_credential("{key: hunter2}").unwrap_err();
+        assert!(plain.contains("a key is not stored as it is") && plain.contains("palisade hash"), "{plain}");
+        assert!(!plain.contains("hunter2"), "{plain}");
+    }
+
+    #[test]
+    fn hostile_credentials_are_refused_at_load() {
+        let build = |fields: &str| {
+            let yaml = format!("{{key_sha256: {}{fields}}}", sha("k"));
+            Kit::of(DESCRIPTOR).consumer("a", &[], &[&yaml]).build("{}")
+        };
+        for (fields, words) in [
+            (", id: ''", "`id` is not a name"),
+            (", id: 'a b'", "`id` is not a name"),
+            (", id: é", "`id` is not a name"),
+            (", id: \"a\\r\\nx: y\"", "`id` is not a name"),
+            (", expires: soon", "`expires` is not a time"),
+            (", expires: 1800000000", "`expires` is not a time"),
+            (", expires: 2027-02-30", "`expires` is not a time"),
+            (", expires: 2027-01-31T00:00:00", "`expires` is not a time"),
+            ("00", "64 digits"),
+        ] {
+            let error = build(fields).unwrap_err();
+            assert!(error.contains(words) && error.contains("consumers.a.key-auth"), "{fields}: {error}");
+        }
+        let key = || Case::get("/").header("apikey", "k");
+        build(", expires: 2020-01-01").unwrap().run(key()).denied(401, "credential_expired");
+        build(", expires: 2999-12-31").unwrap().run(key()).authenticated();
+        build(", expires: '2999-12-31T23:59:59+01:00'").unwrap().run(key()).authenticated();
+        let pasted =
+            Kit::of(DESCRIPTOR).consumer("a", &[], &["key_sha256: hunter2"]).build("{}").unwrap_err();
+        assert!(pasted.contains("64 digits") && !pasted.contains("hunter2"), "{pasted}");
     }
 }
