@@ -8,7 +8,7 @@ pub use writer::flush;
 use palisade_contract::{BuildEnv, ConfigError, ConfigErrors, Exchange, Hooks, Plugin, PluginKind, Stage};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 use writer::{Sink, Writer};
 
 /// Writes the access record: exactly one JSON line for each request, whatever happened to it, with the decision
@@ -25,7 +25,8 @@ pub struct Config {
     /// Write the query too. Keys and tokens in queries would then be in the record.
     #[serde(default)]
     query: bool,
-    /// What happens when lines come faster than they can be written.
+    /// What happens when lines come faster than they can be written, or the disk is full, and 16 MiB of them wait:
+    /// `drop` loses them, `block` makes requests wait.
     #[serde(default)]
     on_full: OnFull,
 }
@@ -34,7 +35,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFull {
-    /// The line is dropped; how many is logged.
+    /// Lines are lost, and how many is logged.
     #[default]
     Drop,
     /// The request's end waits.
@@ -79,6 +80,10 @@ impl PluginKind for Audit {
     }
 }
 
+thread_local! {
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Plugin for Audit {
     fn hooks(&self) -> Hooks {
         Hooks::LOG
@@ -86,7 +91,12 @@ impl Plugin for Audit {
 
     fn on_log(&self, ex: &Exchange) {
         if let Some(writer) = &self.writer {
-            writer.write(|out| line::write(out, ex, self.query), self.on_full == OnFull::Block);
+            // Made outside the queue's lock, in memory that is used again.
+            LINE.with_borrow_mut(|line| {
+                line.clear();
+                line::write(line, ex, self.query);
+                writer.write(line, self.on_full == OnFull::Block);
+            });
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     sync::{Arc, OnceLock, Weak},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,10 @@ use std::{
 const QUEUE: usize = 16 << 20;
 /// How long a line may wait before it is written.
 const WINDOW: Duration = Duration::from_millis(100);
+/// Written at once when this much waits, in bytes.
+const BATCH: usize = 1 << 20;
+/// Between two attempts to write to a disk that takes nothing.
+const RETRY: Duration = Duration::from_millis(200);
 /// How often a failing disk or lost lines are told of.
 const COMPLAIN: Duration = Duration::from_secs(10);
 
@@ -34,8 +39,10 @@ impl fmt::Display for Sink {
     }
 }
 
-/// The queue of one sink.
-pub(super) struct Writer {
+/// The way to the thread of one sink. When the last one is let go, the thread writes what waits, and ends.
+pub(super) struct Writer(Arc<Shared>);
+
+struct Shared {
     queue: Mutex<Queue>,
     /// Lines are there.
     filled: Condvar,
@@ -65,15 +72,7 @@ pub fn flush(patience: Duration) {
     let open: Vec<Arc<Writer>> = writers().lock().values().filter_map(Weak::upgrade).collect();
     let until = Instant::now() + patience;
     for writer in open {
-        let mut queue = writer.queue.lock();
-        queue.hurry = true;
-        writer.filled.notify_all();
-        while !queue.lines.is_empty() || queue.writing {
-            if writer.emptied.wait_until(&mut queue, until).timed_out() {
-                log::error!("the access record was not written to its end");
-                break;
-            }
-        }
+        writer.flush(until);
     }
 }
 
@@ -84,39 +83,57 @@ impl Writer {
         if let Some(writer) = all.get(sink).and_then(Weak::upgrade) {
             return Ok(writer);
         }
-        let out = open(sink)?;
-        let writer =
-            Arc::new(Writer { queue: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
-        let weak = Arc::downgrade(&writer);
-        let name = sink.to_string();
-        std::thread::Builder::new().name("audit".to_owned()).spawn(move || work(&weak, out, &name))?;
+        let writer = Arc::new(Writer::start(open(sink)?, sink.to_string())?);
         all.retain(|_, writer| writer.strong_count() > 0);
         all.insert(sink.clone(), Arc::downgrade(&writer));
         Ok(writer)
     }
 
+    fn start(out: Box<dyn Write + Send>, name: String) -> io::Result<Self> {
+        let shared =
+            Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
+        let worker = Worker { shared: shared.clone(), out, name, lost: 0, complained: None };
+        thread::Builder::new().name("audit".to_owned()).spawn(move || worker.work())?;
+        Ok(Writer(shared))
+    }
+
     /// Puts a line into the queue. Where it is full, the line is dropped and counted, or with `block` this waits.
-    pub(super) fn write(&self, line: impl FnOnce(&mut Vec<u8>), block: bool) {
-        let mut queue = self.queue.lock();
+    pub(super) fn write(&self, line: &[u8], block: bool) {
+        let mut queue = self.0.queue.lock();
         while queue.lines.len() >= QUEUE {
             if !block {
                 queue.dropped += 1;
                 return;
             }
-            self.emptied.wait(&mut queue);
+            self.0.emptied.wait(&mut queue);
         }
-        let was_empty = queue.lines.is_empty();
-        line(&mut queue.lines);
-        if was_empty {
-            self.filled.notify_one();
+        let before = queue.lines.len();
+        queue.lines.extend_from_slice(line);
+        let due = before == 0 || (before < BATCH && queue.lines.len() >= BATCH);
+        drop(queue);
+        if due {
+            self.0.filled.notify_one();
         }
+    }
+
+    fn flush(&self, until: Instant) {
+        let mut queue = self.0.queue.lock();
+        queue.hurry = true;
+        self.0.filled.notify_one();
+        while !queue.lines.is_empty() || queue.writing {
+            if self.0.emptied.wait_until(&mut queue, until).timed_out() {
+                log::error!("the access record was not written to its end");
+                break;
+            }
+        }
+        queue.hurry = false;
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue.lock().closed = true;
-        self.filled.notify_all();
+        self.0.queue.lock().closed = true;
+        self.0.filled.notify_one();
     }
 }
 
@@ -138,37 +155,219 @@ fn append(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
-/// Takes what waits, writes it, again; ends when nobody writes any more.
-fn work(writer: &Weak<Writer>, mut out: Box<dyn Write + Send>, name: &str) {
-    let mut batch = Vec::new();
-    let mut complained: Option<Instant> = None;
-    loop {
-        // Held only while waiting: the last user's drop must be seen.
-        let Some(shared) = writer.upgrade() else { return };
-        let dropped = {
-            let mut queue = shared.queue.lock();
-            if queue.lines.is_empty() && !queue.closed {
-                shared.filled.wait_for(&mut queue, Duration::from_millis(500));
+/// The thread: takes what waits, writes it, again.
+struct Worker {
+    shared: Arc<Shared>,
+    out: Box<dyn Write + Send>,
+    name: String,
+    /// Lines that were dropped and have not been told of.
+    lost: u64,
+    complained: Option<Instant>,
+}
+
+impl Worker {
+    fn work(mut self) {
+        let mut batch = Vec::new();
+        loop {
+            let closed = self.take(&mut batch);
+            self.write(&batch);
+            let nothing = batch.is_empty();
+            batch.clear();
+            self.shared.queue.lock().writing = false;
+            self.shared.emptied.notify_all();
+            self.tell("the queue was full", closed && nothing);
+            if closed && nothing {
+                return;
             }
-            if !queue.lines.is_empty() && !queue.hurry {
-                // Lines of one window go in one write.
-                shared.filled.wait_for(&mut queue, WINDOW);
-            }
-            std::mem::swap(&mut queue.lines, &mut batch);
-            queue.writing = !batch.is_empty();
-            std::mem::take(&mut queue.dropped)
-        };
-        let written =
-            if batch.is_empty() { Ok(()) } else { out.write_all(&batch).and_then(|()| out.flush()) };
-        let lost =
-            if written.is_err() { batch.iter().filter(|byte| **byte == b'\n').count() as u64 } else { 0 };
-        if dropped + lost > 0 && complained.is_none_or(|then| then.elapsed() >= COMPLAIN) {
-            let why = written.as_ref().err().map_or("the queue was full".to_owned(), ToString::to_string);
-            log::error!("{} lines of the access record in {name} were lost: {why}", dropped + lost);
-            complained = Some(Instant::now());
         }
-        batch.clear();
-        shared.queue.lock().writing = false;
-        shared.emptied.notify_all();
+    }
+
+    /// Waits for lines and takes them all; true where no others can come. Lines of one window go in one write.
+    fn take(&mut self, batch: &mut Vec<u8>) -> bool {
+        let mut queue = self.shared.queue.lock();
+        while queue.lines.is_empty() && !queue.closed {
+            if self.lost == 0 {
+                self.shared.filled.wait(&mut queue);
+            } else if self.shared.filled.wait_for(&mut queue, COMPLAIN).timed_out() {
+                // What was lost is told of also when nothing follows.
+                break;
+            }
+        }
+        let until = Instant::now() + WINDOW;
+        while !queue.lines.is_empty() && queue.lines.len() < BATCH && !queue.hurry && !queue.closed {
+            if self.shared.filled.wait_until(&mut queue, until).timed_out() {
+                break;
+            }
+        }
+        std::mem::swap(&mut queue.lines, batch);
+        queue.writing = !batch.is_empty();
+        self.lost += std::mem::take(&mut queue.dropped);
+        queue.closed
+    }
+
+    /// Writes all of it. A disk that takes nothing is tried again, from the byte where it stopped: no line is
+    /// torn, and what comes meanwhile waits in the queue until that is full. When nobody writes any more, the
+    /// rest is lost.
+    fn write(&mut self, mut rest: &[u8]) {
+        while let Err(error) = write_some(&mut self.out, &mut rest) {
+            let mut queue = self.shared.queue.lock();
+            self.lost += std::mem::take(&mut queue.dropped);
+            if queue.closed {
+                let left = rest.iter().chain(&queue.lines).filter(|byte| **byte == b'\n').count();
+                self.lost += left as u64;
+                queue.lines.clear();
+                drop(queue);
+                return self.tell(&error.to_string(), true);
+            }
+            self.shared.filled.wait_for(&mut queue, RETRY);
+            drop(queue);
+            if self.complains() {
+                let (name, lost) = (&self.name, std::mem::take(&mut self.lost));
+                log::error!("the access record in {name} cannot be written, {lost} lines were lost: {error}");
+            }
+        }
+    }
+
+    /// Tells of lost lines, not too often; what is not told of now is told of later.
+    fn tell(&mut self, why: &str, now: bool) {
+        if self.lost > 0 && (self.complains() || now) {
+            log::error!("{} lines of the access record in {} were lost: {why}", self.lost, self.name);
+            self.lost = 0;
+        }
+    }
+
+    fn complains(&mut self) -> bool {
+        let due = self.complained.is_none_or(|then| then.elapsed() >= COMPLAIN);
+        if due {
+            self.complained = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// Writes until nothing is left; after an error `rest` is what is still to be written.
+fn write_some(out: &mut impl Write, rest: &mut &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match out.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => *rest = rest.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// A disk that takes nothing until it is told to, and then a few bytes at a time.
+    struct Disk {
+        told: mpsc::Receiver<()>,
+        tried: mpsc::Sender<()>,
+        full: bool,
+        bytes: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.full && self.told.try_recv().is_err() {
+                let _ = self.tried.send(());
+                // Some bytes of a line fit, then none.
+                let mut taken = self.bytes.lock();
+                if taken.len() < 500 {
+                    taken.extend_from_slice(&bytes[..500]);
+                    return Ok(500);
+                }
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.full = false;
+            let count = bytes.len().min(1500);
+            self.bytes.lock().extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Full {
+        writer: Writer,
+        make_room: mpsc::Sender<()>,
+        tried: mpsc::Receiver<()>,
+        bytes: Arc<Mutex<Vec<u8>>>,
+    }
+
+    fn full() -> Full {
+        let ((make_room, told), (tries, tried)) = (mpsc::channel(), mpsc::channel());
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let disk = Disk { told, tried: tries, full: true, bytes: bytes.clone() };
+        Full { writer: Writer::start(Box::new(disk), "a test".to_owned()).unwrap(), make_room, tried, bytes }
+    }
+
+    fn line(number: usize) -> Vec<u8> {
+        format!("{number:0>1023}\n").into_bytes()
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(30)
+    }
+
+    #[test]
+    fn a_full_disk_drops_exactly_what_is_counted_and_tears_no_line() {
+        let full = full();
+        full.writer.write(&line(0), false);
+        full.tried.recv().unwrap();
+        for number in 1..=20_000 {
+            full.writer.write(&line(number), false);
+        }
+        full.make_room.send(()).unwrap();
+        full.writer.flush(soon());
+        let bytes = full.bytes.lock();
+        let fits = QUEUE / 1024 + 1;
+        assert!(fits < 20_000);
+        assert_eq!(bytes.len(), fits * 1024);
+        assert!(bytes.chunks(1024).enumerate().all(|(number, found)| found == line(number)));
+    }
+
+    #[test]
+    fn block_loses_nothing() {
+        let full = full();
+        thread::scope(|scope| {
+            scope.spawn(|| (0..20_000).for_each(|number| full.writer.write(&line(number), true)));
+            full.tried.recv().unwrap();
+            full.make_room.send(()).unwrap();
+        });
+        full.writer.flush(soon());
+        let bytes = full.bytes.lock();
+        assert_eq!(bytes.len(), 20_000 * 1024);
+        assert!(bytes.chunks(1024).enumerate().all(|(number, found)| found == line(number)));
+    }
+
+    #[test]
+    fn what_waits_is_written_after_the_last_user_is_gone() {
+        let Full { writer, make_room, tried, bytes } = full();
+        make_room.send(()).unwrap();
+        let shared = writer.0.clone();
+        for number in 0..1000 {
+            writer.write(&line(number), false);
+        }
+        drop(writer);
+        // The thread ends with its half of the channel.
+        while tried.recv().is_ok() {}
+        assert_eq!(bytes.lock().len(), 1000 * 1024);
+        assert!(shared.queue.lock().lines.is_empty());
+    }
+
+    #[test]
+    fn a_flush_on_a_full_disk_gives_up() {
+        let full = full();
+        full.writer.write(&line(0), true);
+        full.tried.recv().unwrap();
+        full.writer.flush(Instant::now());
+        assert_eq!(full.bytes.lock().len(), 500);
     }
 }
