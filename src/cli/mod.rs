@@ -4,6 +4,10 @@
 
 mod check;
 mod completions;
+mod demo;
+mod hash;
+mod init;
+mod key;
 mod routes;
 mod run;
 mod schema;
@@ -40,6 +44,12 @@ enum Command {
     Run(run::Args),
     /// Say everything that `run` would refuse.
     Check(check::Args),
+    /// Write a small configuration for an API of your own.
+    Init(init::Args),
+    /// Run a demonstration: a shop behind the gateway, on this machine.
+    Demo(demo::Args),
+    /// Make a key for a consumer, or turn one into the form that is stored.
+    Hash(hash::Args),
     /// Show the compiled routes: what each takes, its plugins in order, where it leads.
     Routes(routes::Args),
     /// Print the JSON Schema of the configuration, for editors.
@@ -65,6 +75,9 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&args, registry),
         Command::Check(args) => check::run(&args, &registry),
+        Command::Init(args) => init::run(&args, &registry),
+        Command::Demo(args) => demo::run(&args, registry),
+        Command::Hash(args) => hash::run(&args),
         Command::Routes(args) => routes::run(&args, &registry),
         Command::Schema(args) => schema::run(&args, &registry),
         Command::Completions(args) => completions::run(&args),

@@ -1,0 +1,184 @@
+//! `palisade init`.
+
+use super::{key, print};
+use crate::{conf::schema, server};
+use http::uri::{Authority, Scheme, Uri};
+use palisade_contract::Descriptor;
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+};
+
+const TEMPLATE: &str = include_str!("init.yaml");
+
+const EXAMPLE: &str = "\
+Example:
+  palisade init my-gateway --upstream http://127.0.0.1:3000
+  palisade run --conf my-gateway
+
+Then `/public/*` is open to everybody and all else needs the key that was printed:
+  curl -i http://127.0.0.1:8080/
+  curl -i -H 'apikey: KEY' http://127.0.0.1:8080/";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Args {
+    /// The directory to write; it must be empty, or not be there yet.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The API to protect: `http://HOST:PORT` or `https://HOST`.
+    #[arg(long, value_name = "URL")]
+    upstream: Uri,
+}
+
+pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
+    let origin = Origin::parse(&args.upstream)?;
+    let made = key::generate()?;
+    create(&args.dir)?;
+    let schema =
+        serde_json::to_string_pretty(&schema::schema(registry)).map_err(|error| error.to_string())?;
+    write(&args.dir.join("palisade.schema.json"), &schema)?;
+    write(&args.dir.join("palisade.yaml"), &fill(&origin, &key::sha256(&made)))?;
+    server::check(&args.dir, registry).map_err(|error| error.to_string())?;
+    let dir = args.dir.display();
+    print(&format!(
+        "{dir}/palisade.yaml written.\n\
+         The key of the consumer `first`, shown this once:\n  {made}\n\
+         Next:\n  palisade run --conf {dir}\n  curl -i -H 'apikey: {made}' http://127.0.0.1:8080/"
+    ))
+}
+
+fn fill(origin: &Origin, hash: &str) -> String {
+    let tls = if origin.tls {
+        "    tls: {}                               # its certificate is verified\n"
+    } else {
+        ""
+    };
+    TEMPLATE.replace("ADDRESS", &origin.address).replace("    TLS\n", tls).replace("HASH", hash)
+}
+
+/// Where the API is.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin {
+    /// Host and port.
+    address: String,
+    tls: bool,
+}
+
+impl Origin {
+    fn parse(url: &Uri) -> Result<Self, String> {
+        let wrong = |what: &str| {
+            Err(format!("`--upstream {url}`: {what}; write `http://HOST:PORT` or `https://HOST`"))
+        };
+        let tls = match url.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            _ => return wrong("the scheme is neither http nor https"),
+        };
+        let Some(authority) = url.authority().filter(|authority| is_host(authority)) else {
+            return wrong("this is no host name or address");
+        };
+        if !matches!(url.path(), "" | "/") || url.query().is_some() {
+            return wrong("paths belong to routes");
+        }
+        let port = match authority.port() {
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+            Some(port) if port.as_u16() > 0 => port.as_u16(),
+            Some(_) => return wrong("the port is 0"),
+        };
+        Ok(Origin { address: format!("{}:{port}", authority.host()), tls })
+    }
+}
+
+/// What goes into the file is a name or an address and nothing else.
+fn is_host(authority: &Authority) -> bool {
+    let host = authority.host();
+    let bare =
+        authority.as_str().strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    let named = |host: &str| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    bare && match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => named(host),
+    }
+}
+
+fn create(dir: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot create `{}`: {error}", dir.display());
+    fs::create_dir_all(dir).map_err(failed)?;
+    match fs::read_dir(dir).map_err(failed)?.next() {
+        None => Ok(()),
+        Some(_) => Err(format!("`{}` is not empty: name a new directory", dir.display())),
+    }
+}
+
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    // Never over a file that somebody made in the meantime.
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .and_then(|mut out| out.write_all(text.as_bytes()));
+    written.map_err(|error| format!("cannot write `{}`: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_a_scheme_a_host_and_a_port() {
+        for (url, address, tls) in [
+            ("http://127.0.0.1:3000", "127.0.0.1:3000", false),
+            ("http://api.internal/", "api.internal:80", false),
+            ("https://api_1.example.com", "api_1.example.com:443", true),
+            ("https://[::1]:8443", "[::1]:8443", true),
+        ] {
+            let expected = Origin { address: address.to_owned(), tls };
+            assert_eq!(Origin::parse(&url.parse().unwrap()), Ok(expected), "{url}");
+        }
+        for url in [
+            "127.0.0.1:3000",
+            "/api",
+            "ftp://host",
+            "http://host/api",
+            "http://host?q",
+            "http://user@host",
+            "http://user:word@host:80",
+            "http://host:0",
+            "http://[::1",
+            "http://[x]:80",
+            "http://a$b",
+            "http://a!b",
+            "http://host:99999",
+            "http://a'b",
+            "http://:80",
+        ] {
+            assert!(
+                url.parse::<Uri>().map_err(drop).and_then(|url| Origin::parse(&url).map_err(drop)).is_err(),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_template_is_left() {
+        let origin = |tls| Origin { address: "h:1".to_owned(), tls };
+        for tls in [true, false] {
+            let text = fill(&origin(tls), "00ff");
+            assert_eq!(text.contains("tls: {}"), tls);
+            for left in ["ADDRESS", "TLS", "HASH"] {
+                assert!(!text.contains(left), "{text}");
+            }
+        }
+    }
+}
