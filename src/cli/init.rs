@@ -41,13 +41,14 @@ pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
         serde_json::to_string_pretty(&schema::schema(registry)).map_err(|error| error.to_string())?;
     write(&args.dir.join("palisade.schema.json"), &schema)?;
     write(&args.dir.join("palisade.yaml"), &fill(&origin, &key::sha256(&made)))?;
-    server::check(&args.dir, registry).map_err(|error| error.to_string())?;
     let dir = args.dir.display();
     print(&format!(
         "{dir}/palisade.yaml written.\n\
          The key of the consumer `first`, shown this once:\n  {made}\n\
          Next:\n  palisade run --conf {dir}\n  curl -i -H 'apikey: {made}' http://127.0.0.1:8080/"
-    ))
+    ))?;
+    // The key is told before: it is not to be had again where, say, the upstream's name does not resolve here.
+    server::check(&args.dir, registry).map(drop).map_err(|error| error.to_string())
 }
 
 fn fill(origin: &Origin, hash: &str) -> String {
