@@ -22,6 +22,7 @@ pub mod listen;
 pub mod path;
 pub mod registry;
 pub mod tls;
+pub mod upgrade;
 
 pub use framing::Refusal;
 pub use guard::{Ahead, Guard};
