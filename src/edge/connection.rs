@@ -38,6 +38,10 @@ const MAX_REQUESTS: usize = 10_000;
 const MAX_STREAMS: u32 = 100;
 /// Requests of one HTTP/2 connection that may be malformed.
 const MAX_MALFORMED: usize = 32;
+/// What a client has for the farewell of an HTTP/2 connection.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of a response on an HTTP/2 stream.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// What all connections share.
 pub struct Shared<P> {
@@ -73,13 +77,13 @@ where
         drop(live);
     }
 
-    async fn http1(self: &Arc<Self>, mut guard: Guard, info: Arc<ConnInfo>, limits: &Limits, h2c: bool) {
+    async fn http1(self: &Arc<Self>, guard: Guard, info: Arc<ConnInfo>, limits: &Limits, h2c: bool) {
         let parked = Arc::new(Parked::default());
         for count in 1..=MAX_REQUESTS {
-            let head = match self.head(&guard, &parked, limits, h2c && count == 1).await {
+            let head = match self.head(&guard, &parked, limits, count == 1, h2c).await {
                 Next::Head(head) => head,
                 Next::Http2 => {
-                    guard.begin(0, framing::Framing::Raw);
+                    guard.set_raw();
                     // Boxed: most connections never get here, and each task would carry its size.
                     return Box::pin(self.http2(Box::new(guard), info, limits)).await;
                 }
@@ -94,15 +98,15 @@ where
             let bytes = guard.begin(head.length, head.framing);
             let last = head.close || count == MAX_REQUESTS || *self.draining.borrow();
             let served = {
-                let mut session = ServerSession::new_http1(Box::new(guard));
+                let mut session = ServerSession::new_http1(Box::new(guard.clone()));
                 session.set_pipelined_prefix(bytes);
                 session.set_keepalive(if last { None } else { Some(limits.idle_timeout.as_secs().max(1)) });
                 // Boxed inside: what a request needs is there only while one is served.
                 CONNECTION.scope(info.clone(), self.proxy.process_new_http(session, &self.draining)).await
             };
-            let Some(reused) = served else { return };
-            let Ok(back) = reused.consume().0.into_any().downcast::<Guard>() else { return };
-            guard = *back;
+            if served.is_none() {
+                return guard.finish().await;
+            }
             if !guard.next_request() || last {
                 return;
             }
@@ -110,12 +114,20 @@ where
     }
 
     /// Waits for the next head. The wait holds nothing but the guard; the clock runs from the first byte.
-    async fn head(&self, guard: &Guard, parked: &Arc<Parked>, limits: &Limits, h2c: bool) -> Next {
-        if guard.peek(|buffer| buffer.is_empty())
-            && !self.more(guard, parked, Some(limits.idle_timeout)).await
-        {
+    /// Before the `first` one the client has the time of a head to say anything at all.
+    async fn head(
+        &self,
+        guard: &Guard,
+        parked: &Arc<Parked>,
+        limits: &Limits,
+        first: bool,
+        h2c: bool,
+    ) -> Next {
+        let idle = if first { limits.header_timeout } else { limits.idle_timeout };
+        if guard.peek(|buffer| buffer.is_empty()) && !self.more(guard, parked, Some(idle)).await {
             return Next::Closed;
         }
+        let h2c = h2c && first;
         let read = async {
             let mut empty = 0;
             loop {
@@ -129,7 +141,8 @@ where
             }
         };
         // A slow head can be evicted like an idle connection: it has nothing to lose yet.
-        let _ticket = self.registry.park(parked, limits.header_timeout);
+        // Its own deadline ends it, with an answer: the reaper, which gives none, must not come first.
+        let _ticket = self.registry.park(parked, limits.header_timeout + GOODBYE);
         match timeout(limits.header_timeout, read).await {
             Ok(next) => next,
             Err(_) => Next::Refused(Refusal { status: 408, reason: "header_timeout" }),
@@ -145,8 +158,7 @@ where
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Pending => {}
             }
-            parked.waker.register(cx.waker());
-            if parked.evicted.load(Ordering::Acquire) {
+            if parked.poll_evicted(cx).is_ready() {
                 return Poll::Ready(false);
             }
             if let (None, Some(idle)) = (&ticket, idle) {
@@ -174,28 +186,41 @@ where
         };
         let active = Arc::new(Active::default());
         let mut draining = self.draining.clone();
-        let (mut told, mut malformed) = (false, 0);
+        let parked = Arc::new(Parked::default());
+        let (mut told, mut malformed, mut ticket) = (false, 0, None);
         loop {
+            let waiting = ticket.is_some();
             if *draining.borrow() && !told {
                 connection.graceful_shutdown();
                 told = true;
             }
             let idle = async {
                 active.wait_idle().await;
-                tokio::time::sleep(limits.idle_timeout).await;
+                tokio::time::sleep(if told { GOODBYE } else { limits.idle_timeout }).await;
             };
             let accepted = tokio::select! {
                 biased;
                 accepted = server::HttpSession::from_h2_conn(&mut connection, digest.clone()) => accepted,
                 _ = draining.changed(), if !told => continue,
-                () = idle, if !told => {
+                () = idle => {
+                    // A client that does not answer the farewell is not waited for.
+                    if told {
+                        return;
+                    }
                     connection.graceful_shutdown();
                     told = true;
                     continue;
                 }
+                () = active.wait_idle(), if !waiting => {
+                    ticket = Some(self.registry.park(&parked, limits.idle_timeout + GOODBYE));
+                    continue;
+                }
+                () = poll_fn(|cx| parked.poll_evicted(cx)), if waiting => return,
             };
             match accepted {
-                Ok(Some(server::H2Accept::Session(session))) => {
+                Ok(Some(server::H2Accept::Session(mut session))) => {
+                    drop(ticket.take());
+                    session.set_write_timeout(Some(STALLED));
                     let busy = active.enter();
                     let shared = self.clone();
                     let serve = async move {

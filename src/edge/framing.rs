@@ -84,13 +84,19 @@ enum At {
 pub const MAX_EMPTY_LINES: usize = 4;
 const MAX_EXTENSION: u32 = 1024;
 const MAX_TRAILERS: u32 = 8192;
+/// Bytes of a request line besides the target: the method and the version.
+const REQUEST_LINE: usize = 48;
 
 /// Reads a head. `Ok(None)`: more bytes are needed. The buffer begins at the request line.
 pub fn scan(buffer: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
-    let mut lines = 0usize;
     let mut start = 0usize;
     let mut fields = Fields::default();
-    for end in memchr::memchr_iter(b'\n', buffer) {
+    // Before anything else, so that it does not matter how the line was cut on its way.
+    let line = buffer.get(..limits.target + REQUEST_LINE + 1).unwrap_or(buffer);
+    if line.len() > limits.target + REQUEST_LINE && memchr::memchr(b'\n', line).is_none() {
+        return Err(Refusal { status: 414, reason: "uri_too_long" });
+    }
+    for (lines, end) in memchr::memchr_iter(b'\n', buffer).enumerate() {
         if end >= limits.bytes {
             break;
         }
@@ -106,14 +112,10 @@ pub fn scan(buffer: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal>
             }
             fields.field(line)?;
         }
-        lines += 1;
         start = end + 1;
     }
     if buffer.len() >= limits.bytes {
         return Err(Refusal { status: 431, reason: "header_bytes" });
-    }
-    if lines == 0 && buffer.len() > limits.target + 32 {
-        return Err(Refusal { status: 414, reason: "uri_too_long" });
     }
     Ok(None)
 }

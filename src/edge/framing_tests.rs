@@ -225,3 +225,54 @@ proptest::proptest! {
         let _ = scan(&bytes, &LIMITS);
     }
 }
+
+/// Reads a head as it comes in, as a connection does.
+fn in_pieces(bytes: &[u8], cuts: &[usize]) -> Result<Option<Head>, Refusal> {
+    for end in cuts.iter().copied().filter(|cut| *cut < bytes.len()).chain([bytes.len()]) {
+        match scan(&bytes[..end], &LIMITS) {
+            Ok(None) => {}
+            verdict => return verdict,
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn a_head_is_judged_alike_however_it_is_cut() {
+    let long = |count: usize| "x".repeat(count);
+    for text in [
+        with("X: 1\r\n"),
+        with("Content-Length: 5\r\n") + "hello",
+        with("X: 1\nY: 2\r\n"),
+        with("Host: b\r\nContent-Length: x\r\n"),
+        with(&"X: 1\r\n".repeat(21)),
+        with(&format!("X: {}\r\nbad\r\n", long(5000))),
+        with(&format!("bad\r\nX: {}\r\n", long(5000))),
+        format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", long(1100)),
+        format!("GET /{}\n", long(1100)),
+        format!("GET /{}\n", long(5000)),
+        format!("{} / HTTP/1.1\r\n\r\n", long(60)),
+        format!("{}\n", long(1060)),
+        format!("{}\n", long(1080)),
+        long(5000),
+    ] {
+        let whole = in_pieces(text.as_bytes(), &[]);
+        let each: Vec<usize> = (1..text.len()).collect();
+        assert_eq!(in_pieces(text.as_bytes(), &each), whole, "{text:?} byte by byte");
+        for cut in each {
+            assert_eq!(in_pieces(text.as_bytes(), &[cut]), whole, "{text:?} cut at {cut}");
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_head_is_judged_alike_however_it_is_cut(
+        lines in proptest::collection::vec("(Host: a|X: 1|Content-Length: [0-9x]|Transfer-Encoding: chunked| X|X_: 1|)(\r\n|\n|\r)", 0..8),
+        cuts in proptest::collection::btree_set(1usize..200, 0..6),
+    ) {
+        let text = format!("POST / HTTP/1.1\r\n{}", lines.concat());
+        let cuts: Vec<usize> = cuts.into_iter().collect();
+        proptest::prop_assert_eq!(in_pieces(text.as_bytes(), &cuts), in_pieces(text.as_bytes(), &[]));
+    }
+}

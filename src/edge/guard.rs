@@ -1,15 +1,15 @@
 //! Our own stream between the socket (TCP or TLS) and Pingora.
 
-use super::framing::{Framing, Refusal};
+mod parts;
+
+use super::{
+    framing::{Framing, Refusal},
+    pace::{self, Pace},
+};
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use pingora::{
-    protocols::{
-        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
-        TimingDigest, UniqueID, UniqueIDType,
-        raw_connect::ProxyDigest,
-        tls::{SslDigest, TlsRef},
-    },
+    protocols::{Shutdown, Stream},
     proxy::Session,
 };
 use std::{
@@ -19,7 +19,7 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 use tokio::{
@@ -31,6 +31,8 @@ const READ: usize = 16 * 1024;
 /// What is read of a client that is still sending after its answer, so that it can read the answer.
 const LINGER_BYTES: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a client may take nothing of a response, besides what its rate allows.
+const STALLED: Duration = Duration::from_secs(20);
 
 /// The stream of one HTTP/1 connection: follows the framing of each body strictly, and never shows Pingora a
 /// byte of the next request. Handles are shared; Pingora holds one, the proxy another.
@@ -49,6 +51,27 @@ struct Inner {
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     violation: Option<Refusal>,
+    upgrade: Upgrade,
+    /// Who waits to read while the upgrade is not decided.
+    waiting: Option<Waker>,
+    reading: Pace,
+    writing: Pace,
+    written: u64,
+}
+
+/// Whether the connection is to leave HTTP/1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    /// The answer is still to come.
+    Asked,
+    /// Not asked for, refused, or done.
+    Settled,
+}
+
+/// Why the next piece of a body did not come.
+enum NoBody {
+    Late,
+    Gone(io::Error),
 }
 
 /// Why a body could not be read ahead.
@@ -77,6 +100,11 @@ impl Guard {
             deadline: None,
             timer: None,
             violation: None,
+            upgrade: Upgrade::Settled,
+            waiting: None,
+            reading: Pace::default(),
+            writing: Pace::default(),
+            written: 0,
         })))
     }
 
@@ -112,15 +140,38 @@ impl Guard {
     /// Takes a head off the buffer and begins its body.
     pub(super) fn begin(&self, head: usize, framing: Framing) -> BytesMut {
         let mut inner = self.0.lock();
-        inner.framing = framing;
+        // Until the answer is a 101 what follows is the next request, if anything.
+        (inner.framing, inner.upgrade) = match framing {
+            Framing::Raw => (Framing::Length(0), Upgrade::Asked),
+            framing => (framing, Upgrade::Settled),
+        };
         inner.content = 0;
         inner.limit = u64::MAX;
+        (inner.reading, inner.writing, inner.written) = (Pace::default(), Pace::default(), 0);
         let bytes = inner.buffer.split_to(head);
         if inner.buffer.is_empty() {
             // An empty buffer keeps no memory while the connection waits.
             inner.buffer = BytesMut::new();
         }
         bytes
+    }
+
+    /// Frames nothing from here on: the connection speaks HTTP/2.
+    pub(super) fn set_raw(&self) {
+        self.0.lock().framing = Framing::Raw;
+    }
+
+    /// Ends the connection after Pingora has let go of it. Where the request was not read to its end, the
+    /// client is given a moment to read the answer.
+    pub(super) async fn finish(&self) {
+        let (read, gone) = {
+            let inner = self.0.lock();
+            let read = inner.framing.is_done() || matches!(inner.framing, Framing::Raw);
+            (read && inner.buffer.is_empty(), inner.closed)
+        };
+        if !read && !gone {
+            self.linger().await;
+        }
     }
 
     /// Looks at what was read and not yet taken.
@@ -163,11 +214,9 @@ impl Guard {
                 if framing.is_done() {
                     return Poll::Ready(Ok(()));
                 }
-                if inner.is_late(cx) {
-                    return Poll::Ready(Err(Ahead::Timeout));
-                }
-                match ready!(inner.fill(cx)) {
-                    Ok(0) | Err(_) => return Poll::Ready(Err(Ahead::Closed)),
+                match ready!(inner.fill_body(cx, content.len() as u64)) {
+                    Ok(0) | Err(NoBody::Gone(_)) => return Poll::Ready(Err(Ahead::Closed)),
+                    Err(NoBody::Late) => return Poll::Ready(Err(Ahead::Timeout)),
                     Ok(_) => {}
                 }
             }
@@ -244,6 +293,61 @@ impl Inner {
         timer.as_mut().poll(cx).is_ready()
     }
 
+    /// Reads more of a body, of which `content` bytes have come: within its deadline, and not slower than the
+    /// least rate. Only the time spent waiting for the client counts towards the rate.
+    fn fill_body(&mut self, cx: &mut Context<'_>, content: u64) -> Poll<Result<usize, NoBody>> {
+        if self.is_late(cx) {
+            return Poll::Ready(Err(NoBody::Late));
+        }
+        match self.fill(cx) {
+            Poll::Ready(result) => {
+                self.reading.progress();
+                Poll::Ready(result.map_err(NoBody::Gone))
+            }
+            Poll::Pending => {
+                ready!(self.reading.poll_exceeded(cx, pace::allowed(content)));
+                Poll::Ready(Err(NoBody::Late))
+            }
+        }
+    }
+
+    /// Passes a write on, and keeps the time that the client has us wait for it.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match write(Pin::new(&mut self.io), cx) {
+            Poll::Ready(result) => {
+                self.writing.progress();
+                self.written += result.as_ref().map_or(0, |count| *count as u64);
+                if matches!(self.framing, Framing::Raw) {
+                    // Lives long: what counts is that something goes through at all.
+                    (self.writing, self.written) = (Pace::default(), 0);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                ready!(self.writing.poll_exceeded(cx, STALLED + pace::allowed(self.written)));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    /// Looks at the answer to an upgrade as it goes by: only a 101 makes a tunnel of the connection.
+    fn note_answer(&mut self, bytes: &[u8]) {
+        let Some(status) = bytes.get(..12) else { return };
+        if status.ends_with(b" 101") {
+            self.framing = Framing::Raw;
+        } else if status.get(8..10) == Some(b" 1") {
+            return;
+        }
+        self.upgrade = Upgrade::Settled;
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+
     fn violate(&mut self, refusal: Refusal) -> io::Error {
         self.violation = Some(refusal);
         io::Error::new(io::ErrorKind::InvalidData, refusal.reason)
@@ -271,6 +375,9 @@ impl AsyncRead for Guard {
         let inner = &mut *inner;
         if inner.framing.is_done() {
             // Pingora must learn of a close, but never see the bytes of the next request.
+            if inner.upgrade == Upgrade::Asked {
+                inner.waiting = Some(cx.waker().clone());
+            }
             return match inner.closed {
                 true => Poll::Ready(Ok(())),
                 false if !inner.buffer.is_empty() => Poll::Pending,
@@ -281,10 +388,18 @@ impl AsyncRead for Guard {
             };
         }
         if inner.buffer.is_empty() {
-            if !matches!(inner.framing, Framing::Raw) && inner.is_late(cx) {
-                return Poll::Ready(Err(inner.violate(Refusal { status: 408, reason: "body_timeout" })));
-            }
-            if ready!(inner.fill(cx))? == 0 {
+            let filled = match inner.framing {
+                Framing::Raw => ready!(inner.fill(cx))?,
+                _ => match ready!(inner.fill_body(cx, inner.content)) {
+                    Ok(count) => count,
+                    Err(NoBody::Gone(error)) => return Poll::Ready(Err(error)),
+                    Err(NoBody::Late) => {
+                        let late = Refusal { status: 408, reason: "body_timeout" };
+                        return Poll::Ready(Err(inner.violate(late)));
+                    }
+                },
+            };
+            if filled == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -304,7 +419,11 @@ impl AsyncRead for Guard {
 
 impl AsyncWrite for Guard {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.lock().io).poll_write(cx, bytes)
+        let mut inner = self.0.lock();
+        if inner.upgrade == Upgrade::Asked {
+            inner.note_answer(bytes);
+        }
+        inner.write(cx, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -320,7 +439,11 @@ impl AsyncWrite for Guard {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.lock().io).poll_write_vectored(cx, bytes)
+        let mut inner = self.0.lock();
+        if inner.upgrade == Upgrade::Asked {
+            inner.note_answer(bytes.iter().find(|slice| !slice.is_empty()).map_or(&[], |slice| slice));
+        }
+        inner.write(cx, |io, cx| io.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -341,59 +464,5 @@ impl Shutdown for Guard {
     }
 }
 
-impl UniqueID for Guard {
-    fn id(&self) -> UniqueIDType {
-        self.0.lock().io.id()
-    }
-}
-
-impl Ssl for Guard {
-    /// Cannot be lent through the lock; the digest carries what is needed.
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        None
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.0.lock().io.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.0.lock().io.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Guard {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.0.lock().io.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.0.lock().io.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.0.lock().io.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for Guard {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.0.lock().io.get_proxy_digest()
-    }
-
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.0.lock().io.set_proxy_digest(digest);
-    }
-}
-
-impl GetSocketDigest for Guard {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.0.lock().io.get_socket_digest()
-    }
-
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.0.lock().io.set_socket_digest(digest);
-    }
-}
-
-impl Peek for Guard {}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Sockets: bound before anything else starts, and accepted from as long as the gateway runs.
 
-use super::{ConnInfo, Registry, connection::Shared};
+use super::{ConnInfo, Registry, connection::Shared, registry::Parked};
 use crate::conf::model::Limits;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -16,15 +16,19 @@ use pingora::{
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
+    future::poll_fn,
     io,
     net::{SocketAddr, TcpListener},
     os::fd::AsRawFd,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 use tokio::{net::TcpStream, sync::watch};
 
 const BACKLOG: i32 = 4096;
+/// How long room is waited for before it is looked for again.
+const ROOM: Duration = Duration::from_millis(20);
 
 /// What of a listener may change while it listens.
 pub struct Settings {
@@ -77,45 +81,56 @@ where
 {
     let socket = tokio::net::TcpListener::from_std(socket)?;
     loop {
-        make_room(&shared.registry, listener.settings.load().limits.connections).await;
         let accepted = tokio::select! {
             biased;
-            changed = stop.changed() => {
-                if changed.is_err() || *stop.borrow() {
-                    return Ok(());
-                }
-                continue;
-            }
+            // An error says that nobody is left who could say stop.
+            _ = stop.wait_for(|stop| *stop) => break,
             accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&shared, &listener, stream, peer),
+            Ok((stream, peer)) => {
+                let most = listener.settings.load().limits.connections;
+                tokio::select! {
+                    biased;
+                    () = make_room(&shared.registry, most) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+                admit(&shared, &listener, stream, peer);
+            }
+            // The client gave up while it waited.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 // Out of descriptors: somebody idle makes room; if nobody is, the next try may wait a moment.
                 crate::logging::every(Duration::from_secs(10), "accept", || {
                     log::warn!("cannot accept on {}: {error}", listener.address)
                 });
-                if shared.registry.evict() {
-                    tokio::task::yield_now().await;
-                } else {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+                let released = shared.registry.released.notified();
+                shared.registry.evict();
+                let _ = tokio::time::timeout(ROOM, released).await;
             }
         }
     }
+    // What waits already is still taken: where no successor listens, a close would reset it.
+    while let Poll::Ready(Ok((stream, peer))) = poll_fn(|cx| Poll::Ready(socket.poll_accept(cx))).await {
+        admit(&shared, &listener, stream, peer);
+    }
+    Ok(())
 }
 
+/// Waits until one more connection is within the limit. One goes for one that comes; where nobody is idle, it
+/// waits, and the backlog behind it.
 async fn make_room(registry: &Registry, most: usize) {
-    while registry.live() >= most {
+    loop {
+        let released = registry.released.notified();
+        if registry.live() < most {
+            return;
+        }
         crate::logging::every(Duration::from_secs(10), "connections", || {
             log::warn!("all {most} connections are in use: idle ones make room")
         });
-        if registry.evict() {
-            tokio::task::yield_now().await;
-        } else {
-            // Nobody is idle: the backlog waits.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        registry.evict();
+        // Whoever was told to go has gone in no time; should it be held up, the next one is asked.
+        let _ = tokio::time::timeout(ROOM, released).await;
     }
 }
 
@@ -145,10 +160,17 @@ where
         Some(config) => {
             // A task of its own: what a handshake needs is gone once the connection is served.
             tokio::spawn(async move {
+                let time = settings.limits.header_timeout;
                 let acceptor = Acceptor::from_server_config(config);
-                let handshake =
-                    tokio::time::timeout(settings.limits.header_timeout, acceptor.tls_handshake(stream))
-                        .await;
+                // It can be evicted like an idle connection: it has nothing to lose yet.
+                let parked = Arc::new(Parked::default());
+                let ticket = shared.registry.park(&parked, time);
+                let handshake = tokio::select! {
+                    biased;
+                    () = poll_fn(|cx| parked.poll_evicted(cx)) => return,
+                    handshake = tokio::time::timeout(time, acceptor.tls_handshake(stream)) => handshake,
+                };
+                drop(ticket);
                 let Ok(Ok(stream)) = handshake else { return };
                 let info = info(&listener, peer, tls_of(&stream));
                 let stream: Stream = Box::new(stream);

@@ -19,6 +19,7 @@ pub mod guard;
 pub mod handover;
 pub mod headers;
 pub mod listen;
+mod pace;
 pub mod path;
 pub mod registry;
 pub mod tls;

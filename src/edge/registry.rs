@@ -9,8 +9,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 
 /// Live connections.
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub struct Registry {
     accepted: AtomicU64,
     evicted: AtomicU64,
     refused: AtomicU64,
+    /// Told whenever a connection has gone.
+    pub(super) released: Notify,
 }
 
 /// What the metrics show.
@@ -45,6 +49,14 @@ pub struct Stats {
 pub(super) struct Parked {
     pub(super) evicted: AtomicBool,
     pub(super) waker: AtomicWaker,
+}
+
+impl Parked {
+    /// Ready once the connection must go.
+    pub(super) fn poll_evicted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.evicted.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 /// A connection that is counted; it is not any more when this goes.
@@ -149,6 +161,7 @@ impl Registry {
 impl Drop for Live {
     fn drop(&mut self) {
         self.registry.live.fetch_sub(1, Ordering::AcqRel);
+        self.registry.released.notify_waiters();
         if let Some(ip) = self.ip {
             let mut counts = self.registry.per_ip.lock();
             if let Some(count) = counts.get_mut(&ip) {

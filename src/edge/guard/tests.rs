@@ -1,0 +1,132 @@
+use super::*;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+fn guard(room: usize) -> (Guard, DuplexStream) {
+    let (client, server) = duplex(room);
+    (Guard::new(Box::new(server)), client)
+}
+
+/// A guard whose head was taken, with this body to come.
+fn with_body(framing: Framing) -> (Guard, DuplexStream) {
+    let (guard, client) = guard(64 * 1024);
+    assert!(guard.begin(0, framing).is_empty());
+    (guard, client)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let (mut guard, _client) = guard(1024);
+    guard.begin(0, Framing::Length(0));
+    let begun = Instant::now();
+    let error = guard.write_all(&[0; 4096]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_little_now_and_then_is_let_go() {
+    let (mut guard, mut client) = guard(64);
+    guard.begin(0, Framing::Length(0));
+    let begun = Instant::now();
+    let drip = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if client.read(&mut [0; 64]).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+    };
+    let write = async { guard.write_all(&[0; 64 * 1024]).await.unwrap_err().kind() };
+    let kind = tokio::select! { kind = write => kind, () = drip => unreachable!("the writer ends first") };
+    assert_eq!(kind, io::ErrorKind::TimedOut);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_that_keeps_up_is_served() {
+    let (mut guard, mut client) = guard(1024);
+    guard.begin(0, Framing::Length(0));
+    let read = async {
+        let mut left = 200 * 1024;
+        while left > 0 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            left -= client.read(&mut [0; 1024]).await.unwrap();
+        }
+    };
+    let (written, ()) = tokio::join!(guard.write_all(&[0; 200 * 1024]), read);
+    written.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_may_be_silent_but_not_deaf() {
+    let (mut guard, mut client) = guard(1024);
+    guard.begin(0, Framing::Raw);
+    guard.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.unwrap();
+    client.read_exact(&mut [0; 36]).await.unwrap();
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        guard.write_all(b"ping").await.unwrap();
+        client.read_exact(&mut [0; 4]).await.unwrap();
+    }
+    let error = guard.write_all(&[0; 4096]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_a_least_rate_besides_its_deadline() {
+    for (rate, served) in [(100, false), (2000, true)] {
+        let (guard, mut client) = with_body(Framing::Length(40_000));
+        guard.set_body_limit(1 << 20, Duration::from_secs(3600));
+        let begun = Instant::now();
+        let drip = async {
+            for _ in 0..40_000 / rate {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if client.write_all(&vec![b'x'; rate]).await.is_err() {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
+        let read = tokio::select! { read = guard.read_ahead(1 << 20) => read, () = drip => unreachable!() };
+        assert_eq!(read.map(|body| body.len()), if served { Ok(40_000) } else { Err(Ahead::Timeout) });
+        assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_we_take_is_not_the_clients() {
+    let (mut guard, mut client) = with_body(Framing::Length(4));
+    guard.set_body_limit(1 << 20, Duration::from_secs(3600));
+    let mut piece = [0; 2];
+    for bytes in [b"ab", b"cd"] {
+        // The origin has us wait; the client does not.
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        client.write_all(bytes).await.unwrap();
+        guard.read_exact(&mut piece).await.unwrap();
+        assert_eq!(&piece, bytes);
+    }
+}
+
+#[tokio::test]
+async fn only_a_101_makes_a_tunnel() {
+    for (answers, tunnel) in [
+        (&["HTTP/1.1 101 Switching Protocols\r\n\r\n"][..], true),
+        (&["HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n"], true),
+        (&["HTTP/1.1 200 OK\r\n\r\n"], false),
+        (&["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 101 of the body"], false),
+        (&["HTTP/1.1 403 Forbidden\r\n\r\n"], false),
+    ] {
+        let (mut guard, mut client) = with_body(Framing::Raw);
+        client.write_all(b"early").await.unwrap();
+        let mut piece = [0; 5];
+        let early = futures::poll!(std::pin::pin!(guard.clone().read_exact(&mut piece)));
+        assert!(early.is_pending(), "nothing is shown before the answer");
+        for answer in answers {
+            guard.write_all(answer.as_bytes()).await.unwrap();
+        }
+        let read = futures::poll!(std::pin::pin!(guard.read_exact(&mut piece)));
+        assert_eq!(read.is_ready(), tunnel, "{answers:?}");
+        assert_eq!(guard.next_request(), !tunnel, "{answers:?}");
+        assert_eq!(guard.peek(|buffer| buffer.to_vec()), if tunnel { &b""[..] } else { b"early" });
+    }
+}
