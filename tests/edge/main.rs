@@ -1,0 +1,15 @@
+//! The connection layer over real sockets: a small proxy behind it, a real origin behind that.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests may panic"
+)]
+
+mod bodies;
+mod connections;
+mod http1;
+mod http2;
+mod support;
