@@ -39,7 +39,7 @@ pub struct ResponseHeaders {
     remove: Vec<HeaderName>,
 }
 
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Set where the answer does not say otherwise.
 const DEFAULTS: [(HeaderName, HeaderValue); 5] = [

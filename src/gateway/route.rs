@@ -237,9 +237,9 @@ fn check_auth(written: &At<Route>, running: &[&Instance], errors: &mut Vec<Confi
         _ => {}
     }
     let conditional =
-        |instance: &&&Instance| instance.common.when.is_some() || instance.common.mode == Mode::Monitor;
+        |instance: &&Instance| instance.common.when.is_some() || instance.common.mode == Mode::Monitor;
     let optional = matches!(auth.map(|auth| &auth.value), Some(Auth::Optional));
-    if !authenticators.is_empty() && !optional && authenticators.iter().all(|instance| conditional(&instance))
+    if !authenticators.is_empty() && !optional && authenticators.iter().all(|instance| conditional(instance))
     {
         for instance in authenticators {
             let what = if instance.common.when.is_some() { "when" } else { "mode: monitor" };
@@ -279,7 +279,7 @@ fn check_needs(written: &At<Route>, running: &[&Instance], errors: &mut Vec<Conf
             );
         }
         // An everywhere-entry may ask, because other routes authenticate: here its condition counts as true.
-        let asks = |instance: &&&Instance| {
+        let asks = |instance: &&Instance| {
             instance.info.scope == Scope::Route
                 && instance.common.when.as_ref().is_some_and(|when| when.needs_principal())
         };

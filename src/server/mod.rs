@@ -96,7 +96,7 @@ pub fn check(dir: &Path, registry: &[Descriptor]) -> Result<(Config, Snapshot), 
         (Ok(snapshot), Ok(_)) => Ok((config, snapshot)),
         (compiled, tls) => {
             let errors: Vec<ConfigError> = compiled.err().into_iter().chain(tls.err()).flatten().collect();
-            Err(LoadError { errors: errors.into(), sources: config.sources.clone() })
+            Err(LoadError { errors: errors.into(), sources: config.sources })
         }
     }
 }

@@ -246,9 +246,11 @@ impl Listeners {
     ) -> Result<Self, String> {
         let (stop, stopping) = watch::channel(false);
         let (drain, draining) = watch::channel(false);
-        let mut conf = ServerConf::default();
-        conf.upstream_keepalive_pool_size =
-            KEEPALIVE * std::thread::available_parallelism().map_or(1, usize::from);
+        let conf = ServerConf {
+            upstream_keepalive_pool_size: KEEPALIVE
+                * std::thread::available_parallelism().map_or(1, usize::from),
+            ..ServerConf::default()
+        };
         let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy::new(gateway.clone())));
         let shared = Arc::new(Shared {
             proxy,

@@ -47,6 +47,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::Thread,
+    time::SystemTime,
 };
 
 use crate::{
@@ -160,6 +161,7 @@ pub struct Case {
     client: Client,
     host: String,
     principal: Option<Arc<Principal>>,
+    started: Option<SystemTime>,
     body: Option<Bytes>,
     response: ResponseHeader,
     response_body: Bytes,
@@ -183,6 +185,7 @@ impl Case {
             client,
             host: "example.com".to_owned(),
             principal: None,
+            started: None,
             body: None,
             response: ResponseHeader::build(200, None).expect("a response"),
             response_body: Bytes::new(),
@@ -205,6 +208,13 @@ impl Case {
     #[must_use]
     pub fn from(mut self, ip: &str) -> Self {
         self.client.ip = ip.parse().expect("an address");
+        self
+    }
+
+    /// When the request came.
+    #[must_use]
+    pub fn started(mut self, time: SystemTime) -> Self {
+        self.started = Some(time);
         self
     }
 
@@ -277,6 +287,7 @@ impl Instance {
         let host = ex.host_side();
         host.authority = case.host.into();
         host.principal = case.principal;
+        host.started = case.started.unwrap_or(host.started);
         let plugin = self.built.plugin();
         let mut ran = Ran {
             found: None,
