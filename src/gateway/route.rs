@@ -279,7 +279,7 @@ fn check_needs(written: &At<Route>, running: &[&Instance], errors: &mut Vec<Conf
             );
         }
         // An everywhere-entry may ask, because other routes authenticate: here its condition counts as true.
-        let asks = |instance: &&Instance| {
+        let asks = |instance: &&&Instance| {
             instance.info.scope == Scope::Route
                 && instance.common.when.as_ref().is_some_and(|when| when.needs_principal())
         };
