@@ -102,8 +102,9 @@ impl Origin {
 /// What goes into the file is a name or an address and nothing else.
 fn is_host(authority: &Authority) -> bool {
     let host = authority.host();
-    let bare =
-        authority.as_str().strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    let bare = authority.as_str().strip_prefix(host).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+    });
     let named = |host: &str| {
         !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
     };

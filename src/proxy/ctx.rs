@@ -9,6 +9,7 @@ use crate::{
     edge::{
         self,
         budget::{Budget, Share},
+        upgrade::Gate,
     },
     gateway::{RouteRuntime, Snapshot},
 };
@@ -26,6 +27,8 @@ pub struct Ctx {
     pub(super) plan: Option<Plan>,
     /// What came of the attempts to reach an origin.
     pub(super) report: Option<Arc<Mutex<Report>>>,
+    /// Holds back an origin's answer to an upgrade until the request is sent to its end.
+    pub(super) gate: Option<Arc<Gate>>,
     /// In a subrequest: where its parent waits for what it took over.
     pub(super) back: Option<Slot>,
     /// Why the request stopped after `request_filter`: the answer is made in `fail_to_proxy`.
@@ -76,6 +79,7 @@ impl Ctx {
             flight: None,
             plan: None,
             report: None,
+            gate: None,
             back: None,
             stop: None,
             child: false,

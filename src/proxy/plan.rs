@@ -3,7 +3,7 @@
 use super::ctx::{Ctx, Flight};
 use crate::{
     chain::Stop,
-    edge::headers,
+    edge::{headers, upgrade::Gate},
     upstream::{Key, Upstream},
 };
 use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
@@ -53,9 +53,9 @@ impl Plan {
 }
 
 impl Ctx {
-    pub(super) fn next_peer(&mut self, _session: &mut Session) -> Result<Box<HttpPeer>> {
+    pub(super) fn next_peer(&mut self, session: &mut Session) -> Result<Box<HttpPeer>> {
         let Some(plan) = &self.plan else { return Error::e_explain(InternalError, "no plan for the origin") };
-        let Some(peer) = plan.upstream.select(&plan.key) else {
+        let Some(mut peer) = plan.upstream.select(&plan.key) else {
             self.stop = Some(Stop::Faulted(Fault::unavailable("no_target")));
             return Error::e_because(HTTPStatus(503), "no target is available", "upstream has no target");
         };
@@ -63,10 +63,14 @@ impl Ctx {
         report.attempts += 1;
         report.address = peer._address.as_inet().copied();
         report.sent = None;
+        self.gate = session.is_upgrade_req().then(|| Gate::prepare(&mut peer));
         Ok(peer)
     }
 
     pub(super) fn connected(&mut self, _peer: &HttpPeer) {
+        if let Some(gate) = &self.gate {
+            gate.close();
+        }
         if let Some(plan) = &self.plan {
             plan.report.lock().sent = Some(Instant::now());
         }
