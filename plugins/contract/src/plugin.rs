@@ -242,6 +242,7 @@ impl fmt::Debug for Built {
 }
 
 type BuildFn = fn(&Node, &BuildEnv<'_>) -> Result<(Stage, Built), ConfigErrors>;
+type CheckFn = fn(&Node) -> Result<(), ConfigErrors>;
 type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
 type CredentialFn = fn(&Node) -> Result<Box<dyn Any + Send + Sync>, ConfigErrors>;
 
@@ -255,6 +256,7 @@ pub struct Descriptor {
     /// True where it authenticates.
     pub authenticates: bool,
     build: BuildFn,
+    check: CheckFn,
     schema: SchemaFn,
     credential: Option<(CredentialFn, SchemaFn)>,
 }
@@ -270,6 +272,7 @@ impl Descriptor {
                 let (stage, plugin) = build::<P>(node, env)?;
                 Ok((stage, Built::Plugin(Arc::new(plugin))))
             },
+            check: |node| node.deserialize::<P::Config>().map(drop),
             schema: |generator| generator.subschema_for::<P::Config>(),
             credential: None,
         }
@@ -298,6 +301,11 @@ impl Descriptor {
             |generator| generator.subschema_for::<C>(),
         ));
         self
+    }
+
+    /// Checks that an entry's own fields have the right names and types, without building anything.
+    pub fn check(&self, node: &Node) -> Result<(), ConfigErrors> {
+        (self.check)(node)
     }
 
     /// Builds an instance from an entry's own fields (without the fields that every entry has).

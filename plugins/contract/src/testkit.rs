@@ -151,7 +151,8 @@ fn node(yaml: &str) -> Result<crate::Node, String> {
 }
 
 fn rendered(errors: &ConfigErrors, yaml: &str) -> String {
-    let sources = Sources([(Arc::from(Path::new("test.yaml")), yaml.to_owned())].into());
+    let mut sources = Sources::default();
+    sources.add(Path::new("test.yaml"), yaml);
     errors.render(&sources)
 }
 

@@ -24,27 +24,41 @@ use super::{
 const MAX_ERRORS: usize = 100;
 
 pub(super) fn deserialize<T: DeserializeOwned>(node: &Node) -> Result<T, ConfigErrors> {
+    match read(node) {
+        (Some(value), errors) if errors.is_empty() => Ok(value),
+        (_, errors) => Err(errors),
+    }
+}
+
+/// The value as well, as far as it can be read: without what is wrong. None where a list has lost an item, for then
+/// the others would not be found in their places.
+pub(super) fn read<T: DeserializeOwned>(node: &Node) -> (Option<T>, ConfigErrors) {
     let mut cx = Context::default();
     let mut errors = Vec::new();
+    let (mut read, mut whole_lists) = (None, true);
     while errors.len() < MAX_ERRORS {
         let error = match T::deserialize(De { node, cx: &cx }) {
-            Ok(value) if errors.is_empty() && cx.unknown.borrow().is_empty() => return Ok(value),
-            Ok(_) => break,
+            Ok(value) => {
+                read = whole_lists.then_some(value);
+                break;
+            }
             Err(error) => error.attach(node),
         };
         let wrong = error.node;
         if !cx.is_consequence(node, &error) {
             errors.push(error.into_config_error(node));
         }
+        let lost = wrong.and_then(|wrong| find(node, wrong));
+        whole_lists &= lost.is_some_and(|lost| !lost.path.ends_with(']'));
         if wrong == Some(id(node)) || wrong.is_none_or(|wrong| !cx.skip.insert(wrong)) {
             break;
         }
     }
     errors.extend(cx.unknown.into_inner().into_iter().map(|(_, _, error)| error));
-    if errors.is_empty() {
+    if errors.is_empty() && read.is_none() {
         errors.push(ConfigError::at(node.path.clone(), "cannot be read").place(node.place.clone()));
     }
-    Err(ConfigErrors(errors))
+    (read, ConfigErrors(errors))
 }
 
 /// What tells a node from all others of its tree, which is not moved meanwhile.

@@ -117,11 +117,16 @@ impl Node {
 
     /// The texts below it that must not be shown.
     pub(crate) fn secrets(&self) -> Vec<&str> {
+        self.secret_nodes().into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// The same, with their places.
+    pub(crate) fn secret_nodes(&self) -> Vec<(&Place, &str)> {
         let mut found = Vec::new();
         let mut nodes = vec![self];
         while let Some(node) = nodes.pop() {
             match &node.value {
-                Value::Scalar { text, secret: true, .. } => found.push(text.as_str()),
+                Value::Scalar { text, secret: true, .. } => found.push((&node.place, text.as_str())),
                 Value::Scalar { .. } => {}
                 Value::List(items) => nodes.extend(items),
                 Value::Map(entries) => nodes.extend(entries.iter().map(|(_, node)| node)),
@@ -134,5 +139,11 @@ impl Node {
     /// value.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ConfigErrors> {
         super::de::deserialize(self)
+    }
+
+    /// Like [`Node::deserialize`], and gives the value even where something is wrong with it, as if that were not
+    /// there, so that the rest can be checked. None where that makes no sense (a required field, an item of a list).
+    pub fn read<T: DeserializeOwned>(&self) -> (Option<T>, ConfigErrors) {
+        super::de::read(self)
     }
 }

@@ -1,13 +1,17 @@
 //! How errors are shown: place, path and message, the line with a caret, what to write instead.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::{self, Write},
     path::Path,
     sync::Arc,
 };
 
-use super::{ConfigError, ConfigErrors, Place, mask::mask_line};
+use super::{
+    ConfigError, ConfigErrors, Node, Place,
+    mask::{mask_line, mask_message},
+};
+use crate::Secret;
 
 /// Longer lines are cut around the caret.
 const MAX_WIDTH: usize = 160;
@@ -15,12 +19,22 @@ const MAX_WIDTH: usize = 160;
 /// The texts of the files that were read, to show the lines that errors are about. Its debug print names the
 /// files alone: the texts may hold secrets.
 #[derive(Clone, Default)]
-pub struct Sources(pub BTreeMap<Arc<Path>, String>);
+pub struct Sources(pub BTreeMap<Arc<Path>, String>, HashMap<Place, Secret>);
 
 impl Sources {
     /// Adds a file under the name that its places bear.
     pub fn add(&mut self, file: impl Into<Arc<Path>>, text: impl Into<String>) {
         self.0.insert(file.into(), text.into());
+    }
+
+    /// Remembers where the secrets of a document stand, so that errors about them do not show them.
+    pub fn add_secrets(&mut self, root: &Node) {
+        let secrets = root.secret_nodes().into_iter();
+        self.1.extend(secrets.map(|(place, text)| (place.clone(), Secret::new(text))));
+    }
+
+    fn secret(&self, place: Option<&Place>) -> Option<&Secret> {
+        self.1.get(place?)
     }
 
     fn line(&self, place: &Place) -> Option<&str> {
@@ -36,9 +50,21 @@ impl fmt::Debug for Sources {
 }
 
 impl ConfigErrors {
+    /// Takes what a reference gave out of the errors about it. [`ConfigErrors::render`] does so too.
+    #[must_use]
+    pub fn without_secrets(mut self, sources: &Sources) -> Self {
+        for error in &mut self.0 {
+            let Some(secret) = sources.secret(error.place.as_ref()) else { continue };
+            error.message = mask_message(&error.message, &[secret.expose()]);
+            error.help = error.help.take().map(|help| mask_message(&help, &[secret.expose()]));
+        }
+        self
+    }
+
     /// All errors in the order of their places, and a line that counts them. Literal secrets are hidden.
     pub fn render(&self, sources: &Sources) -> String {
-        let mut errors: Vec<&ConfigError> = self.0.iter().collect();
+        let masked = self.clone().without_secrets(sources);
+        let mut errors: Vec<&ConfigError> = masked.0.iter().collect();
         errors.sort_by_key(|error| {
             let place = error.place.as_ref().map(|place| (&place.file, place.line, place.column));
             (place, &error.path, &error.message)
@@ -83,7 +109,7 @@ fn excerpt(shown: &mut String, place: &Place, sources: &Sources) -> fmt::Result 
     let Some(line) = sources.line(place) else { return Ok(()) };
     let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1);
     let (line, column) = mask_line(line.strip_prefix('\u{feff}').unwrap_or(line), column);
-    let cut = column.saturating_sub(MAX_WIDTH / 2);
+    let cut = if line.chars().count() > MAX_WIDTH { column.saturating_sub(MAX_WIDTH / 2) } else { 0 };
     let line: String = line.chars().skip(cut).take(MAX_WIDTH).collect();
     let number = place.line.to_string();
     writeln!(shown, " {number} | {}", printable(line.trim_end()))?;

@@ -117,7 +117,7 @@ impl FromStr for Cidr {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let help = "write an address, `10.0.0.1` or `2001:db8::1`, or a range, `10.0.0.0/8`";
-        let wrong = || refuse(format!("`{text}` is not an address or a range of addresses"), help);
+        let wrong = || refuse(format!("`{text}` is not an address range"), help);
         let net = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address),
             Err(_) => text.parse::<IpNet>().map_err(|_| wrong())?,
@@ -125,7 +125,7 @@ impl FromStr for Cidr {
         if net.addr() != net.network() {
             let (range, address) = (net.trunc(), net.addr());
             let help = format!("write `{range}` for the range, or `{address}` for the address");
-            return Err(refuse(format!("`{text}` has bits set beyond its prefix"), help));
+            return Err(refuse(format!("`{text}` has bits set behind its prefix"), help));
         }
         Ok(Cidr(unmapped(net)))
     }
