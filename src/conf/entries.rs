@@ -3,12 +3,12 @@
 use super::{
     model::{At, Common, ConsumerConfig, Entry, OnFault},
     raw::{RawCommon, RawOnFault},
-    sections::{at, check_name, read, wrong},
+    sections::{at, check_name, mapping, read, wrong},
     suggest,
 };
 use palisade_contract::{
     ConfigError, Consumer, Descriptor, Node, Value,
-    conf::node::Key,
+    conf::{node::Key, words},
     env::{CredentialEntry, Credentials},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -63,6 +63,9 @@ fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<Confi
         read::<RawCommon>(&common_node, errors).map(|raw| compile(&common_node, raw, descriptor, errors))?;
     let only_common = fields.is_empty() && !common_node.entries().is_empty();
     let fields = Node { value: Value::Map(fields), ..node.clone() };
+    if !only_common && let Err(found) = descriptor.check(&fields) {
+        errors.extend(found.0.into_iter().map(|error| meant_common(error, descriptor)));
+    }
     Some(Entry {
         key: key.text.as_str().into(),
         name: name.to_owned(),
@@ -71,6 +74,25 @@ fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<Confi
         fields,
         only_common,
     })
+}
+
+/// A plugin knows its own fields only: an unknown one may be meant for those that every entry may hold.
+fn meant_common(error: ConfigError, descriptor: &Descriptor) -> ConfigError {
+    if error.help.as_ref().is_some_and(|help| help.starts_with("did you mean")) {
+        return error;
+    }
+    let Some(word) = error.message.strip_prefix("unknown field `").and_then(|rest| rest.strip_suffix('`'))
+    else {
+        return error;
+    };
+    if ["enable", "enabled", "disable", "disabled", "active"].contains(&word) {
+        return error.help("an entry runs where it is written; `mode: off` switches it off");
+    }
+    let common = COMMON.into_iter().filter(|name| *name != "anonymous" || descriptor.authenticates);
+    match words::unknown("field", word, common).1 {
+        Some(meant) => error.help(format!("did you mean `{meant}`?")),
+        None => error,
+    }
 }
 
 fn compile(node: &Node, raw: RawCommon, descriptor: &Descriptor, errors: &mut Vec<ConfigError>) -> Common {
@@ -142,7 +164,8 @@ pub(super) fn consumers(
                 }
             }
         }
-        let plugins = entries(node.get("plugins").map_or(&[], Node::entries), registry, errors);
+        let written = node.get("plugins").map_or(&[][..], |node| mapping(node, errors));
+        let plugins = entries(written, registry, errors);
         all.insert(name, ConsumerConfig { consumer, plugins, place: key.place.clone() });
     }
     (all, credentials)

@@ -17,6 +17,16 @@ pub(super) fn not_yet(name: &str) -> Option<&'static str> {
         "health" | "outlier" | "retries" => Some(
             "this release does not check targets or repeat requests; a key that is not enforced is refused",
         ),
+        "random" | "least_connections" => {
+            Some("this release balances by `round_robin` or `hash`; what is not enforced is refused")
+        }
+        "body_bytes" | "body_timeout" | "buffered_bytes" => Some(
+            "it is not decided here: write it in the top-level `limits`; a route may set `body_bytes` and \
+             `body_timeout`",
+        ),
+        "total" | "keepalive" => {
+            Some("this release does not enforce it; a key that is not enforced is refused")
+        }
         _ => None,
     }
 }
@@ -33,7 +43,7 @@ pub(super) struct RawListener {
     /// Without it the listener speaks plain text.
     pub(super) tls: Option<RawTls>,
     /// Overrides of the top-level `limits`.
-    pub(super) limits: Option<RawLimits>,
+    pub(super) limits: Option<RawListenerLimits>,
 }
 
 /// TLS of a listener.
@@ -98,6 +108,41 @@ pub(super) struct RawLimits {
     pub(super) connections: Option<u32>,
     /// Connections of one client address (IPv6: one /64); default 200. Trusted proxies are exempt.
     pub(super) connections_per_ip: Option<u32>,
+}
+
+/// What a listener may say about limits: those that hold before a request has a route.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListenerLimits {
+    /// For a request's whole head.
+    pub(super) header_timeout: Option<HumanDuration>,
+    /// Between two requests of a connection.
+    pub(super) idle_timeout: Option<HumanDuration>,
+    /// A request's whole head.
+    pub(super) header_bytes: Option<Size>,
+    /// Header fields of a request.
+    pub(super) header_count: Option<u16>,
+    /// A request's target.
+    pub(super) uri_bytes: Option<Size>,
+    /// Connections in all.
+    pub(super) connections: Option<u32>,
+    /// Connections of one client address (IPv6: one /64).
+    pub(super) connections_per_ip: Option<u32>,
+}
+
+impl From<&RawListenerLimits> for RawLimits {
+    fn from(raw: &RawListenerLimits) -> Self {
+        RawLimits {
+            header_timeout: raw.header_timeout,
+            idle_timeout: raw.idle_timeout,
+            header_bytes: raw.header_bytes,
+            header_count: raw.header_count,
+            uri_bytes: raw.uri_bytes,
+            connections: raw.connections,
+            connections_per_ip: raw.connections_per_ip,
+            ..RawLimits::default()
+        }
+    }
 }
 
 /// Who is believed about the client's address.

@@ -4,7 +4,7 @@ use super::{
     entries,
     model::{At, Auth, ErrorBody, Explain, Route, RouteLimits},
     raw::{RawAuth, RawErrorBody, RawRoute},
-    sections::{at, check_name, read, to_read, wrong},
+    sections::{at, bounded_time, check_name, mapping, read, to_read, wrong},
 };
 use http::{HeaderName, HeaderValue, Method};
 use palisade_contract::{ConfigError, Descriptor, Node, Value, conf::node::Key};
@@ -21,68 +21,75 @@ pub(super) fn routes(
     let mut all = BTreeMap::new();
     for (key, node) in written {
         check_name(key, &node.path, errors);
-        let below = |name: &str| node.get(name).map_or(&[][..], Node::entries);
         // Read whether or not the rest is right, so that all errors show at once.
-        let plugins = entries::entries(below("plugins"), registry, errors);
-        let bodies = error_bodies(below("errors"), errors);
+        let written = node.get("plugins").map_or(&[][..], |node| mapping(node, errors));
+        let plugins = entries::entries(written, registry, errors);
+        let written = node.get("errors").map_or(&[][..], |node| mapping(node, errors));
+        let bodies = error_bodies(written, errors);
         let Some(raw) = read::<RawRoute>(node, errors) else { continue };
         let before = errors.len();
-        let route = Route {
-            hosts: texts(node, "hosts", &raw.hosts, host_pattern, errors),
-            paths: texts(node, "paths", &raw.paths, path_pattern, errors),
-            methods: raw
-                .methods
-                .iter()
-                .enumerate()
-                .filter_map(|(index, text)| method(node, index, text, errors))
-                .collect(),
-            headers: raw
-                .headers
-                .iter()
-                .filter_map(|(name, value)| header(node, name, value, errors))
-                .collect(),
-            secret_headers: secret_headers(below("headers")),
-            upstream: raw.upstream.as_ref().map(|name| at(node, "upstream", Arc::from(name.as_str()))),
-            strip_prefix: raw
-                .strip_prefix
-                .as_ref()
-                .and_then(|prefix| strip_prefix(node, prefix, &raw.paths, errors)),
-            limits: RouteLimits {
-                body_bytes: raw.limits.body_bytes.map(|size| size.0),
-                body_timeout: raw.limits.body_timeout.map(|time| time.0),
-            },
-            auth: raw
-                .auth
-                .as_ref()
-                .and_then(|auth| authentication(node, auth, errors))
-                .map(|auth| at(node, "auth", auth)),
-            plugins,
-            explain: raw.explain.as_ref().and_then(|explain| {
-                let header = HeaderName::from_bytes(explain.header.as_bytes()).map_err(|_| {
-                    errors.push(wrong(
-                        node,
-                        "explain.header",
-                        format!("`{}` is not a header name", explain.header),
-                    ));
-                });
-                Some(Explain {
-                    header: header.ok()?,
-                    allow: explain.allow.iter().map(|cidr| cidr.0).collect(),
-                })
-            }),
-            errors: bodies,
-        };
-        if raw.paths.is_empty() {
-            errors.push(
-                wrong(node, "paths", "a route needs at least one path")
-                    .help("write `paths: [/*]` for every path"),
-            );
-        }
+        let route = Route { plugins, errors: bodies, ..route(node, &raw, errors) };
         if errors.len() == before {
             all.insert(key.text.as_str().into(), at(node, "", route));
         }
     }
     all
+}
+
+/// A route without its plugins and error bodies.
+fn route(node: &Node, raw: &RawRoute, errors: &mut Vec<ConfigError>) -> Route {
+    if raw.paths.is_empty() {
+        errors.push(
+            wrong(node, "paths", "a route needs at least one path")
+                .help("write `paths: [/*]` for every path"),
+        );
+    }
+    for (field, empty) in [("hosts", raw.hosts.is_empty()), ("methods", raw.methods.is_empty())] {
+        if empty && node.get(field).is_some() {
+            errors.push(wrong(node, field, format!("`{field}` is empty")).help("leave it out for any"));
+        }
+    }
+    Route {
+        hosts: texts(node, "hosts", &raw.hosts, host_pattern, errors),
+        paths: texts(node, "paths", &raw.paths, path_pattern, errors),
+        methods: raw
+            .methods
+            .iter()
+            .enumerate()
+            .filter_map(|(index, text)| method(node, index, text, errors))
+            .collect(),
+        headers: headers(node, raw, errors),
+        secret_headers: secret_headers(node.get("headers").map_or(&[], Node::entries)),
+        upstream: raw.upstream.as_ref().map(|name| at(node, "upstream", Arc::from(name.as_str()))),
+        strip_prefix: raw
+            .strip_prefix
+            .as_ref()
+            .and_then(|prefix| strip_prefix(node, prefix, &raw.paths, errors)),
+        limits: RouteLimits {
+            body_bytes: raw.limits.body_bytes.map(|size| size.0),
+            body_timeout: raw
+                .limits
+                .body_timeout
+                .map(|time| bounded_time(node, "limits.body_timeout", time, errors)),
+        },
+        auth: raw
+            .auth
+            .as_ref()
+            .and_then(|auth| authentication(node, auth, errors))
+            .map(|auth| at(node, "auth", auth)),
+        plugins: BTreeMap::new(),
+        explain: raw.explain.as_ref().and_then(|explain| {
+            let header = HeaderName::from_bytes(explain.header.as_bytes()).map_err(|_| {
+                errors.push(wrong(
+                    node,
+                    "explain.header",
+                    format!("`{}` is not a header name", explain.header),
+                ));
+            });
+            Some(Explain { header: header.ok()?, allow: explain.allow.iter().map(|cidr| cidr.0).collect() })
+        }),
+        errors: BTreeMap::new(),
+    }
 }
 
 type Check = fn(&str) -> Result<String, (&'static str, Option<String>)>;
@@ -200,22 +207,26 @@ fn method(node: &Node, index: usize, text: &str, errors: &mut Vec<ConfigError>) 
     known
 }
 
-fn header(
-    node: &Node,
-    name: &str,
-    value: &str,
-    errors: &mut Vec<ConfigError>,
-) -> Option<(HeaderName, String)> {
-    let known = HeaderName::from_bytes(name.as_bytes()).ok();
-    if known.is_none() || HeaderValue::from_str(value).is_err() {
-        errors.push(wrong(
-            node,
-            &format!("headers.{name}"),
-            format!("`{name}` and its value are not a header"),
-        ));
-        return None;
+fn headers(node: &Node, raw: &RawRoute, errors: &mut Vec<ConfigError>) -> Vec<(HeaderName, String)> {
+    let mut all: Vec<(HeaderName, String)> = Vec::new();
+    for (name, value) in &raw.headers {
+        let field = format!("headers.{name}");
+        let Ok(known) = HeaderName::from_bytes(name.as_bytes()) else {
+            errors.push(wrong(node, &field, format!("`{name}` is not a header name")));
+            continue;
+        };
+        if HeaderValue::from_str(value).is_err() {
+            errors.push(
+                wrong(node, &field, "no header can have this value").help("write printable characters"),
+            );
+        } else if all.iter().any(|(other, _)| *other == known) {
+            let error = wrong(node, &field, format!("the header `{known}` stands here twice"));
+            errors.push(error.help("header names have no case; keep one of them"));
+        } else {
+            all.push((known, value.clone()));
+        }
     }
-    known.map(|name| (name, value.to_owned()))
+    all
 }
 
 fn secret_headers(written: &[(Key, Node)]) -> Vec<HeaderName> {
@@ -289,7 +300,7 @@ pub(super) fn error_bodies(
 
 fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) -> Option<ErrorBody> {
     let Ok(content_type) = HeaderValue::from_str(&raw.content_type) else {
-        errors.push(wrong(node, "content_type", format!("`{}` is not a media type", raw.content_type)));
+        errors.push(wrong(node, "content_type", "this is not a media type").help("write `text/html`"));
         return None;
     };
     let body = match (&raw.body, &raw.file) {
@@ -312,7 +323,8 @@ fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) ->
             }
         }
         _ => {
-            errors.push(wrong(node, "", "an error body has a `body` or a `file`"));
+            let error = wrong(node, "", "an error body has a `body` or a `file`");
+            errors.push(error.help("write the text itself, or the file that holds it"));
             return None;
         }
     };

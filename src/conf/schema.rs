@@ -31,6 +31,7 @@ pub fn schema(registry: &[Descriptor]) -> Value {
         "watch": { "type": "boolean", "default": false, "description": "Reload when files change." },
         "demo": { "type": "boolean", "default": false, "description": "Serve the demo API as upstream `demo`." },
         "state_dir": { "type": "string", "description": "Where files are written; default `$STATE_DIRECTORY`, else `./var`." },
+        "run_dir": { "type": "string", "description": "Where the control socket lives; default `$RUNTIME_DIRECTORY`, else `state_dir/run`." },
         "upstreams": map(generator.subschema_for::<RawUpstream>()),
         "routes": map_of(json!({ "$ref": "#/$defs/Route" })),
         "plugins": { "$ref": "#/$defs/Plugins" },
@@ -42,7 +43,7 @@ pub fn schema(registry: &[Descriptor]) -> Value {
     definitions.insert("Route".into(), route);
     definitions.insert("Plugins".into(), plugins);
     definitions.insert("Errors".into(), errors);
-    json!({
+    let mut whole = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "palisade configuration",
         "description": "One file of a conf directory; maps of all files merge.",
@@ -50,7 +51,45 @@ pub fn schema(registry: &[Descriptor]) -> Value {
         "properties": properties,
         "additionalProperties": false,
         "$defs": definitions,
-    })
+    });
+    as_written(&mut whole);
+    whole
+}
+
+/// The schema tells types of values; a file may also hold a reference in their place, and nothing at all in the
+/// place of a mapping without required fields.
+fn as_written(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(as_written),
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                if !matches!(name.as_str(), "default" | "const" | "enum" | "required" | "type") {
+                    as_written(field);
+                }
+            }
+            if fields.get("type") == Some(&json!("object")) && !fields.contains_key("required") {
+                fields.insert("type".into(), json!(["object", "null"]));
+            }
+            let may_be = |name: &str| match fields.get("type") {
+                Some(Value::String(one)) => one == name,
+                Some(Value::Array(several)) => several.iter().any(|one| one == name),
+                _ => false,
+            };
+            // `properties` may have a field named `type`: there its value is a schema.
+            let typed = ["integer", "number", "boolean"].into_iter().any(may_be);
+            if typed
+                || fields.get("enum").is_some_and(Value::is_array)
+                || fields.get("const").is_some_and(Value::is_string)
+            {
+                let description = fields.remove("description");
+                let own = Value::Object(std::mem::take(fields));
+                let reference = json!({ "type": "string", "pattern": r"\$\{.+\}" });
+                fields.insert("anyOf".into(), json!([own, reference]));
+                fields.extend(description.map(|text| ("description".to_owned(), text)));
+            }
+        }
+        _ => {}
+    }
 }
 
 fn value(schema: Schema) -> Value {

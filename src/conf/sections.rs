@@ -1,20 +1,18 @@
-//! Listeners, limits, client addresses, admin and upstreams: from what is written to the model.
+//! Listeners, limits, client addresses and admin: from what is written to the model.
 
 use super::{
-    model::{
-        Admin, At, Balance, CertificateFiles, ClientAuth, ClientIp, HashOn, Limits, Listener, ListenerTls,
-        Protocol, Target, Timeouts, Upstream, UpstreamTls,
-    },
-    raw::{
-        RawAdmin, RawBalance, RawClientAuthMode, RawClientIp, RawLimits, RawListener, RawProtocol, RawTarget,
-        RawTls, RawUpstream, RawUpstreamTls, not_yet,
-    },
+    model::{Admin, At, CertificateFiles, ClientAuth, ClientIp, Limits, Listener, ListenerTls},
+    raw::{RawAdmin, RawClientAuthMode, RawClientIp, RawLimits, RawListener, RawTls, not_yet},
 };
 use http::HeaderName;
-use palisade_contract::{ConfigError, Node, Place, conf::node::Key};
+use palisade_contract::{
+    ConfigError, Node, Place, Value,
+    conf::{HumanDuration, Size, node::Key},
+};
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,18 +21,18 @@ use std::{
 
 /// Reads a node as a raw section; errors go to the list.
 pub(super) fn read<T: DeserializeOwned>(node: &Node, errors: &mut Vec<ConfigError>) -> Option<T> {
-    node.deserialize::<T>()
-        .map_err(|found| {
-            errors.extend(found.0.into_iter().map(|error| {
-                let field =
-                    error.message.strip_prefix("unknown field `").and_then(|rest| rest.strip_suffix('`'));
-                match field.and_then(not_yet) {
-                    Some(why) => error.help(why),
-                    None => error,
-                }
-            }));
-        })
-        .ok()
+    let (value, found) = node.read::<T>();
+    errors.extend(found.0.into_iter().map(|error| match unknown_word(&error).and_then(not_yet) {
+        Some(why) => error.help(why),
+        None => error,
+    }));
+    value
+}
+
+fn unknown_word(error: &ConfigError) -> Option<&str> {
+    let rest = error.message.strip_prefix("unknown ")?;
+    let rest = rest.strip_prefix("field ").or_else(|| rest.strip_prefix("value "))?;
+    Some(rest.trim_matches('`'))
 }
 
 /// An error about a field below a node.
@@ -68,16 +66,24 @@ pub(super) fn check_name(key: &Key, path: &str, errors: &mut Vec<ConfigError>) {
     }
 }
 
-pub(super) fn version(node: Option<&Node>, dir: &Path, certain: bool, errors: &mut Vec<ConfigError>) {
+/// The entries of a mapping; nothing may stand in its place, but nothing else.
+pub(super) fn mapping<'n>(node: &'n Node, errors: &mut Vec<ConfigError>) -> &'n [(Key, Node)] {
+    if !matches!(node.value, Value::Map(_)) && !node.is_null() {
+        let name = node.path.rsplit('.').next().unwrap_or_default();
+        let error = wrong(node, "", format!("`{name}` is a mapping of names"));
+        errors.push(error.help("write `name: {…}` below it, one for each"));
+    }
+    node.entries()
+}
+
+pub(super) fn version(written: &[Node], dir: &Path, certain: bool, errors: &mut Vec<ConfigError>) {
     let help = "write `version: 1`";
-    match node {
-        None if certain => errors
-            .push(ConfigError::at("version", "`version` is missing").help(help).place(Place::of_file(dir))),
-        None => {}
-        Some(node) => match node.deserialize::<u32>() {
-            Ok(1) => {}
-            _ => errors.push(wrong(node, "", "this release reads version 1").help(help)),
-        },
+    if written.is_empty() && certain {
+        let error = ConfigError::at("version", "`version` is missing").help(help);
+        errors.push(error.place(Place::of_file(dir)));
+    }
+    for node in written.iter().filter(|node| !matches!(node.deserialize::<u32>(), Ok(1))) {
+        errors.push(wrong(node, "", "this release reads version 1").help(help));
     }
 }
 
@@ -92,85 +98,88 @@ pub(super) fn limits(node: Option<&Node>, defaults: &Limits, errors: &mut Vec<Co
 }
 
 fn lay_over(node: &Node, raw: &RawLimits, defaults: &Limits, errors: &mut Vec<ConfigError>) -> Limits {
-    let mut bounded = |field: &str, value: Option<u64>, default: u64, least: u64, most: u64| {
-        let value = value.unwrap_or(default);
-        if value < least || value > most {
-            errors.push(
-                wrong(node, field, format!("`{field}` is out of range"))
-                    .help(format!("from {least} to {most}")),
-            );
-        }
-        value
-    };
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    let duration = |value: u64| Duration::from_millis(value);
-    let hour = 3_600_000;
+    let mut within = Within { node, errors };
+    let (hour, mib) = (Duration::from_secs(3600), 1 << 20);
     Limits {
-        header_timeout: duration(bounded(
-            "header_timeout",
-            raw.header_timeout.map(|d| ms(d.0)),
-            ms(defaults.header_timeout),
-            100,
-            hour,
-        )),
-        body_timeout: duration(bounded(
-            "body_timeout",
-            raw.body_timeout.map(|d| ms(d.0)),
-            ms(defaults.body_timeout),
-            100,
-            24 * hour,
-        )),
-        idle_timeout: duration(bounded(
-            "idle_timeout",
-            raw.idle_timeout.map(|d| ms(d.0)),
-            ms(defaults.idle_timeout),
-            100,
-            24 * hour,
-        )),
-        header_bytes: size(bounded(
-            "header_bytes",
-            raw.header_bytes.map(|s| s.0),
-            defaults.header_bytes as u64,
-            1 << 10,
-            1 << 20,
-        )),
-        header_count: size(bounded(
+        header_timeout: within.time("header_timeout", raw.header_timeout, hour, defaults.header_timeout),
+        body_timeout: within.time("body_timeout", raw.body_timeout, 24 * hour, defaults.body_timeout),
+        idle_timeout: within.time("idle_timeout", raw.idle_timeout, 24 * hour, defaults.idle_timeout),
+        header_bytes: within.bytes("header_bytes", raw.header_bytes, 1 << 10, mib, defaults.header_bytes),
+        header_count: within.count(
             "header_count",
-            raw.header_count.map(u64::from),
-            defaults.header_count as u64,
+            raw.header_count.map(u32::from),
             8,
             250,
-        )),
-        uri_bytes: size(bounded(
-            "uri_bytes",
-            raw.uri_bytes.map(|s| s.0),
-            defaults.uri_bytes as u64,
-            64,
-            1 << 20,
-        )),
-        body_bytes: bounded("body_bytes", raw.body_bytes.map(|s| s.0), defaults.body_bytes, 0, 1 << 50),
-        buffered_bytes: bounded(
-            "buffered_bytes",
-            raw.buffered_bytes.map(|s| s.0),
-            defaults.buffered_bytes,
-            1 << 20,
-            1 << 50,
+            defaults.header_count,
         ),
-        connections: size(bounded(
-            "connections",
-            raw.connections.map(u64::from),
-            defaults.connections as u64,
-            1,
-            10_000_000,
-        )),
-        connections_per_ip: size(bounded(
+        uri_bytes: within.bytes("uri_bytes", raw.uri_bytes, 64, mib, defaults.uri_bytes),
+        body_bytes: within.size("body_bytes", raw.body_bytes, 0, defaults.body_bytes),
+        buffered_bytes: within.size(
+            "buffered_bytes",
+            raw.buffered_bytes,
+            mib as u64,
+            defaults.buffered_bytes,
+        ),
+        connections: within.count("connections", raw.connections, 1, 10_000_000, defaults.connections),
+        connections_per_ip: within.count(
             "connections_per_ip",
-            raw.connections_per_ip.map(u64::from),
-            defaults.connections_per_ip as u64,
+            raw.connections_per_ip,
             1,
             10_000_000,
-        )),
+            defaults.connections_per_ip,
+        ),
+    }
+}
+
+/// Takes what is written where it is within its bounds, and what holds otherwise.
+struct Within<'a> {
+    node: &'a Node,
+    errors: &'a mut Vec<ConfigError>,
+}
+
+impl Within<'_> {
+    fn check<T: PartialOrd + fmt::Display>(&mut self, field: &str, written: T, least: T, most: T) {
+        if written < least || written > most {
+            let error = wrong(self.node, field, format!("`{written}` is out of range"));
+            self.errors.push(error.help(format!("write from `{least}` to `{most}`")));
+        }
+    }
+
+    fn time(
+        &mut self,
+        field: &str,
+        written: Option<HumanDuration>,
+        most: Duration,
+        default: Duration,
+    ) -> Duration {
+        let Some(time) = written else { return default };
+        self.check(field, time, HumanDuration(Duration::from_millis(100)), HumanDuration(most));
+        time.0
+    }
+
+    fn size(&mut self, field: &str, written: Option<Size>, least: u64, default: u64) -> u64 {
+        let Some(size) = written else { return default };
+        self.check(field, size, Size(least), Size(1 << 50));
+        size.0
+    }
+
+    fn bytes(
+        &mut self,
+        field: &str,
+        written: Option<Size>,
+        least: usize,
+        most: usize,
+        default: usize,
+    ) -> usize {
+        let Some(size) = written else { return default };
+        self.check(field, size, Size(least as u64), Size(most as u64));
+        usize::try_from(size.0).unwrap_or(usize::MAX)
+    }
+
+    fn count(&mut self, field: &str, written: Option<u32>, least: u32, most: u32, default: usize) -> usize {
+        let Some(count) = written else { return default };
+        self.check(field, count, least, most);
+        usize::try_from(count).unwrap_or(usize::MAX)
     }
 }
 
@@ -237,7 +246,7 @@ pub(super) fn listeners(
             );
         }
         let limits = match (&raw.limits, node.get("limits")) {
-            (Some(limits), Some(node)) => lay_over(node, limits, defaults, errors),
+            (Some(limits), Some(node)) => lay_over(node, &limits.into(), defaults, errors),
             _ => defaults.clone(),
         };
         let tls = raw.tls.as_ref().and_then(|tls| listener_tls(node, tls, errors));
@@ -268,143 +277,16 @@ fn listener_tls(node: &Node, raw: &RawTls, errors: &mut Vec<ConfigError>) -> Opt
     Some(ListenerTls { certificates: certificates.collect(), client_auth })
 }
 
-pub(super) fn upstreams(
-    written: &[(Key, Node)],
+/// A time to wait: nothing can be done in no time, and a day is for ever.
+pub(super) fn bounded_time(
+    node: &Node,
+    field: &str,
+    time: HumanDuration,
     errors: &mut Vec<ConfigError>,
-) -> BTreeMap<Arc<str>, At<Upstream>> {
-    let mut all = BTreeMap::new();
-    for (key, node) in written {
-        check_name(key, &node.path, errors);
-        let Some(raw) = read::<RawUpstream>(node, errors) else { continue };
-        let before = errors.len();
-        let upstream = Upstream {
-            balance: balance(node, &raw, errors),
-            targets: targets(node, &raw.targets, errors),
-            timeouts: timeouts(&raw),
-            tls: raw.tls.as_ref().and_then(|tls| upstream_tls(node, tls, errors)),
-            protocol: match raw.protocol {
-                RawProtocol::Http1 => Protocol::Http1,
-                RawProtocol::Http2 => Protocol::Http2,
-                RawProtocol::Grpc => Protocol::Grpc,
-            },
-        };
-        if errors.len() == before {
-            all.insert(key.text.as_str().into(), at(node, "", upstream));
-        }
+) -> Duration {
+    if time.0.is_zero() || time.0 > Duration::from_secs(24 * 3600) {
+        let error = wrong(node, field, format!("`{time}` is out of range"));
+        errors.push(error.help("write a time from `1ms` to `24h`"));
     }
-    all
-}
-
-fn balance(node: &Node, raw: &RawUpstream, errors: &mut Vec<ConfigError>) -> Balance {
-    match (&raw.balance, &raw.hash_on) {
-        (RawBalance::RoundRobin, None) => Balance::RoundRobin,
-        (RawBalance::RoundRobin, Some(_)) => {
-            errors.push(
-                wrong(node, "hash_on", "`hash_on` has no meaning without `balance: hash`")
-                    .help("write `balance: hash`, or remove it"),
-            );
-            Balance::RoundRobin
-        }
-        (RawBalance::Hash, None) => {
-            errors.push(
-                wrong(node, "balance", "`balance: hash` needs `hash_on`")
-                    .help("write `hash_on: ip`, `header:NAME`, `cookie:NAME`, `consumer` or `path`"),
-            );
-            Balance::RoundRobin
-        }
-        (RawBalance::Hash, Some(on)) => match hash_on(on) {
-            Some(on) => Balance::Hash(on),
-            None => {
-                errors.push(
-                    wrong(node, "hash_on", format!("`{on}` is nothing to hash on"))
-                        .help("write `ip`, `header:NAME`, `cookie:NAME`, `consumer` or `path`"),
-                );
-                Balance::RoundRobin
-            }
-        },
-    }
-}
-
-fn hash_on(text: &str) -> Option<HashOn> {
-    match text.split_once(':') {
-        None => match text {
-            "ip" => Some(HashOn::Ip),
-            "consumer" => Some(HashOn::Consumer),
-            "path" => Some(HashOn::Path),
-            _ => None,
-        },
-        Some(("header", name)) => HeaderName::from_bytes(name.as_bytes()).ok().map(HashOn::Header),
-        Some(("cookie", name)) if !name.is_empty() => Some(HashOn::Cookie(name.to_owned())),
-        Some(_) => None,
-    }
-}
-
-fn targets(node: &Node, raw: &[RawTarget], errors: &mut Vec<ConfigError>) -> Vec<At<Target>> {
-    if raw.is_empty() {
-        errors.push(wrong(node, "targets", "an upstream needs at least one target"));
-    }
-    let mut all = Vec::new();
-    for (index, target) in raw.iter().enumerate() {
-        let field = format!("targets[{index}]");
-        let weight = target.weight.unwrap_or(1);
-        if !(1..=1000).contains(&weight) {
-            errors.push(
-                wrong(node, &format!("{field}.weight"), "a weight is from 1 to 1000")
-                    .help("remove the target to send it nothing"),
-            );
-        }
-        match host_and_port(&target.address) {
-            Some((host, port)) => all.push(at(node, &field, Target { host, port, weight })),
-            None => errors.push(
-                wrong(
-                    node,
-                    &format!("{field}.address"),
-                    format!("`{}` is not a host with a port", target.address),
-                )
-                .help("write `shop.internal:8080`, `10.0.0.1:8080` or `[::1]:8080`"),
-            ),
-        }
-    }
-    all
-}
-
-fn host_and_port(text: &str) -> Option<(String, u16)> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return (address.port() != 0).then(|| (address.ip().to_string(), address.port()));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
-    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    (!host.is_empty() && host.len() <= 253 && host.chars().all(valid)).then(|| (host.to_owned(), port))
-}
-
-fn timeouts(raw: &RawUpstream) -> Timeouts {
-    let (written, default) = (&raw.timeouts, Timeouts::default());
-    Timeouts {
-        connect: written.connect.map_or(default.connect, |time| time.0),
-        read: written.read.map_or(default.read, |time| time.0),
-        write: written.write.map_or(default.write, |time| time.0),
-        idle: written.idle.map_or(default.idle, |time| time.0),
-    }
-}
-
-fn upstream_tls(node: &Node, raw: &RawUpstreamTls, errors: &mut Vec<ConfigError>) -> Option<UpstreamTls> {
-    let identity = match (&raw.certificate, &raw.key) {
-        (Some(certificate), Some(key)) => {
-            Some(CertificateFiles { certificate: to_read(node, certificate), key: to_read(node, key) })
-        }
-        (None, None) => None,
-        _ => {
-            errors.push(wrong(node, "tls", "`certificate` and `key` go together"));
-            return None;
-        }
-    };
-    if raw.server_name.as_deref().is_some_and(|name| rustls::pki_types::ServerName::try_from(name).is_err()) {
-        errors.push(wrong(node, "tls.server_name", "this is not a name that a certificate can have"));
-    }
-    Some(UpstreamTls {
-        server_name: raw.server_name.clone(),
-        ca: raw.ca.as_ref().map(|ca| to_read(node, ca)),
-        identity,
-    })
+    time.0
 }

@@ -1,0 +1,133 @@
+//! Which files of a directory are configuration, and their texts.
+
+use palisade_contract::{ConfigError, Place, conf::parse::MAX_BYTES};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// The folders below the directory whose files are configuration; every other folder is data.
+pub(super) const FOLDERS: [&str; 5] = ["listeners", "upstreams", "routes", "plugins", "consumers"];
+const MAX_FILES: usize = 10_000;
+const MAX_FOLDERS: usize = 16;
+
+/// The files of a configuration, in name order: those of the directory itself first.
+pub(super) fn find(dir: &Path, errors: &mut Vec<ConfigError>) -> Vec<PathBuf> {
+    let mut walk = Walk { files: Vec::new(), above: Vec::new(), errors };
+    if !dir.is_dir() {
+        walk.refuse(
+            dir,
+            "there is no such directory",
+            "name the directory that holds the configuration: `--conf DIR`",
+        );
+        return walk.files;
+    }
+    walk.folder(dir, false);
+    for folder in FOLDERS {
+        let folder = dir.join(folder);
+        if folder.is_dir() {
+            walk.folder(&folder, true);
+        } else if folder.exists() {
+            walk.refuse(
+                &folder,
+                "this is a folder of the configuration, and a file stands in its place",
+                "move it away",
+            );
+        }
+    }
+    if walk.files.is_empty() && walk.errors.is_empty() {
+        let help = "`palisade init DIR` writes a small configuration to begin with";
+        walk.refuse(dir, "the directory holds no `.yaml` file", help);
+    }
+    walk.files
+}
+
+/// Reads a file whole: a regular one, of bounded size, in UTF-8.
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
+    let refuse = |why: String| ConfigError::new(why).place(Place::of_file(path));
+    let cannot = |error: std::io::Error| refuse(format!("cannot read the file: {error}"));
+    // Anything else (a pipe, a device) could block for ever.
+    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(refuse("this is not a regular file".into()));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed, so that the parser says that it is too long.
+    let most = MAX_BYTES as u64 + 1;
+    File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(cannot)?;
+    if bytes.len() > MAX_BYTES {
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        refuse(format!("the file is not UTF-8: see line {line}")).help("save it as UTF-8")
+    })
+}
+
+struct Walk<'e> {
+    files: Vec<PathBuf>,
+    /// The folders above the one that is read, without links: what is met again is a circle.
+    above: Vec<PathBuf>,
+    errors: &'e mut Vec<ConfigError>,
+}
+
+impl Walk<'_> {
+    fn refuse(&mut self, path: &Path, why: impl Into<String>, help: &str) {
+        self.errors.push(ConfigError::new(why).help(help).place(Place::of_file(path)));
+    }
+
+    fn folder(&mut self, dir: &Path, deep: bool) {
+        let names = std::fs::read_dir(dir)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>())
+            .and_then(|names| Ok((names, dir.canonicalize()?)));
+        let (mut names, own) = match names {
+            Ok(names) => names,
+            Err(error) => {
+                return self.refuse(dir, format!("cannot read the directory: {error}"), "make it readable");
+            }
+        };
+        if self.above.contains(&own) {
+            return self.refuse(dir, "this link leads back to a folder above it", "remove the link");
+        }
+        if self.above.len() > MAX_FOLDERS {
+            return self.refuse(
+                dir,
+                format!("more than {MAX_FOLDERS} folders inside each other"),
+                "use fewer",
+            );
+        }
+        names.sort();
+        self.above.push(own);
+        for path in names {
+            self.name(path, deep);
+        }
+        self.above.pop();
+    }
+
+    fn name(&mut self, path: PathBuf, deep: bool) {
+        if path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.')) {
+            return;
+        }
+        if path.is_dir() {
+            if deep {
+                self.folder(&path, deep);
+            }
+            return;
+        }
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+        match extension {
+            "yaml" if self.files.len() < MAX_FILES => self.files.push(path),
+            "yaml" if self.files.len() == MAX_FILES => {
+                self.refuse(&path, format!("more than {MAX_FILES} files"), "put more into each");
+                self.files.push(path);
+            }
+            "yaml" => {}
+            _ if matches!(extension.to_ascii_lowercase().as_str(), "yml" | "yaml") => {
+                let why = "configuration files end in `.yaml`; this one would be passed over";
+                self.refuse(&path, why, "rename it to `.yaml`");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Upstreams: from what is written to the model.
+
+use super::{
+    model::{At, Balance, CertificateFiles, HashOn, Protocol, Target, Timeouts, Upstream, UpstreamTls},
+    raw::{RawBalance, RawProtocol, RawTarget, RawUpstream, RawUpstreamTls},
+    sections::{at, bounded_time, check_name, read, to_read, wrong},
+};
+use http::HeaderName;
+use palisade_contract::{
+    ConfigError, Node,
+    conf::{HumanDuration, node::Key},
+};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+pub(super) fn upstreams(
+    written: &[(Key, Node)],
+    errors: &mut Vec<ConfigError>,
+) -> BTreeMap<Arc<str>, At<Upstream>> {
+    let mut all = BTreeMap::new();
+    for (key, node) in written {
+        check_name(key, &node.path, errors);
+        let Some(raw) = read::<RawUpstream>(node, errors) else { continue };
+        let before = errors.len();
+        let upstream = Upstream {
+            balance: balance(node, &raw, errors),
+            targets: targets(node, &raw.targets, errors),
+            timeouts: timeouts(node, &raw, errors),
+            tls: raw.tls.as_ref().and_then(|tls| upstream_tls(node, tls, errors)),
+            protocol: match raw.protocol {
+                RawProtocol::Http1 => Protocol::Http1,
+                RawProtocol::Http2 => Protocol::Http2,
+                RawProtocol::Grpc => Protocol::Grpc,
+            },
+        };
+        if errors.len() == before {
+            all.insert(key.text.as_str().into(), at(node, "", upstream));
+        }
+    }
+    all
+}
+
+fn balance(node: &Node, raw: &RawUpstream, errors: &mut Vec<ConfigError>) -> Balance {
+    match (&raw.balance, &raw.hash_on) {
+        (RawBalance::RoundRobin, None) => Balance::RoundRobin,
+        (RawBalance::RoundRobin, Some(_)) => {
+            errors.push(
+                wrong(node, "hash_on", "`hash_on` has no meaning without `balance: hash`")
+                    .help("write `balance: hash`, or remove it"),
+            );
+            Balance::RoundRobin
+        }
+        (RawBalance::Hash, None) => {
+            errors.push(
+                wrong(node, "balance", "`balance: hash` needs `hash_on`")
+                    .help("write `hash_on: ip`, `header:NAME`, `cookie:NAME`, `consumer` or `path`"),
+            );
+            Balance::RoundRobin
+        }
+        (RawBalance::Hash, Some(on)) => match hash_on(on) {
+            Some(on) => Balance::Hash(on),
+            None => {
+                errors.push(
+                    wrong(node, "hash_on", format!("`{on}` is nothing to hash on"))
+                        .help("write `ip`, `header:NAME`, `cookie:NAME`, `consumer` or `path`"),
+                );
+                Balance::RoundRobin
+            }
+        },
+    }
+}
+
+fn hash_on(text: &str) -> Option<HashOn> {
+    match text.split_once(':') {
+        None => match text {
+            "ip" => Some(HashOn::Ip),
+            "consumer" => Some(HashOn::Consumer),
+            "path" => Some(HashOn::Path),
+            _ => None,
+        },
+        Some(("header", name)) => HeaderName::from_bytes(name.as_bytes()).ok().map(HashOn::Header),
+        Some(("cookie", name)) if !name.is_empty() => Some(HashOn::Cookie(name.to_owned())),
+        Some(_) => None,
+    }
+}
+
+fn targets(node: &Node, raw: &[RawTarget], errors: &mut Vec<ConfigError>) -> Vec<At<Target>> {
+    if raw.is_empty() {
+        errors.push(wrong(node, "targets", "an upstream needs at least one target"));
+    }
+    let mut all = Vec::new();
+    for (index, target) in raw.iter().enumerate() {
+        let field = format!("targets[{index}]");
+        let weight = target.weight.unwrap_or(1);
+        if !(1..=1000).contains(&weight) {
+            errors.push(
+                wrong(node, &format!("{field}.weight"), "a weight is from 1 to 1000")
+                    .help("remove the target to send it nothing"),
+            );
+        }
+        match host_and_port(&target.address) {
+            Some((host, port)) => all.push(at(node, &field, Target { host, port, weight })),
+            None => errors.push(
+                wrong(
+                    node,
+                    &format!("{field}.address"),
+                    format!("`{}` is not a host with a port", target.address),
+                )
+                .help("write `shop.internal:8080`, `10.0.0.1:8080` or `[::1]:8080`"),
+            ),
+        }
+    }
+    all
+}
+
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return (address.port() != 0).then(|| (address.ip().to_string(), address.port()));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    (!host.is_empty() && host.len() <= 253 && host.chars().all(valid)).then(|| (host.to_owned(), port))
+}
+
+fn timeouts(node: &Node, raw: &RawUpstream, errors: &mut Vec<ConfigError>) -> Timeouts {
+    let (written, default) = (&raw.timeouts, Timeouts::default());
+    let mut timeout = |field: &str, written: Option<HumanDuration>, default: Duration| match written {
+        Some(time) => bounded_time(node, &format!("timeouts.{field}"), time, errors),
+        None => default,
+    };
+    Timeouts {
+        connect: timeout("connect", written.connect, default.connect),
+        read: timeout("read", written.read, default.read),
+        write: timeout("write", written.write, default.write),
+        idle: timeout("idle", written.idle, default.idle),
+    }
+}
+
+fn upstream_tls(node: &Node, raw: &RawUpstreamTls, errors: &mut Vec<ConfigError>) -> Option<UpstreamTls> {
+    let identity = match (&raw.certificate, &raw.key) {
+        (Some(certificate), Some(key)) => {
+            Some(CertificateFiles { certificate: to_read(node, certificate), key: to_read(node, key) })
+        }
+        (None, None) => None,
+        _ => {
+            errors.push(wrong(node, "tls", "`certificate` and `key` go together"));
+            return None;
+        }
+    };
+    if raw.server_name.as_deref().is_some_and(|name| rustls::pki_types::ServerName::try_from(name).is_err()) {
+        errors.push(wrong(node, "tls.server_name", "this is not a name that a certificate can have"));
+    }
+    Some(UpstreamTls {
+        server_name: raw.server_name.clone(),
+        ca: raw.ca.as_ref().map(|ca| to_read(node, ca)),
+        identity,
+    })
+}
