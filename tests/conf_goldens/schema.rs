@@ -39,7 +39,8 @@ fn what_loads_agrees_with_the_schema() {
     for case in cases("ok") {
         yaml_files(&case, &mut files);
     }
-    assert!(files.len() > 8);
+    yaml_files(Path::new("conf"), &mut files);
+    assert!(files.len() > 16, "{files:?}");
     for file in files {
         let value = as_written(&file).unwrap_or_else(|| panic!("{}", file.display()));
         let errors: Vec<String> = validator
@@ -108,7 +109,11 @@ fn the_schema_and_the_loader_know_the_same_names() {
         std::fs::write(dir.join("a.yaml"), format!("version: 1\n{yaml}\n")).unwrap();
         let errors = load(&dir).unwrap_err().errors.0;
         let unknown = errors.into_iter().find(|error| error.message.contains("`ZZZ`")).expect(yaml);
-        let (loader, schema) = (words(&unknown.help.unwrap()), names(&schema, way));
+        let (mut loader, schema) = (words(&unknown.help.unwrap()), names(&schema, way));
+        if way.last() == Some(&"[]") && way.contains(&"key-auth") {
+            // Known to the plugin so that it can say what to write instead; editors must not offer it.
+            assert!(loader.remove("key"));
+        }
         assert_eq!(loader, schema, "{yaml}");
         assert!(!schema.is_empty(), "{yaml}");
     }
