@@ -163,7 +163,7 @@ fn every_error_is_found() {
             "2:24 key_names[2]: expected a string, found nothing",
             "3:7 wait: `10` has no unit",
             "4:7 size: `1KB` is not a size",
-            "5:6 net: `10.0.0.1/8` has bits set behind its prefix",
+            "5:6 net: `10.0.0.1/8` has bits set beyond its prefix",
             "6:7 auth: expected one of `optional`, `any`, `some`, found a mapping",
         ],
     );

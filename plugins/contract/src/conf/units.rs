@@ -125,7 +125,7 @@ impl FromStr for Cidr {
         if net.addr() != net.network() {
             let (range, address) = (net.trunc(), net.addr());
             let help = format!("write `{range}` for the range, or `{address}` for the address");
-            return Err(refuse(format!("`{text}` has bits set behind its prefix"), help));
+            return Err(refuse(format!("`{text}` has bits set beyond its prefix"), help));
         }
         Ok(Cidr(unmapped(net)))
     }
