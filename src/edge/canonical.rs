@@ -108,8 +108,12 @@ fn check_http2(request: &RequestHeader, snapshot: &Snapshot) -> Result<(), (Stat
 /// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.
 fn host(request: &mut RequestHeader) -> Result<Arc<str>, &'static str> {
     let field = request.headers.get(header::HOST).map(|value| value.as_bytes().to_ascii_lowercase());
-    let target =
-        request.uri.authority().map(|authority| authority.as_str().to_ascii_lowercase().into_bytes());
+    let target = request
+        .uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes())
+        .or_else(|| absolute_authority(request.raw_path()))
+        .map(<[u8]>::to_ascii_lowercase);
     let authority = match (field, target) {
         (Some(field), Some(target)) if field != target => return Err("host_mismatch"),
         (Some(field), _) => field,
@@ -132,13 +136,21 @@ fn host(request: &mut RequestHeader) -> Result<Arc<str>, &'static str> {
     Ok(Arc::from(host.strip_suffix('.').unwrap_or(host)))
 }
 
+/// The authority of an absolute-form target (RFC 9112 §3.2.2), which Pingora keeps beside the URI.
+fn absolute_authority(target: &[u8]) -> Option<&[u8]> {
+    let scheme_end = memchr::memmem::find(target, b"://").filter(|_| target.first() != Some(&b'/'))?;
+    let rest = target.get(scheme_end + 3..)?;
+    rest.split(|byte| matches!(byte, b'/' | b'?')).next()
+}
+
 /// Puts the path into normal form; the target keeps neither scheme nor authority.
 fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
     if request.uri.path() == "*" {
         return Ok(());
     }
     let raw = request.raw_path();
-    let raw = if raw.first() == Some(&b'/') {
+    let origin_form = raw.first() == Some(&b'/');
+    let raw = if origin_form {
         raw
     } else {
         request.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes())
@@ -149,8 +161,10 @@ fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
     };
     let normal = path::normalize(path)?;
     let query = query.map(check_query).transpose()?;
-    let unchanged =
-        request.uri.scheme().is_none() && normal.as_bytes() == path && request.uri.path() == normal;
+    let unchanged = origin_form
+        && request.uri.scheme().is_none()
+        && normal.as_bytes() == path
+        && request.uri.path() == normal;
     if unchanged {
         return Ok(());
     }

@@ -1,0 +1,170 @@
+//! Starting, reloading, the admin API, and stopping.
+
+use crate::{
+    client::{Client, Response, head},
+    harness::Gateway,
+};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+};
+
+const ONE: &str = "routes: {one: {paths: [/one], plugins: {request-termination: {status_code: 201}}}}";
+const TWO: &str = "routes: {two: {paths: [/two], plugins: {request-termination: {status_code: 202}}}}";
+const SERVING: &str = "is serving";
+const KEPT: &str = "was not reloaded";
+
+#[test]
+fn sighup_swaps_all_or_nothing() {
+    let gateway = Gateway::start(ONE);
+    gateway.get("/one").expect(201);
+    gateway.rewrite(TWO);
+    gateway.get("/one").expect(201);
+    gateway.hangup(SERVING);
+    gateway.get("/one").expect(404);
+    gateway.get("/two").expect(202);
+    gateway.rewrite("routes: {three: {paths: [/three], upstream: nowhere}, four: {pahts: []}}");
+    gateway.hangup(KEPT);
+    gateway.get("/two").expect(202);
+    assert!(gateway.log().contains("nowhere") || gateway.log().contains("pahts"), "{}", gateway.log());
+    gateway.rewrite("listeners: {more: {address: 127.0.0.1:0}}");
+    gateway.hangup(KEPT);
+    gateway.get("/two").expect(202);
+    gateway.rewrite(ONE);
+    gateway.hangup(SERVING);
+    gateway.get("/one").expect(201);
+}
+
+/// Takes one request at an origin that answers when the test says so.
+fn take(origin: &TcpListener) -> TcpStream {
+    let (tcp, _) = origin.accept().unwrap();
+    let mut lines = BufReader::new(tcp.try_clone().unwrap());
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0);
+    }
+    tcp
+}
+
+fn held() -> (TcpListener, String) {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let conf = "
+upstreams: {raw: {targets: [{address: ORIGIN}]}}
+routes: {raw: {paths: [/*], upstream: raw}}
+"
+    .replace("ORIGIN", &origin.local_addr().unwrap().to_string());
+    (origin, conf)
+}
+
+const LATE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate";
+
+#[test]
+fn a_request_in_flight_ends_by_the_configuration_it_began_with() {
+    let (origin, conf) = held();
+    let gateway = Gateway::start(&conf);
+    let mut client = gateway.connect();
+    client.send(head("GET", "/slow", &[]));
+    let mut waiting = take(&origin);
+    gateway.rewrite(ONE);
+    gateway.hangup(SERVING);
+    gateway.get("/slow").expect(404);
+    waiting.write_all(LATE).unwrap();
+    assert_eq!(client.response().expect(200).text(), "late");
+    client.request("GET", "/one", &[]).expect(201);
+}
+
+#[test]
+fn sigterm_lets_a_request_in_flight_end() {
+    let (origin, conf) = held();
+    let mut gateway = Gateway::start(&format!("admin: {{address: 127.0.0.1:0}}\n{conf}"));
+    admin(&gateway, "GET", "/readyz", None).expect(200);
+    let mut client = gateway.connect();
+    client.send(head("GET", "/slow", &[]));
+    let mut waiting = take(&origin);
+    gateway.terminate();
+    gateway.wait_for_log("draining", 1);
+    crate::harness::until("the listener to close", || {
+        TcpStream::connect(gateway.address()).is_err().then_some(())
+    });
+    admin(&gateway, "GET", "/readyz", None).expect(503);
+    waiting.write_all(LATE).unwrap();
+    let answer = client.response().expect(200);
+    assert_eq!(answer.text(), "late");
+    assert!(client.is_closed());
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert_eq!(gateway.audit(1)[0]["status"], 200, "the record is whole before the process ends");
+}
+
+#[test]
+fn watched_files_are_read_again() {
+    let gateway = Gateway::start(&format!("watch: true\n{ONE}"));
+    gateway.get("/one").expect(201);
+    gateway.rewrite(&format!("watch: true\n{TWO}"));
+    gateway.wait_for_log(SERVING, 1);
+    gateway.get("/two").expect(202);
+}
+
+fn admin(gateway: &Gateway, method: &str, target: &str, token: Option<&str>) -> Response {
+    let mut headers = vec!["Host: localhost".to_owned(), "Connection: close".to_owned()];
+    headers.extend(token.map(|token| format!("Authorization: Bearer {token}")));
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    Client::connect(gateway.at("admin")).request(method, target, &headers)
+}
+
+#[test]
+fn the_admin_api_tells_and_reloads() {
+    let base = "admin: {address: 127.0.0.1:0, token: admin-token, probes: 127.0.0.1:0}\n";
+    let gateway = Gateway::start(&format!("{base}{ONE}"));
+    gateway.get("/one").expect(201);
+    gateway.get("/nothing").expect(404);
+    gateway.audit(2);
+    let metrics = admin(&gateway, "GET", "/metrics", None).expect(200).text();
+    for name in ["palisade_requests_total", "route=\"one\"", "palisade_build_info"] {
+        assert!(metrics.contains(name), "`{name}` is not in {metrics}");
+    }
+    assert!(metrics.lines().filter(|line| !line.starts_with('#')).any(|line| line.starts_with("palisade_")));
+    let routes = admin(&gateway, "GET", "/routes", None).expect(200).text();
+    assert!(routes.contains("one") && routes.contains("/one") && !routes.contains("admin-token"), "{routes}");
+    let status = admin(&gateway, "GET", "/config/status", None).expect(200).json();
+    assert_eq!(status["generation"], 1);
+    assert_eq!(status["last_load"]["ok"], true);
+    for probe in ["/healthz", "/readyz"] {
+        admin(&gateway, "GET", probe, None).expect(200);
+        Client::connect(gateway.at("probes")).request("GET", probe, &[]).expect(200);
+    }
+    Client::connect(gateway.at("probes")).request("GET", "/metrics", &[]).expect(404);
+    Client::connect(gateway.at("admin")).request("GET", "/routes", &["Host: evil.test"]).expect(403);
+
+    gateway.rewrite(&format!("{base}{TWO}"));
+    admin(&gateway, "POST", "/reload", None).expect(401);
+    admin(&gateway, "POST", "/reload", Some("wrong")).expect(401);
+    gateway.get("/one").expect(201);
+    assert_eq!(admin(&gateway, "POST", "/reload", Some("admin-token")).expect(200).json()["generation"], 2);
+    gateway.get("/two").expect(202);
+    gateway.rewrite(&format!("{base}routes: {{a: {{paths: [/], upstream: nowhere}}}}"));
+    let refused = admin(&gateway, "POST", "/reload", Some("admin-token")).expect(422);
+    assert!(refused.text().contains("nowhere"));
+    gateway.get("/two").expect(202);
+    let status = admin(&gateway, "GET", "/config/status", None).expect(200).json();
+    assert_eq!((&status["generation"], &status["last_load"]["ok"]), (&2.into(), &false.into()));
+}
+
+#[test]
+fn what_cannot_be_served_is_said_at_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text) =
+        Gateway::prepare(&format!("listeners: {{taken: {{address: '{address}'}}}}\n{ONE}")).refused();
+    assert_eq!(code, 1);
+    assert!(text.contains("cannot listen on") && text.contains(&address), "{text}");
+
+    let wrong = "routes:\n  one: {paths: [/one], upstream: nowhere}\n  two: {paths: [two], upstream: demo}\n";
+    let (code, text) = Gateway::prepare(wrong).refused();
+    assert_eq!(code, 1);
+    for part in ["test.yaml:", "nowhere", "`two`"] {
+        assert!(text.contains(part), "`{part}` is not in {text}");
+    }
+    let (code, _) = crate::harness::Prepared::empty().refused();
+    assert_eq!(code, 1);
+}

@@ -1,0 +1,24 @@
+//! The gateway from outside: the built binary, real sockets, one file a feature.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "tests may panic"
+)]
+
+mod client;
+mod harness;
+
+mod auth;
+mod bodies;
+mod cors;
+mod examples;
+mod http2;
+mod life;
+mod plugins;
+mod routing;
+mod tls;
+mod wire;

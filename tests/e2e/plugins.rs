@@ -1,0 +1,154 @@
+//! Plugins of one's own: whole bodies judged and changed, faults and panics.
+
+use crate::{
+    bodies::{chunked, pattern},
+    client::{Origin, Response, head},
+    harness::Gateway,
+    http2::{block_on, h2c, json, streamed},
+};
+use sha2::{Digest, Sha256};
+use std::io::Read;
+
+const JUDGED: &str = "
+listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+routes:
+  echo:
+    paths: [/echo/*]
+    upstream: demo
+    plugins: {test-request-body: {deny: EVIL, replace: SWAP, with: longer, times: 20000}}
+";
+
+fn post(gateway: &Gateway, body: &[u8], in_chunks: bool) -> Response {
+    let mut client = gateway.connect();
+    if in_chunks {
+        client.send(head("POST", "/echo/", &["Transfer-Encoding: chunked"])).send(chunked(body));
+    } else {
+        client.send(head("POST", "/echo/", &[&format!("Content-Length: {}", body.len())])).send(body);
+    }
+    client.response()
+}
+
+#[test]
+fn request_bodies_are_judged_before_the_origin_sees_a_byte() {
+    let gateway = Gateway::start_with_test_plugins(JUDGED);
+    for in_chunks in [false, true] {
+        assert_eq!(post(&gateway, b"this is EVIL", in_chunks).expect(403).reason(), "evil_request");
+        let swapped = post(&gateway, b"please SWAP this", in_chunks).expect(200).json();
+        assert_eq!(swapped["body"]["length"], 120_000);
+        assert_eq!(swapped["body"]["sha256"], hex::encode(Sha256::digest("longer".repeat(20_000))));
+        for size in [0, 1, 65_535, 65_536, 65_537, 1 << 20] {
+            let body = pattern(size);
+            let echo = post(&gateway, &body, in_chunks).expect(200).json();
+            assert_eq!(echo["body"]["sha256"], hex::encode(Sha256::digest(&body)), "{in_chunks} {size}");
+        }
+    }
+    let mut client = gateway.connect();
+    client.send(head("POST", "/echo/", &["Content-Length: 4", "Expect: 100-continue"]));
+    client.response().expect(100);
+    client.send("EVIL");
+    client.response().expect(403);
+    client.request("GET", "/echo/again", &[]).expect(200);
+}
+
+#[test]
+fn a_refused_body_never_reaches_the_origin() {
+    let origin = Origin::start("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let gateway = Gateway::start_with_test_plugins(
+        &"
+upstreams: {raw: {targets: [{address: ORIGIN}]}}
+routes: {raw: {paths: [/*], upstream: raw, plugins: {test-request-body: {deny: EVIL, replace: SWAP, with: swapped}}}}
+"
+        .replace("ORIGIN", &origin.address.to_string()),
+    );
+    post(&gateway, b"EVIL", false).expect(403);
+    post(&gateway, b"EVIL", true).expect(403);
+    assert!(origin.is_untouched());
+    post(&gateway, b"SWAP", true).expect(200);
+    let request = origin.received().to_ascii_lowercase();
+    assert!(
+        request.contains("\r\ncontent-length: 7\r\n") && request.ends_with("\r\n\r\nswapped"),
+        "{request}"
+    );
+    assert!(!request.contains("transfer-encoding"), "{request}");
+}
+
+#[test]
+fn request_bodies_are_judged_over_http2() {
+    let gateway = Gateway::start_with_test_plugins(JUDGED);
+    let url = format!("http://{}/echo/", gateway.at("listener h2"));
+    block_on(async {
+        let client = h2c();
+        for (body, status, length) in [
+            (b"this is EVIL".to_vec(), 403, 0),
+            (b"please SWAP this".to_vec(), 200, 120_000),
+            (Vec::new(), 200, 0),
+            (pattern(65_537), 200, 65_537),
+            (pattern(1 << 20), 200, 1 << 20),
+        ] {
+            for sent in [reqwest::Body::from(body.clone()), streamed(body.clone())] {
+                let answer = client.post(&url).body(sent).send().await.unwrap();
+                assert_eq!(answer.status(), status, "{} bytes", body.len());
+                if status == 200 {
+                    assert_eq!(json(answer).await["body"]["length"], length);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn response_bodies_are_judged_and_changed_also_when_compressed() {
+    let gateway = Gateway::start_with_test_plugins(
+        "
+listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+routes:
+  swapped: {paths: [/gzip], hosts: [swap.test], upstream: demo, plugins: {test-response-body: {replace: sunflower, with: tulip}}}
+  refused: {paths: [/gzip], hosts: [deny.test], upstream: demo, plugins: {test-response-body: {deny: sunflower}}}
+  kept: {paths: ['/*'], upstream: demo, plugins: {test-response-body: {deny: nowhere}}}
+",
+    );
+    let swapped = gateway.request("GET", "/gzip", &["Host: swap.test"]).expect(200);
+    assert_eq!(swapped.text(), "tulip");
+    assert_eq!(swapped.header("content-encoding"), None);
+    let refused = gateway.request("GET", "/gzip", &["Host: deny.test"]).expect(502);
+    assert_eq!(refused.reason(), "evil_response");
+    let kept = gateway.get("/gzip").expect(200);
+    assert_eq!(kept.header("content-encoding"), Some("gzip"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&kept.body[..]).read_to_string(&mut text).unwrap();
+    assert!(text.contains("sunflower"));
+    for size in [0, 1, 65_537, 1 << 20] {
+        assert_eq!(gateway.get(&format!("/bytes/{size}")).expect(200).body, pattern(size));
+    }
+    assert_eq!(gateway.get("/bytes/1048577").expect(502).reason(), "response_too_large");
+    assert_eq!(gateway.get("/stream?chunks=20&bytes=1000").expect(200).body.len(), 20_000);
+    assert!(gateway.request("HEAD", "/bytes/10", &[]).expect(200).body.is_empty());
+    gateway.get("/status/204").expect(204);
+    block_on(async {
+        let url = format!("http://{}/bytes/70000", gateway.at("listener h2"));
+        let answer = h2c().get(url).send().await.unwrap();
+        assert_eq!(answer.bytes().await.unwrap(), pattern(70_000));
+    });
+}
+
+#[test]
+fn faults_fail_closed_and_panics_cost_one_request() {
+    let gateway = Gateway::start_with_test_plugins(
+        "
+routes:
+  fault: {paths: [/echo/fault], upstream: demo, plugins: {test-failing: {}}}
+  allowed: {paths: [/echo/allowed], upstream: demo, plugins: {test-failing: {on_fault: allow}}}
+  panic: {paths: [/echo/panic], upstream: demo, plugins: {test-failing: {panic: true, on_fault: allow}}}
+",
+    );
+    for (path, status) in [("/echo/fault", 503), ("/echo/allowed", 200), ("/echo/panic", 500)] {
+        gateway.get(path).expect(200);
+        gateway.request("GET", path, &["x-fail: 1"]).expect(status);
+        gateway.get(path).expect(200);
+    }
+    assert!(!gateway.request("GET", "/echo/panic", &["x-fail: 1"]).text().contains("asked to"));
+    let lines = gateway.audit(10);
+    let decisions: String = lines.iter().map(|line| line["decisions"].to_string()).collect();
+    assert!(decisions.contains("fault_allowed"), "{decisions}");
+    assert_eq!(lines.iter().filter(|line| line["status"] == 500).count(), 2);
+}
