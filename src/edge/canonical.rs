@@ -108,11 +108,12 @@ fn check_http2(request: &RequestHeader, snapshot: &Snapshot) -> Result<(), (Stat
 /// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.
 fn host(request: &mut RequestHeader) -> Result<Arc<str>, &'static str> {
     let field = request.headers.get(header::HOST).map(|value| value.as_bytes().to_ascii_lowercase());
+    // Pingora keeps that of an absolute-form target beside the URI.
     let target = request
         .uri
         .authority()
         .map(|authority| authority.as_str().as_bytes())
-        .or_else(|| absolute_authority(request.raw_path()))
+        .or_else(|| super::framing::authority(request.raw_path()))
         .map(<[u8]>::to_ascii_lowercase);
     let authority = match (field, target) {
         (Some(field), Some(target)) if field != target => return Err("host_mismatch"),
@@ -134,13 +135,6 @@ fn host(request: &mut RequestHeader) -> Result<Arc<str>, &'static str> {
     };
     // A name may end with the root's dot; it is the same name.
     Ok(Arc::from(host.strip_suffix('.').unwrap_or(host)))
-}
-
-/// The authority of an absolute-form target (RFC 9112 §3.2.2), which Pingora keeps beside the URI.
-fn absolute_authority(target: &[u8]) -> Option<&[u8]> {
-    let scheme_end = memchr::memmem::find(target, b"://").filter(|_| target.first() != Some(&b'/'))?;
-    let rest = target.get(scheme_end + 3..)?;
-    rest.split(|byte| matches!(byte, b'/' | b'?')).next()
 }
 
 /// Puts the path into normal form; the target keeps neither scheme nor authority.

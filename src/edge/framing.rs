@@ -123,6 +123,8 @@ pub fn scan(buffer: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal>
 /// What a head has said so far.
 #[derive(Default)]
 struct Fields {
+    /// Of an absolute-form target: the host that it names.
+    authority: Option<Box<[u8]>>,
     http10: bool,
     get: bool,
     trace: bool,
@@ -184,7 +186,9 @@ impl Fields {
         if method == b"CONNECT" {
             return Err(Refusal { status: 405, reason: "connect_refused" });
         }
-        check_target(method, target)
+        check_target(method, target)?;
+        self.authority = authority(target).map(Box::from);
+        Ok(())
     }
 
     fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
@@ -216,6 +220,10 @@ impl Fields {
                 }
                 if !is_authority(value) {
                     return Err(bad("host_malformed"));
+                }
+                // One would choose the route, the other the host at an origin.
+                if self.authority.as_deref().is_some_and(|target| !target.eq_ignore_ascii_case(value)) {
+                    return Err(bad("host_mismatch"));
                 }
             }
             6 if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
@@ -300,12 +308,15 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {
         return Ok(());
     }
-    let scheme_end = memchr::memmem::find(target, b"://").ok_or(bad("target_malformed"))?;
-    let (scheme, rest) = target.split_at(scheme_end);
-    let rest = rest.get(3..).unwrap_or_default();
-    let authority = rest.split(|byte| matches!(byte, b'/' | b'?')).next().unwrap_or_default();
+    let scheme = target.get(..memchr::memmem::find(target, b"://").unwrap_or(0)).unwrap_or_default();
     let http = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
-    if http && is_authority(authority) { Ok(()) } else { Err(bad("target_malformed")) }
+    if http && authority(target).is_some_and(is_authority) { Ok(()) } else { Err(bad("target_malformed")) }
+}
+
+/// The authority of an absolute-form target (RFC 9112 §3.2.2); none in the other forms.
+pub(super) fn authority(target: &[u8]) -> Option<&[u8]> {
+    let scheme_end = memchr::memmem::find(target, b"://").filter(|_| target.first() != Some(&b'/'))?;
+    target.get(scheme_end + 3..)?.split(|byte| matches!(byte, b'/' | b'?')).next()
 }
 
 /// A host and an optional port; no user information.

@@ -184,7 +184,9 @@ fn tls_of(stream: &impl Ssl) -> Option<Tls> {
     let digest = stream.get_ssl_digest()?;
     let server_name =
         stream.get_ssl().and_then(|tls| tls.server_name()).map(|name| Arc::from(name.to_ascii_lowercase()));
-    Some(Tls { version: Arc::from(&*digest.version), cipher: Arc::from(&*digest.cipher), server_name })
+    // `TLSv1_3` there, `TLSv1.3` everywhere else.
+    let version = Arc::from(digest.version.replace('_', "."));
+    Some(Tls { version, cipher: Arc::from(&*digest.cipher), server_name })
 }
 
 fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>) -> Arc<ConnInfo> {

@@ -63,7 +63,10 @@ pub(super) fn none(
     errors: &BTreeMap<u16, ErrorBody>,
 ) -> RouteRuntime {
     let kept = everywhere.values().filter_map(|entry| match entry {
-        Scoped::Instance(instance) if matches!(instance.stage, Stage::Screen | Stage::Observe) => {
+        Scoped::Instance(instance)
+            if matches!(instance.stage, Stage::Screen | Stage::Observe)
+                || instance.built.plugin().on_every_response() =>
+        {
             Some(instance)
         }
         _ => None,

@@ -109,7 +109,7 @@ fn requests_over_http2_obey_the_same_rules() {
 fn a_plain_listener_speaks_http1_alone() {
     let gateway = Gateway::start(CONF);
     let url = format!("http://{}/echo/", gateway.address());
-    assert!(block_on(h2c().get(url).send()).is_err());
+    assert!(block_on(async { h2c().get(url).send().await }).is_err());
 }
 
 #[test]
