@@ -3,7 +3,7 @@
 use super::{
     ctx::{Ctx, RequestBody},
     plan::Plan,
-    replayed::{Handover, Slot},
+    replayed::{self, Prepared},
 };
 use crate::{chain::Stop, coding, edge::Ahead};
 use bytes::{Bytes, BytesMut};
@@ -14,13 +14,7 @@ use pingora::{
     ErrorType::InternalError,
     Result,
     protocols::http::HttpTask,
-    proxy::{
-        Session,
-        subrequest::{
-            BodyMode, Ctx as SubrequestCtx,
-            pipe::{InputBody, InputBodyType, pipe_subrequest},
-        },
-    },
+    proxy::{Session, subrequest::pipe::pipe_subrequest},
 };
 
 /// Fetches the response, lets the chain judge it, and answers the client.
@@ -72,29 +66,19 @@ enum Fetch {
 
 async fn fetch(
     session: &mut Session,
-    mut plan: Plan,
+    plan: Plan,
     body: Bytes,
     max: usize,
 ) -> std::result::Result<(ResponseHeader, Bytes), Fetch> {
-    let Some(spawner) = session.subrequest_spawner.take() else {
-        return Err(Fetch::Failed(Error::explain(InternalError, "no way to make a subrequest")));
-    };
-    let mode = if body.is_empty() { BodyMode::NoBody } else { BodyMode::ExpectBody };
-    if !body.is_empty() {
-        plan.body_length = Some(body.len());
-    }
-    let input = if body.is_empty() { InputBody::NoBody } else { InputBody::Bytes(vec![body]) };
-    let user = Box::new(Some(Handover { plan, flight: None, back: Slot::default() }))
-        as Box<dyn std::any::Any + Send + Sync>;
-    let subrequest_ctx = SubrequestCtx::builder().body_mode(mode).user_ctx(user).build();
-    let (subrequest, handle) = spawner.create_subrequest(session.as_ref(), subrequest_ctx);
+    let Prepared { subrequest, handle, input, .. } =
+        replayed::prepare(session, plan, None, body).map_err(Fetch::Failed)?;
     let mut collected = Collected { head: None, body: BytesMut::new(), too_large: false, failed: None };
     let collect = |task| {
         collected.add(task, max)?;
         // Nothing reaches the client before it is judged.
         Ok(None)
     };
-    let piped = pipe_subrequest(session, subrequest, handle, collect, InputBodyType::Preset(input)).await;
+    let piped = pipe_subrequest(session, subrequest, handle, collect, input).await;
     if collected.too_large {
         return Err(Fetch::TooLarge);
     }

@@ -100,6 +100,8 @@ impl Ctx {
             .and_then(|any| any.downcast_mut::<Option<Handover>>())
             .and_then(Option::take);
         if let Some(handover) = handed {
+            // What Pingora made of the client's bytes is not what was judged.
+            *session.req_header_mut() = handover.head;
             self.report = Some(handover.plan.report.clone());
             self.plan = Some(handover.plan);
             self.flight = handover.flight;

@@ -7,14 +7,16 @@ use super::{
 };
 use crate::chain::Stop;
 use bytes::Bytes;
-use palisade_contract::Fault;
+use http::{Version, header};
+use palisade_contract::{Fault, RequestHeader};
 use parking_lot::Mutex;
 use pingora::{
     Error,
     ErrorType::InternalError,
     Result,
+    protocols::http::subrequest::server::SubrequestHandle,
     proxy::{
-        Session,
+        PreparedSubrequest, Session,
         subrequest::{
             BodyMode, Ctx as SubrequestCtx,
             pipe::{InputBody, InputBodyType, pipe_subrequest},
@@ -26,6 +28,8 @@ use std::sync::Arc;
 /// What a subrequest takes over from its parent.
 pub(super) struct Handover {
     pub(super) plan: Plan,
+    /// The head that was judged.
+    pub(super) head: RequestHeader,
     /// The request itself, where the subrequest runs the response hooks.
     pub(super) flight: Option<Flight>,
     pub(super) back: Slot,
@@ -33,6 +37,14 @@ pub(super) struct Handover {
 
 /// Where a subrequest puts what it took over when it is done.
 pub(super) type Slot = Arc<Mutex<Option<Handback>>>;
+
+/// A subrequest, ready to run.
+pub(super) struct Prepared {
+    pub(super) subrequest: PreparedSubrequest,
+    pub(super) handle: SubrequestHandle,
+    pub(super) input: InputBodyType,
+    pub(super) back: Slot,
+}
 
 /// What comes back.
 pub(super) struct Handback {
@@ -44,23 +56,9 @@ pub(super) struct Handback {
 }
 
 /// Sends the judged body and passes on the response.
-pub(super) async fn exchange(
-    session: &mut Session,
-    ctx: &mut Ctx,
-    mut plan: Plan,
-    body: Bytes,
-) -> Result<()> {
-    let Some(spawner) = session.subrequest_spawner.take() else {
-        return Error::e_explain(InternalError, "no way to make a subrequest");
-    };
-    plan.body_length = Some(body.len());
+pub(super) async fn exchange(session: &mut Session, ctx: &mut Ctx, plan: Plan, body: Bytes) -> Result<()> {
     ctx.report = Some(plan.report.clone());
-    let back = Slot::default();
-    let handover = Handover { plan, flight: ctx.flight.take(), back: back.clone() };
-    let user = Box::new(Some(handover)) as Box<dyn std::any::Any + Send + Sync>;
-    let subrequest_ctx = SubrequestCtx::builder().body_mode(BodyMode::ExpectBody).user_ctx(user).build();
-    let (subrequest, handle) = spawner.create_subrequest(session.as_ref(), subrequest_ctx);
-    let input = InputBodyType::Preset(InputBody::Bytes(vec![body]));
+    let Prepared { subrequest, handle, input, back } = prepare(session, plan, ctx.flight.take(), body)?;
     let piped = pipe_subrequest(session, subrequest, handle, |task| Ok(Some(task)), input).await;
     let (error, task) = match piped {
         Ok(mut state) => (None, state.join_handle.take()),
@@ -97,4 +95,47 @@ pub(super) async fn exchange(
         ctx.answer(session, &stop).await?;
     }
     Ok(())
+}
+
+/// Prepares a subrequest that sends `body`, which may be empty, to where `plan` says.
+///
+/// Pingora makes its head of the bytes as the client sent them, before anything was put into normal form or
+/// removed. It only has to parse: the head that was judged is handed over beside it, with the framing of `body`.
+pub(super) fn prepare(
+    session: &mut Session,
+    mut plan: Plan,
+    flight: Option<Flight>,
+    body: Bytes,
+) -> Result<Prepared> {
+    let Some(spawner) = session.subrequest_spawner.take() else {
+        return Error::e_explain(InternalError, "no way to make a subrequest");
+    };
+    let mut head = session.req_header().clone();
+    let declared = head.remove_header(&header::TRANSFER_ENCODING).is_some()
+        | head.remove_header(&header::CONTENT_LENGTH).is_some();
+    if declared || !body.is_empty() {
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    let version = head.version;
+    if version == Version::HTTP_2 {
+        head.set_version(Version::HTTP_11);
+    }
+    let (mode, input) = if body.is_empty() {
+        plan.body_length = None;
+        (BodyMode::NoBody, InputBody::NoBody)
+    } else {
+        plan.body_length = Some(body.len());
+        (BodyMode::ExpectBody, InputBody::Bytes(vec![body]))
+    };
+    let back = Slot::default();
+    let handover = Handover { plan, head, flight, back: back.clone() };
+    let user = Box::new(Some(handover)) as Box<dyn std::any::Any + Send + Sync>;
+    let ctx = SubrequestCtx::builder().body_mode(mode).user_ctx(user).build();
+    if version == Version::HTTP_2 {
+        // Written out as HTTP/2 it would not parse.
+        session.req_header_mut().set_version(Version::HTTP_11);
+    }
+    let (subrequest, handle) = spawner.create_subrequest(session.as_ref(), ctx);
+    session.req_header_mut().set_version(version);
+    Ok(Prepared { subrequest, handle, input: InputBodyType::Preset(input), back })
 }
