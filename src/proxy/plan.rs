@@ -7,7 +7,7 @@ use crate::{
     upstream::{Key, Upstream},
 };
 use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
-use palisade_contract::{Exchange, Fault, RequestHeader};
+use palisade_contract::{BodyNeed, Exchange, Fault, RequestHeader};
 use parking_lot::Mutex;
 use pingora::{
     Error,
@@ -106,6 +106,15 @@ fn edits(flight: &mut Flight) -> Result<Vec<(HeaderName, Option<HeaderValue>)>> 
         edits.push((header::COOKIE, without_cookies(ex, &changes.remove_cookies)));
     }
     edits.extend(changes.set_headers.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+    // Who wants to read a response must be able to: pieces only as they are, the whole in codings that we know.
+    match flight.chain.response_body_need() {
+        BodyNeed::None => {}
+        BodyNeed::Stream => edits.push((header::ACCEPT_ENCODING, Some(HeaderValue::from_static("identity")))),
+        BodyNeed::Whole { .. } if ex.request.headers.contains_key(header::ACCEPT_ENCODING) => {
+            edits.push((header::ACCEPT_ENCODING, Some(readable_codings(ex))));
+        }
+        BodyNeed::Whole { .. } => {}
+    }
     headers::forwarding(ex, &mut |name, value| edits.push((name, Some(value))));
     if let Some(principal) = ex.principal().cloned() {
         if let Some(consumer) = &principal.consumer {
@@ -120,6 +129,25 @@ fn edits(flight: &mut Flight) -> Result<Vec<(HeaderName, Option<HeaderValue>)>> 
     }
     ex.host_side().to_origin = changes;
     Ok(edits)
+}
+
+/// What the client accepts, of what can be decoded here.
+fn readable_codings(ex: &Exchange) -> HeaderValue {
+    let accepted = ex.request.headers.get_all(header::ACCEPT_ENCODING);
+    let names = accepted.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let kept: Vec<&str> = names
+        .map(str::trim)
+        .filter(|name| {
+            matches!(
+                name.split(';').next().unwrap_or_default().trim(),
+                "gzip" | "deflate" | "br" | "zstd" | "identity"
+            )
+        })
+        .collect();
+    HeaderValue::from_str(&kept.join(", "))
+        .ok()
+        .filter(|value| !value.is_empty())
+        .unwrap_or(HeaderValue::from_static("identity"))
 }
 
 fn value(text: &str) -> Result<HeaderValue> {

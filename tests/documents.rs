@@ -1,0 +1,131 @@
+//! Every YAML example in the documents is read by the loader, and the house keeps its order.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(dir: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with(".git") {
+            files(&path, ending, found);
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+/// The blocks of a document that are marked as YAML.
+fn blocks(text: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once("```yaml\n") {
+        let (block, after) = after.split_once("```").unwrap();
+        blocks.push(block.to_owned());
+        rest = after;
+    }
+    blocks
+}
+
+/// What an example may leave out: it is completed with a route, an upstream and a consumer of the usual names.
+const REST: [(&str, &str); 3] = [
+    ("version:", "version: 1\n"),
+    ("listeners:", "listeners: {public: {address: 127.0.0.1:0}}\n"),
+    ("routes:", "routes: {any: {paths: [/*], upstream: demo}}\ndemo: true\n"),
+];
+
+#[test]
+fn yaml_examples_load() {
+    let mut documents = vec![root().join("README.md")];
+    files(&root().join("docs"), ".md", &mut documents);
+    let mut count = 0;
+    for document in documents {
+        for block in blocks(&fs::read_to_string(&document).unwrap()) {
+            // An entry alone (a plugin's page) is completed by the page's own test.
+            let section = block.lines().any(|line| {
+                [
+                    "version:",
+                    "listeners:",
+                    "routes:",
+                    "plugins:",
+                    "consumers:",
+                    "client_ip:",
+                    "limits:",
+                    "admin:",
+                    "errors:",
+                    "upstreams:",
+                ]
+                .iter()
+                .any(|section| line.starts_with(section))
+            });
+            if !section {
+                continue;
+            }
+            let mut text = block.clone();
+            for (section, rest) in REST {
+                if !block.lines().any(|line| line.starts_with(section)) {
+                    text.push_str(rest);
+                }
+            }
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("example.yaml"), &text).unwrap();
+            if let Err(error) = palisade::server::check(dir.path(), palisade_plugins::PLUGINS) {
+                panic!("{}:\n{text}\n{error}", document.display());
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 2, "the documents have lost their examples");
+}
+
+#[test]
+fn every_plugin_has_its_page_and_an_example() {
+    let mut examples = String::new();
+    let mut found = Vec::new();
+    files(&root().join("conf"), ".yaml", &mut found);
+    files(&root().join("docs"), ".yaml", &mut found);
+    files(&root().join("docs"), ".md", &mut found);
+    for file in found {
+        examples.push_str(&fs::read_to_string(file).unwrap());
+    }
+    for plugin in palisade_plugins::PLUGINS {
+        let page = root().join(format!("docs/plugins/{}.md", plugin.name));
+        assert!(page.is_file(), "{} is missing: `palisade docs` writes it", page.display());
+        assert!(
+            examples.contains(&format!("{}: {{", plugin.name))
+                || examples.contains(&format!("{}:\n", plugin.name)),
+            "no example has {}",
+            plugin.name
+        );
+    }
+}
+
+#[test]
+fn plugins_know_neither_each_other_nor_the_gateway() {
+    let mut sources = Vec::new();
+    files(&root().join("plugins"), ".rs", &mut sources);
+    for file in sources {
+        let text = fs::read_to_string(&file).unwrap();
+        for forbidden in ["pingora_proxy", "pingora_core", "use palisade::", "use pingora::"] {
+            assert!(!text.contains(forbidden), "{} has `{forbidden}`", file.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    let mut sources = Vec::new();
+    for folder in ["src", "plugins", "tests", "benches", "examples"] {
+        files(&root().join(folder), ".rs", &mut sources);
+    }
+    for file in sources {
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines <= 700, "{} has {lines} lines: one subject a file", file.display());
+    }
+}
