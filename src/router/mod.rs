@@ -162,8 +162,8 @@ impl<R> Router<R> {
         for (host, patterns) in &hosts {
             let compiled = Host::compile(patterns, &router.routes);
             match host {
-                HostPattern::Exact(name) => _ = router.exact.get_or_insert_with(name, || compiled),
-                HostPattern::Below(name) => _ = router.below.get_or_insert_with(name, || compiled),
+                HostPattern::Exact(name) => router.exact.insert(name, compiled),
+                HostPattern::Below(name) => router.below.insert(name, compiled),
                 HostPattern::Any => router.any = Some(compiled),
             }
         }

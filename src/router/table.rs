@@ -25,17 +25,12 @@ impl<T> Table<T> {
     /// Adds a pattern. Its shape is not in the table yet.
     pub(super) fn insert(&mut self, shape: &Shape, target: Arc<T>) {
         if shape.is_exact() {
-            self.exact.get_or_insert_with(&shape.exact_key(), || target);
-            return;
+            self.exact.insert(&shape.exact_key(), target);
+        } else if shape.prefix {
+            self.prefixes.insert(&shape.segments, target);
+        } else {
+            self.parameters.insert(&shape.segments, target);
         }
-        let mut node = if shape.prefix { &mut self.prefixes } else { &mut self.parameters };
-        for segment in &shape.segments {
-            node = match segment {
-                Some(literal) => node.literals.get_or_insert_with(literal, Node::new),
-                None => node.parameter.get_or_insert_with(|| Box::new(Node::new())),
-            };
-        }
-        node.here = Some(target);
     }
 
     /// The most specific pattern that covers a path: an exact one, then one with parameters, then the longest
@@ -68,6 +63,17 @@ struct Node<T> {
 impl<T> Node<T> {
     fn new() -> Self {
         Node { literals: Names::new(), parameter: None, here: None }
+    }
+
+    fn insert(&mut self, segments: &[Option<Box<str>>], target: Arc<T>) {
+        let Some((segment, rest)) = segments.split_first() else {
+            self.here = Some(target);
+            return;
+        };
+        match segment {
+            Some(literal) => self.literals.update(literal, Node::new, |node| node.insert(rest, target)),
+            None => self.parameter.get_or_insert_with(|| Box::new(Node::new())).insert(rest, target),
+        }
     }
 
     /// The pattern that covers exactly these segments; `None` stands for no segment more.
@@ -109,27 +115,87 @@ fn next_segment(segments: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A map by name that does not hash what is longer than its longest name, so that hostile lengths cost nothing.
+/// Up to this many names are compared one after the other: most segments have few that follow, and a hash
+/// costs more than that.
+const FEW: usize = 6;
+
+/// A map by name. What is longer than its longest name is not even looked at, so that hostile lengths cost
+/// nothing.
 #[derive(Debug)]
 pub(super) struct Names<V> {
-    map: HashMap<Box<str>, V>,
+    few: Vec<(Box<str>, V)>,
+    /// All of them, where there are more than [`FEW`].
+    many: HashMap<Box<str>, V>,
     longest: usize,
 }
 
 impl<V> Names<V> {
     /// An empty map.
     pub(super) fn new() -> Self {
-        Names { map: HashMap::new(), longest: 0 }
+        Names { few: Vec::new(), many: HashMap::new(), longest: 0 }
     }
 
     /// The value of a name.
     pub(super) fn get(&self, name: &str) -> Option<&V> {
-        if name.len() > self.longest || self.map.is_empty() { None } else { self.map.get(name) }
+        if name.len() > self.longest {
+            None
+        } else if self.many.is_empty() {
+            self.few.iter().find(|(key, _)| **key == *name).map(|(_, value)| value)
+        } else {
+            self.many.get(name)
+        }
     }
 
-    /// The value of a name, made where there is none.
-    pub(super) fn get_or_insert_with(&mut self, name: &str, make: impl FnOnce() -> V) -> &mut V {
+    /// Changes the value of a name; where there is none, one is made first.
+    pub(super) fn update(&mut self, name: &str, make: impl FnOnce() -> V, change: impl FnOnce(&mut V)) {
+        let known = if self.many.is_empty() {
+            self.few.iter_mut().find(|(key, _)| **key == *name).map(|(_, value)| value)
+        } else {
+            self.many.get_mut(name)
+        };
+        match known {
+            Some(value) => change(value),
+            None => {
+                let mut value = make();
+                change(&mut value);
+                self.insert(name, value);
+            }
+        }
+    }
+
+    /// Adds a name that is not there yet.
+    pub(super) fn insert(&mut self, name: &str, value: V) {
         self.longest = self.longest.max(name.len());
-        self.map.entry(Box::from(name)).or_insert_with(make)
+        if self.many.is_empty() && self.few.len() < FEW {
+            self.few.push((Box::from(name), value));
+        } else {
+            self.many.extend(self.few.drain(..));
+            self.many.insert(Box::from(name), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_among_few_and_among_many() {
+        for count in 0..=3 * FEW {
+            let mut names = Names::new();
+            for number in 0..count {
+                names.update(&format!("n{number}"), || number, |value| *value += 100);
+            }
+            for number in 0..count {
+                names.update(&format!("n{number}"), || 0, |value| *value += 1_000);
+                assert_eq!(names.get(&format!("n{number}")), Some(&(number + 1_100)), "{number} of {count}");
+            }
+            assert_eq!(names.get("n"), None);
+            assert_eq!(names.get(&format!("n{count}")), None);
+            assert_eq!(names.get(&"n".repeat(100)), None);
+        }
+        let mut root = Names::new();
+        root.insert("", 1);
+        assert_eq!((root.get(""), root.get("a")), (Some(&1), None));
     }
 }
