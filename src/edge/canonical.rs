@@ -1,7 +1,7 @@
 //! One canonical request: what is read in one way by the router, the plugins, the record and the origin.
 
 use super::{ConnInfo, headers, path};
-use crate::gateway::Snapshot;
+use crate::{conf::model::Limits, gateway::Snapshot};
 use http::{HeaderName, StatusCode, Uri, header, uri::PathAndQuery};
 use palisade_contract::{Client, Denial, RequestHeader};
 use pingora::proxy::Session;
@@ -39,7 +39,7 @@ pub fn canonicalize(
         denial: Denial::bad_request(reason).message("The request can be read in more than one way"),
     };
     if http2 {
-        check_http2(request, snapshot).map_err(|(status, reason)| Refused {
+        check_http2(request, &connection.limits).map_err(|(status, reason)| Refused {
             client: client.clone(),
             denial: Denial::new(status, reason),
         })?;
@@ -71,8 +71,7 @@ fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -
 }
 
 /// What the framing guard checks for HTTP/1, and HTTP/2's library does not.
-fn check_http2(request: &RequestHeader, snapshot: &Snapshot) -> Result<(), (StatusCode, &'static str)> {
-    let limits = &snapshot.limits;
+fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCode, &'static str)> {
     let bad = |reason| Err((StatusCode::BAD_REQUEST, reason));
     if request.headers.len() > limits.header_count {
         return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_count"));

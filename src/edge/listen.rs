@@ -153,7 +153,7 @@ where
     let (shared, listener) = (shared.clone(), listener.clone());
     match settings.tls.clone() {
         None => {
-            let info = info(&listener, peer, None);
+            let info = info(&listener, peer, None, settings.limits.clone());
             let h2c = settings.http2;
             tokio::spawn(shared.serve(Box::new(stream), info, settings.limits.clone(), h2c, live));
         }
@@ -172,7 +172,7 @@ where
                 };
                 drop(ticket);
                 let Ok(Ok(stream)) = handshake else { return };
-                let info = info(&listener, peer, tls_of(&stream));
+                let info = info(&listener, peer, tls_of(&stream), settings.limits.clone());
                 let stream: Stream = Box::new(stream);
                 tokio::spawn(shared.serve(stream, info, settings.limits.clone(), false, live));
             });
@@ -189,7 +189,7 @@ fn tls_of(stream: &impl Ssl) -> Option<Tls> {
     Some(Tls { version, cipher: Arc::from(&*digest.cipher), server_name })
 }
 
-fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>) -> Arc<ConnInfo> {
+fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Limits>) -> Arc<ConnInfo> {
     let client = Client {
         ip: peer.ip().to_canonical(),
         peer,
@@ -199,5 +199,5 @@ fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>) -> Arc<ConnInfo
         port: listener.address.port(),
         tls,
     };
-    Arc::new(ConnInfo { peer, client: Arc::new(client) })
+    Arc::new(ConnInfo { peer, client: Arc::new(client), limits })
 }

@@ -29,6 +29,7 @@ pub use framing::Refusal;
 pub use guard::{Ahead, Guard};
 pub use registry::{Registry, Stats};
 
+use crate::conf::model::Limits;
 use palisade_contract::Client;
 use pingora::proxy::Session;
 use std::{net::SocketAddr, sync::Arc};
@@ -40,6 +41,8 @@ pub struct ConnInfo {
     pub peer: SocketAddr,
     /// The client as it is where no proxy is trusted: shared by all requests of the connection.
     pub client: Arc<Client>,
+    /// What its requests may use.
+    pub limits: Arc<Limits>,
 }
 
 /// What the edge reports.

@@ -256,7 +256,7 @@ impl<'a> Builder<'a> {
                     .help(crate::conf::suggest(
                         &name.value,
                         self.consumers.keys().map(|key| &**key),
-                        "consumers",
+                        "the consumers are",
                     ))
                     .place(name.place.clone()),
             );

@@ -327,7 +327,7 @@ fn find_upstream(
                         .help(crate::conf::suggest(
                             &name.value,
                             upstreams.keys().map(|key| &**key),
-                            "upstreams",
+                            "the upstreams are",
                         ))
                         .place(name.place.clone()),
                 );
