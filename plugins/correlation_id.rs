@@ -43,7 +43,7 @@ pub struct Config {
 }
 
 /// What an id looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Generator {
     /// 32 hex digits, which are the trace id of `traceparent` as well.

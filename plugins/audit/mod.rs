@@ -32,7 +32,7 @@ pub struct Config {
 }
 
 /// What happens when lines come faster than they can be written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFull {
     /// Lines are lost, and how many is logged.

@@ -8,7 +8,7 @@ const EXAMPLE: &str = "\
 Example:
   palisade check --conf conf && systemctl reload palisade
 
-Every error is reported at once, each with its file, line and column, and what to write instead. Nothing is
+Every error is reported at once, each with its file, line and column, and what to write instead. Nothing is \
 started, and no file is written.";
 
 #[derive(Debug, clap::Args)]

@@ -35,7 +35,7 @@ Example:
   palisade demo
   PALISADE_ADDRESS=127.0.0.1:8888 palisade demo
 
-A small shop behind the gateway, on this machine, without any file: what to try is printed. Ctrl-C ends it,
+A small shop behind the gateway, on this machine, without any file: what to try is printed. Ctrl-C ends it, \
 and nothing is left behind.";
 
 #[derive(Debug, clap::Args)]

@@ -85,6 +85,7 @@ impl Origin {
             return wrong("paths belong to routes");
         }
         let port = match authority.port() {
+            None if authority.as_str().len() > authority.host().len() => return wrong("this is no port"),
             None => {
                 if tls {
                     443

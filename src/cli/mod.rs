@@ -5,6 +5,7 @@
 mod check;
 mod completions;
 mod demo;
+mod docs;
 mod hash;
 mod init;
 mod key;
@@ -30,8 +31,8 @@ Exit codes:
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Log lines for people or as JSON.
-    #[arg(long, global = true, value_enum, default_value_t = crate::logging::Format::Human)]
+    /// Log lines for people (`human`) or for machines (`json`).
+    #[arg(long, global = true, value_enum, hide_possible_values = true, value_name = "FORMAT", default_value_t = crate::logging::Format::Human)]
     log_format: crate::logging::Format,
     /// What is logged: error, warn, info, debug or trace; also PALISADE_LOG.
     #[arg(long, global = true, value_name = "LEVEL")]
@@ -54,6 +55,8 @@ enum Command {
     Routes(routes::Args),
     /// Print the JSON Schema of the configuration, for editors.
     Schema(schema::Args),
+    /// Write the reference of the configuration and its plugins, or check that it is fresh.
+    Docs(docs::Args),
     /// Print a completion script for a shell.
     Completions(completions::Args),
 }
@@ -80,6 +83,7 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
         Command::Hash(args) => hash::run(&args),
         Command::Routes(args) => routes::run(&args, &registry),
         Command::Schema(args) => schema::run(&args, &registry),
+        Command::Docs(args) => docs::run(&args, &registry),
         Command::Completions(args) => completions::run(&args),
     };
     match done {

@@ -12,7 +12,7 @@ Example:
   palisade routes --conf conf
   palisade routes --conf conf --json | jq '.[] | select(.plugins == [])'
 
-For each route: which requests it takes and where they go; below it its plugins in the order in which they
+For each route: which requests it takes and where they go; below it its plugins in the order in which they \
 run, with stage, mode, and the scope that they were written in. An entry that is off is not shown.";
 
 #[derive(Debug, clap::Args)]

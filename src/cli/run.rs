@@ -10,7 +10,7 @@ Example:
   palisade run --conf /etc/palisade
   palisade run --conf /etc/palisade --upgrade     # a new binary takes over from the one that runs
 
-SIGHUP reads the configuration again: all of it is taken, or none. SIGTERM and SIGINT finish what is in
+SIGHUP reads the configuration again: all of it is taken, or none. SIGTERM and SIGINT finish what is in \
 flight, then stop.";
 
 #[derive(Debug, clap::Args)]

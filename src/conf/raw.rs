@@ -6,7 +6,7 @@ use palisade_contract::{
     conf::{Cidr, HumanDuration, Size},
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Sections and fields that have a fixed meaning and that this release does not enforce: they are refused, never
@@ -36,6 +36,7 @@ pub(super) fn not_yet(name: &str) -> Option<&'static str> {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawListener {
     /// Address and port: `0.0.0.0:8080`, `[::]:8443`. Port 0 lets the system choose.
+    #[schemars(extend("examples" = ["0.0.0.0:8080"]))]
     pub(super) address: String,
     /// HTTP/2: by ALPN with `tls`, else with prior knowledge (h2c).
     #[serde(default)]
@@ -88,25 +89,35 @@ pub(super) enum RawClientAuthMode {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
-    /// For a request's whole head; default 10s.
+    /// For a request's whole head.
+    #[schemars(extend("default" = "10s"))]
     pub(super) header_timeout: Option<HumanDuration>,
-    /// For a request's whole body; default 30s. Not for upgraded connections.
+    /// For a request's whole body. Not for upgraded connections.
+    #[schemars(extend("default" = "30s"))]
     pub(super) body_timeout: Option<HumanDuration>,
-    /// Between two requests of a connection; default 60s.
+    /// Between two requests of a connection.
+    #[schemars(extend("default" = "60s"))]
     pub(super) idle_timeout: Option<HumanDuration>,
-    /// A request's whole head; default 32KiB.
+    /// A request's whole head.
+    #[schemars(extend("default" = "32KiB"))]
     pub(super) header_bytes: Option<Size>,
-    /// Header fields of a request; default 100.
+    /// Header fields of a request.
+    #[schemars(extend("default" = 100))]
     pub(super) header_count: Option<u16>,
-    /// A request's target; default 8KiB.
+    /// A request's target.
+    #[schemars(extend("default" = "8KiB"))]
     pub(super) uri_bytes: Option<Size>,
-    /// A request's body; default 1MiB.
+    /// A request's body.
+    #[schemars(extend("default" = "1MiB"))]
     pub(super) body_bytes: Option<Size>,
-    /// What all requests together may hold in buffers; default 256MiB.
+    /// What all requests together may hold in buffers.
+    #[schemars(extend("default" = "256MiB"))]
     pub(super) buffered_bytes: Option<Size>,
-    /// Connections in all; default 20000.
+    /// Connections in all.
+    #[schemars(extend("default" = 20000))]
     pub(super) connections: Option<u32>,
-    /// Connections of one client address (IPv6: one /64); default 200. Trusted proxies are exempt.
+    /// Connections of one client address (IPv6: one /64). Trusted proxies are exempt.
+    #[schemars(extend("default" = 200))]
     pub(super) connections_per_ip: Option<u32>,
 }
 
@@ -152,7 +163,8 @@ pub(super) struct RawClientIp {
     /// Proxies in front of the gateway. Nobody is believed unless written here.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<Cidr>,
-    /// The header that they write; default `x-forwarded-for`.
+    /// The header that they write.
+    #[schemars(extend("default" = "x-forwarded-for"))]
     pub(super) header: Option<String>,
 }
 
@@ -161,6 +173,7 @@ pub(super) struct RawClientIp {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAdmin {
     /// Off loopback everything but probes needs the token.
+    #[schemars(extend("examples" = ["127.0.0.1:9901"]))]
     pub(super) address: String,
     /// Without one nothing can be changed through the admin API.
     pub(super) token: Option<Secret>,
@@ -172,7 +185,7 @@ pub(super) struct RawAdmin {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawUpstream {
-    /// How a target is chosen; default `round_robin`.
+    /// How a target is chosen.
     #[serde(default)]
     pub(super) balance: RawBalance,
     /// With `balance: hash`: `ip`, `header:NAME`, `cookie:NAME`, `consumer` or `path`.
@@ -184,13 +197,13 @@ pub(super) struct RawUpstream {
     pub(super) timeouts: RawTimeouts,
     /// TLS to the origin; its certificate is always verified.
     pub(super) tls: Option<RawUpstreamTls>,
-    /// The protocol spoken to the origin; default `http1`.
+    /// The protocol spoken to the origin.
     #[serde(default)]
     pub(super) protocol: RawProtocol,
 }
 
 /// How a target is chosen.
-#[derive(Debug, Default, Deserialize, JsonSchema, PartialEq)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawBalance {
     #[default]
@@ -199,7 +212,7 @@ pub(super) enum RawBalance {
 }
 
 /// The protocol spoken to an origin.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawProtocol {
     #[default]
@@ -213,8 +226,10 @@ pub(super) enum RawProtocol {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTarget {
     /// Host (or address) and port: `shop.internal:8080`, `10.0.0.1:8080`, `[::1]:8080`.
+    #[schemars(extend("examples" = ["10.0.0.1:8080"]))]
     pub(super) address: String,
-    /// From 1 to 1000; default 1.
+    /// From 1 to 1000.
+    #[schemars(extend("default" = 1))]
     pub(super) weight: Option<u16>,
 }
 
@@ -222,13 +237,17 @@ pub(super) struct RawTarget {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTimeouts {
-    /// To connect, TLS included; default 3s.
+    /// To connect, TLS included.
+    #[schemars(extend("default" = "3s"))]
     pub(super) connect: Option<HumanDuration>,
-    /// Between two reads; default 15s.
+    /// Between two reads.
+    #[schemars(extend("default" = "15s"))]
     pub(super) read: Option<HumanDuration>,
-    /// Between two writes; default 15s.
+    /// Between two writes.
+    #[schemars(extend("default" = "15s"))]
     pub(super) write: Option<HumanDuration>,
-    /// An idle connection in the pool; default 60s.
+    /// An idle connection in the pool.
+    #[schemars(extend("default" = "60s"))]
     pub(super) idle: Option<HumanDuration>,
 }
 
@@ -254,6 +273,7 @@ pub(super) struct RawRoute {
     #[serde(default)]
     pub(super) hosts: Vec<String>,
     /// Exact (`/cart`), with parameters (`/orders/{id}`), or a prefix (`/cart/*`).
+    #[schemars(extend("examples" = [["/*"]]))]
     pub(super) paths: Vec<String>,
     /// Absent: any.
     #[serde(default)]
@@ -343,8 +363,10 @@ pub(super) struct RawErrorBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCommon {
     /// `enforce`, `monitor` (record denials, refuse nothing) or `off`.
+    #[schemars(extend("default" = "enforce"))]
     pub(super) mode: Option<palisade_contract::Mode>,
-    /// What a fault of the plugin does; `deny` by default.
+    /// What a fault of the plugin does.
+    #[schemars(extend("default" = "deny"))]
     pub(super) on_fault: Option<RawOnFault>,
     /// A CEL condition; the entry runs where it is true.
     pub(super) when: Option<String>,

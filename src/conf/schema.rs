@@ -7,6 +7,8 @@ use palisade_contract::Descriptor;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
+const OWN_BODIES: &str = "Own bodies for answers that the gateway makes, by status: `401`.";
+
 /// The schema of a configuration with these plugins.
 pub fn schema(registry: &[Descriptor]) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
@@ -18,8 +20,8 @@ pub fn schema(registry: &[Descriptor]) -> Value {
         route.remove("$defs");
         route.remove("$schema");
         if let Some(fields) = route.get_mut("properties").and_then(Value::as_object_mut) {
-            fields.insert("plugins".into(), json!({ "$ref": "#/$defs/Plugins" }));
-            fields.insert("errors".into(), json!({ "$ref": "#/$defs/Errors" }));
+            fields.insert("plugins".into(), section("Plugins", "Entries of this route."));
+            fields.insert("errors".into(), section("Errors", OWN_BODIES));
         }
     }
     let properties = json!({
@@ -34,9 +36,9 @@ pub fn schema(registry: &[Descriptor]) -> Value {
         "run_dir": { "type": "string", "description": "Where the control socket lives; default `$RUNTIME_DIRECTORY`, else `state_dir/run`." },
         "upstreams": map(generator.subschema_for::<RawUpstream>()),
         "routes": map_of(json!({ "$ref": "#/$defs/Route" })),
-        "plugins": { "$ref": "#/$defs/Plugins" },
+        "plugins": section("Plugins", "Entries on every route."),
         "consumers": map_of(consumer),
-        "errors": { "$ref": "#/$defs/Errors" },
+        "errors": section("Errors", OWN_BODIES),
     });
     let errors = json!({ "type": "object", "patternProperties": { "^[45][0-9][0-9]$": generator.subschema_for::<RawErrorBody>() }, "additionalProperties": false });
     let mut definitions: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
@@ -96,6 +98,10 @@ fn value(schema: Schema) -> Value {
     schema.to_value()
 }
 
+fn section(definition: &str, description: &str) -> Value {
+    json!({ "$ref": format!("#/$defs/{definition}"), "description": description })
+}
+
 fn map(schema: Schema) -> Value {
     map_of(value(schema))
 }
@@ -115,6 +121,11 @@ fn plugins(registry: &[Descriptor], generator: &mut SchemaGenerator) -> Value {
         patterns.insert(format!("^{}(#[a-z0-9_-]+)?$", descriptor.name), entry);
     }
     json!({ "type": ["object", "null"], "patternProperties": patterns, "additionalProperties": false })
+}
+
+/// The fields that every entry may hold.
+pub fn common_schema(generator: &mut SchemaGenerator) -> Value {
+    value(generator.subschema_for::<RawCommon>())
 }
 
 /// One entry of a plugin: its own fields merged with the common ones.
@@ -139,12 +150,15 @@ fn resolved(schema: Schema, generator: &SchemaGenerator) -> Value {
 
 fn consumer(registry: &[Descriptor], generator: &mut SchemaGenerator) -> Value {
     let mut properties = Map::new();
-    properties.insert("groups".into(), json!({ "type": "array", "items": { "type": "string" } }));
-    properties.insert("plugins".into(), json!({ "$ref": "#/$defs/Plugins" }));
+    properties.insert("groups".into(), json!({ "type": "array", "items": { "type": "string" }, "description": "Names that plugins such as `acl` ask for." }));
+    properties.insert(
+        "plugins".into(),
+        section("Plugins", "Entries for this consumer's requests; only of stages after authenticate."),
+    );
     for descriptor in registry {
         if let Some(schema) = descriptor.credential_schema(generator) {
-            properties.insert(descriptor.name.into(), json!({ "type": "array", "items": schema }));
+            properties.insert(descriptor.name.into(), json!({ "type": "array", "items": schema, "description": format!("Credentials for `{}`.", descriptor.name) }));
         }
     }
-    json!({ "type": ["object", "null"], "properties": properties, "additionalProperties": false })
+    json!({ "type": ["object", "null"], "description": "A configured party.", "properties": properties, "additionalProperties": false })
 }

@@ -49,7 +49,7 @@ impl schemars::JsonSchema for Secret {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "writeOnly": true })
+        schemars::json_schema!({ "type": "string", "title": "secret", "writeOnly": true })
     }
 }
 

@@ -145,7 +145,7 @@ impl fmt::Display for Cidr {
 }
 
 macro_rules! scalar {
-    ($type:ident, $description:literal, $pattern:literal) => {
+    ($type:ident, $title:literal, $description:literal, $pattern:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 from_text(deserializer)
@@ -168,7 +168,7 @@ macro_rules! scalar {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "description": $description, "pattern": $pattern })
+                json_schema!({ "type": "string", "title": $title, "description": $description, "pattern": $pattern })
             }
         }
     };
@@ -177,12 +177,19 @@ macro_rules! scalar {
 // A reference may stand wherever a string may.
 scalar!(
     HumanDuration,
+    "duration",
     "A duration: `250ms`, `10s`, `5m`, `1h`, `30d`.",
     r"^([0-9]+(ms|s|m|h|d)|.*\$\{.+\}.*)$"
 );
-scalar!(Size, "A size in bytes: `512B`, `16KiB`, `1MiB`, `2GiB`.", r"^([0-9]+(B|KiB|MiB|GiB)|.*\$\{.+\}.*)$");
+scalar!(
+    Size,
+    "size",
+    "A size in bytes: `512B`, `16KiB`, `1MiB`, `2GiB`.",
+    r"^([0-9]+(B|KiB|MiB|GiB)|.*\$\{.+\}.*)$"
+);
 scalar!(
     Cidr,
+    "address or range",
     "An address or a range: `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`.",
     r"^([0-9a-fA-F:.]+(/[0-9]+)?|.*\$\{.+\}.*)$"
 );

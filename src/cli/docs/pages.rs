@@ -1,0 +1,107 @@
+//! A page for each plugin, and the index of them.
+
+use super::{
+    GENERATED,
+    fields::{Definitions, description},
+};
+use crate::conf::schema;
+use palisade_contract::{
+    BuildEnv, Descriptor, EntryInfo, Mode, Node, Place, Scope, Stage, conf::Sources, env::Keep,
+};
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+/// The page of a plugin. `example` is part of a configuration that has an entry of the plugin.
+pub(super) fn plugin(descriptor: &Descriptor, example: Option<&str>) -> Result<String, String> {
+    let name = descriptor.name;
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let own = descriptor.schema(&mut generator).to_value();
+    let credential = descriptor.credential_schema(&mut generator).map(schemars::Schema::to_value);
+    let common = schema::common_schema(&mut generator);
+    let all = generator.take_definitions(true);
+    let definitions = Definitions(Some(&all));
+
+    let about = definitions.resolve(&own).get("description").and_then(Value::as_str);
+    let mut page = format!("{GENERATED}\n\n# {name}\n\n{}\n", about.unwrap_or(descriptor.summary).trim());
+    if let Some(stage) = example.map(|text| stage(descriptor, text)).transpose()? {
+        page.push_str(&format!("\nStage: **{}**.\n", stage.as_str()));
+    }
+    if let Some(example) = example {
+        page.push_str(&format!("\n## Example\n\n```yaml\n{}\n```\n", example.trim()));
+    }
+    page.push_str("\n## Fields\n\n");
+    if definitions.properties(&own).is_some_and(|fields| !fields.is_empty()) {
+        page.push_str(&definitions.table(&own));
+    } else {
+        page.push_str("None of its own.\n");
+    }
+    if let Some(credential) = &credential {
+        page.push_str(&format!("\n## What a consumer holds\n\nUnder `consumers.NAME.{name}`, a list"));
+        let meaning = description(definitions.resolve(credential)).unwrap_or_default();
+        page.push_str(&format!(". {meaning}\n\n{}", definitions.table(credential)));
+    }
+    page.push_str("\n## Fields of every entry\n\n");
+    page.push_str(&definitions.table(&without(&common, definitions, descriptor.authenticates)));
+    Ok(page)
+}
+
+/// The list of all plugins, in the order in which they run inside a stage.
+pub(super) fn index(registry: &[Descriptor]) -> String {
+    let mut page = format!(
+        "{GENERATED}\n\n# Plugins\n\n\
+         Stages run in the order screen, authenticate, authorize, limit, validate, inspect, transform, observe; \
+         inside a stage plugins run in the order of this list. Responses pass them in reverse.\n\n\
+         | Plugin | |\n|---|---|\n"
+    );
+    for descriptor in registry {
+        let name = descriptor.name;
+        page.push_str(&format!("| [{name}]({name}.md) | {} |\n", descriptor.summary.replace('|', "\\|")));
+    }
+    page
+}
+
+/// The common fields; `anonymous` is for authenticators alone.
+fn without(common: &Value, definitions: Definitions<'_>, authenticates: bool) -> Value {
+    let mut common = definitions.resolve(common).clone();
+    if !authenticates && let Some(fields) = common.get_mut("properties").and_then(Value::as_object_mut) {
+        fields.remove("anonymous");
+    }
+    common
+}
+
+/// Where the example's entry stands. Building it shows that it can be built.
+fn stage(descriptor: &Descriptor, example: &str) -> Result<Stage, String> {
+    let name = descriptor.name;
+    let file = format!("examples/{name}.yaml");
+    let wrong = |what: String| format!("{file}: {what}");
+    let sources = Sources([(Arc::from(Path::new(&file)), example.to_owned())].into());
+    let document = palisade_contract::conf::parse(Path::new(&file), example, &|_| None)
+        .map_err(|errors| errors.render(&sources))?;
+    let entry = entry(&document, name).ok_or_else(|| wrong(format!("no route has an entry `{name}`")))?;
+    let info = EntryInfo {
+        key: name.into(),
+        plugin: name,
+        scope: Scope::Route,
+        place: Place::of_file(Path::new(&file)),
+        mode: Mode::Enforce,
+    };
+    let env = BuildEnv {
+        entry: &info,
+        route: None,
+        consumers: &HashMap::new(),
+        all_credentials: &HashMap::new(),
+        state_dir: Path::new("var"),
+        keep: &Keep::default(),
+        dry_run: true,
+    };
+    let built = descriptor.build(entry, &env);
+    built.map(|(stage, _)| stage).map_err(|errors| errors.render(&sources))
+}
+
+/// The entry on every route, else the first route's.
+fn entry<'a>(document: &'a Node, name: &str) -> Option<&'a Node> {
+    let everywhere = document.get("plugins").and_then(|plugins| plugins.get(name));
+    let routes = document.get("routes").map_or(&[][..], Node::entries);
+    everywhere.or_else(|| routes.iter().find_map(|(_, route)| route.get("plugins")?.get(name)))
+}
