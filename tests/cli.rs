@@ -154,7 +154,13 @@ fn init_refuses_what_is_no_origin_and_writes_nothing() {
 
 #[test]
 fn routes_show_the_default_configuration() {
-    golden("routes.txt", &stdout(&run(&["routes", "--conf", "conf"])));
+    let table = stdout(&run(&["routes", "--conf", "conf"]));
+    // A comment more in a file is no change of the table: of places only the file is compared.
+    let without_lines = |line: &str| match line.find(".yaml:") {
+        Some(at) => format!("{}.yaml\n", &line[..at]),
+        None => format!("{line}\n"),
+    };
+    golden("routes.txt", &table.lines().map(without_lines).collect::<String>());
 }
 
 #[test]
