@@ -1,4 +1,12 @@
 //! The command line, driven as a person would: the built binary, its output, its exit codes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests may panic"
+)]
 
 use sha2::{Digest, Sha256};
 use std::{

@@ -10,7 +10,7 @@ use palisade_contract::{
 };
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path};
 
 /// The page of a plugin. `example` is part of a configuration that has an entry of the plugin.
 pub(super) fn plugin(descriptor: &Descriptor, example: Option<&str>) -> Result<String, String> {
@@ -75,7 +75,8 @@ fn stage(descriptor: &Descriptor, example: &str) -> Result<Stage, String> {
     let name = descriptor.name;
     let file = format!("examples/{name}.yaml");
     let wrong = |what: String| format!("{file}: {what}");
-    let sources = Sources([(Arc::from(Path::new(&file)), example.to_owned())].into());
+    let mut sources = Sources::default();
+    sources.add(Path::new(&file), example);
     let document = palisade_contract::conf::parse(Path::new(&file), example, &|_| None)
         .map_err(|errors| errors.render(&sources))?;
     let entry = entry(&document, name).ok_or_else(|| wrong(format!("no route has an entry `{name}`")))?;
