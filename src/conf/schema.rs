@@ -11,6 +11,13 @@ const OWN_BODIES: &str = "Own bodies for answers that the gateway makes, by stat
 
 /// The schema of a configuration with these plugins.
 pub fn schema(registry: &[Descriptor]) -> Value {
+    let mut whole = types(registry);
+    as_written(&mut whole);
+    whole
+}
+
+/// The types of the values alone, for the reference: in a file a reference may stand in the place of any.
+pub fn types(registry: &[Descriptor]) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let plugins = plugins(registry, &mut generator);
     let consumer = consumer(registry, &mut generator);
@@ -45,7 +52,7 @@ pub fn schema(registry: &[Descriptor]) -> Value {
     definitions.insert("Route".into(), route);
     definitions.insert("Plugins".into(), plugins);
     definitions.insert("Errors".into(), errors);
-    let mut whole = json!({
+    json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "palisade configuration",
         "description": "One file of a conf directory; maps of all files merge.",
@@ -53,9 +60,7 @@ pub fn schema(registry: &[Descriptor]) -> Value {
         "properties": properties,
         "additionalProperties": false,
         "$defs": definitions,
-    });
-    as_written(&mut whole);
-    whole
+    })
 }
 
 /// The schema tells types of values; a file may also hold a reference in their place, and nothing at all in the

@@ -1,7 +1,7 @@
 //! An annotated file with every default, that could be loaded as it is.
 
 use super::fields::{Definitions, description, is_plugins, is_required};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The widest line of a comment.
 const WIDTH: usize = 110;
@@ -115,7 +115,9 @@ impl<'a> Lines<'a, '_> {
 /// What the field is where nobody says otherwise, else an example of it.
 fn value(field: &Value) -> Option<String> {
     let example = || field.get("examples").and_then(|all| all.get(0));
-    let value = field.get("default").filter(|value| !value.is_null()).or_else(example).or(field.get("const"));
+    // An empty list is left out, not written: for hosts and methods none means any.
+    let empty = |value: &Value| value.is_null() || *value == json!([]) || *value == json!({});
+    let value = field.get("default").filter(|value| !empty(value)).or_else(example).or(field.get("const"));
     value.map(|value| match value {
         // A JSON string is a YAML string; plain where that reads better.
         Value::String(text) if text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c)) => {
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn it_loads_and_says_what_the_code_does() {
-        let text = file(&conf::schema::schema(palisade_plugins::PLUGINS));
+        let text = file(&conf::schema::types(palisade_plugins::PLUGINS));
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("palisade.yaml"), &text).unwrap();
         let config = conf::load(dir.path(), palisade_plugins::PLUGINS, &|_| None)
@@ -162,6 +164,9 @@ mod tests {
             "      idle: 60s",
             "    balance: round_robin",
             "    protocol: http1",
+            "    http2: false",
+            "watch: false",
+            "demo: false",
         ] {
             assert!(text.lines().any(|written| written == line), "`{line}` is not in\n{text}");
         }

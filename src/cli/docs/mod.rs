@@ -6,6 +6,7 @@ mod pages;
 mod reference;
 
 use super::print;
+use crate::conf::schema;
 use palisade_contract::Descriptor;
 use std::{
     collections::BTreeMap,
@@ -75,8 +76,8 @@ fn generate(dir: &Path, registry: &[Descriptor]) -> Result<BTreeMap<PathBuf, Str
         pages.insert(Path::new("plugins").join(format!("{}.md", descriptor.name)), page);
     }
     pages.insert("plugins/README.md".into(), pages::index(registry));
-    let schema = crate::conf::schema::schema(registry);
-    pages.insert("configuration.md".into(), reference::page(&schema));
+    pages.insert("configuration.md".into(), reference::page(&schema::types(registry)));
+    let schema = schema::schema(registry);
     let text = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?;
     pages.insert("palisade.schema.json".into(), format!("{text}\n"));
     Ok(pages)
