@@ -187,6 +187,8 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
         Some(control) => control,
         None => self::control(config)?,
     };
+    // Before anybody can know that it runs: a change from then on is seen.
+    let watcher = if config.watch { Some(watch_files(&gateway, &listeners, config)?) } else { None };
     if let Some(file) = &options.ports_file {
         std::fs::write(file, &report)
             .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
@@ -194,7 +196,6 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
     for line in report.lines() {
         log::info!("listening: {line}");
     }
-    let watcher = if config.watch { Some(watch_files(&gateway, &listeners, config)?) } else { None };
     let copies = Sockets(copies.into_iter().collect());
     let successor = control.successor(|| copies.duplicate());
     let upgraded = tokio::select! {
