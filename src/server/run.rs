@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -187,7 +187,8 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
         Some(control) => control,
         None => self::control(config)?,
     };
-    // Before anybody can know that it runs: a change from then on is seen.
+    // Before anybody can know that it runs: what happens from then on is seen.
+    let signals = Signals::catch()?;
     let watcher = if config.watch { Some(watch_files(&gateway, &listeners, config)?) } else { None };
     if let Some(file) = &options.ports_file {
         std::fs::write(file, &report)
@@ -203,10 +204,7 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
             log::info!("a successor has taken over: draining");
             true
         }
-        stopped = wait_for_signals(&gateway, &listeners) => {
-            stopped?;
-            false
-        }
+        () = wait_for_signals(&gateway, &listeners, signals) => false,
     };
     drop((watcher, copies));
     if upgraded {
@@ -342,30 +340,44 @@ pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Res
     Ok(generation)
 }
 
-async fn wait_for_signals(gateway: &Arc<Gateway>, listeners: &Listeners) -> Result<(), String> {
-    let on = |kind: SignalKind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
-    let (mut hangup, mut terminate, mut interrupt, mut quit) = (
-        on(SignalKind::hangup())?,
-        on(SignalKind::terminate())?,
-        on(SignalKind::interrupt())?,
-        on(SignalKind::quit())?,
-    );
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    /// From here on a signal waits to be handled, and no longer ends the process by itself.
+    fn catch() -> Result<Self, String> {
+        let on =
+            |kind: SignalKind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+        Ok(Signals {
+            hangup: on(SignalKind::hangup())?,
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            quit: on(SignalKind::quit())?,
+        })
+    }
+}
+
+async fn wait_for_signals(gateway: &Arc<Gateway>, listeners: &Listeners, mut signals: Signals) {
     loop {
         tokio::select! {
-            _ = hangup.recv() => {
+            _ = signals.hangup.recv() => {
                 log::info!("SIGHUP: reading the configuration again");
                 // What went wrong is in the log.
                 let _ = reload(gateway, listeners).await;
             }
-            _ = terminate.recv() => {
+            _ = signals.terminate.recv() => {
                 log::info!("SIGTERM: draining");
-                return Ok(());
+                return;
             }
-            _ = interrupt.recv() => {
+            _ = signals.interrupt.recv() => {
                 log::info!("SIGINT: draining");
-                return Ok(());
+                return;
             }
-            _ = quit.recv() => log::warn!("SIGQUIT ignored: use SIGTERM to stop, or start a successor with `palisade run --upgrade`"),
+            _ = signals.quit.recv() => log::warn!("SIGQUIT ignored: use SIGTERM to stop, or start a successor with `palisade run --upgrade`"),
         }
     }
 }
