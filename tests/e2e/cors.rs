@@ -1,4 +1,4 @@
-//! Browsers: preflights, and refusals that a page may read.
+//! Browsers: preflights, refusals that a page may read, redirects.
 
 use crate::harness::Gateway;
 
@@ -69,8 +69,14 @@ fn redirects_and_terminations_answer_by_themselves() {
     let gateway = Gateway::start(
         "
 routes:
+  moved: {paths: [/old/*], plugins: {redirect: {location: 'https://new.test{path}{query}', status: 301}}}
+  secure: {paths: [/echo/*], upstream: demo, plugins: {redirect: {to: https, port: 8443}}}
   gone: {paths: [/gone], plugins: {request-termination: {status_code: 410, message: closed}}}
 ",
     );
+    let moved = gateway.get("/x/../old/%61?b=c").expect(301);
+    assert_eq!(moved.header("location"), Some("https://new.test/old/a?b=c"));
+    let secure = gateway.get("/echo/a").expect(308);
+    assert_eq!(secure.header("location"), Some("https://gateway.test:8443/echo/a"));
     assert!(gateway.get("/gone").expect(410).text().contains("closed"));
 }
