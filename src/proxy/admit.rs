@@ -83,14 +83,15 @@ impl Proxy {
             _ => None,
         };
         if let Some(max) = whole {
-            return buffered::exchange(session, ctx, plan, max).await.map(|()| true);
+            // Boxed, as below: every request would carry the size of what few need.
+            return Box::pin(buffered::exchange(session, ctx, plan, max)).await.map(|()| true);
         }
         if session.is_http2()
             && let RequestBody::Judged(bytes) | RequestBody::Replaced(bytes) = &ctx.body
             && session.as_ref().body_bytes_read() > 0
         {
             let bytes = bytes.clone();
-            return replayed::exchange(session, ctx, plan, bytes).await.map(|()| true);
+            return Box::pin(replayed::exchange(session, ctx, plan, bytes)).await.map(|()| true);
         }
         ctx.report = Some(plan.report.clone());
         ctx.plan = Some(plan);

@@ -30,7 +30,8 @@ impl Ctx {
         let bytes = if session.is_body_empty() {
             Bytes::new()
         } else {
-            match read_whole(session, self).await? {
+            // Boxed: a request without a body would carry its size.
+            match Box::pin(read_whole(session, self)).await? {
                 Ok(bytes) => bytes,
                 Err(stop) => return Ok(Some(stop)),
             }
