@@ -1,22 +1,25 @@
 //! Headers that only the gateway writes, and what it writes.
 
+use super::ConnInfo;
 use http::{HeaderName, HeaderValue, header};
-use palisade_contract::{Exchange, RequestHeader};
-use std::{collections::HashSet, net::IpAddr};
+use palisade_contract::{Client, Exchange, RequestHeader};
+use std::{borrow::Cow, collections::HashSet, net::IpAddr};
+
+// Names are static text: Pingora would copy a `HeaderName` to keep the case it is sent in.
 
 /// The mapped consumer's name.
-pub const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
+pub const CONSUMER_ID: &str = "x-consumer-id";
 /// The consumer's groups, separated by commas.
-pub const CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
+pub const CONSUMER_GROUPS: &str = "x-consumer-groups";
 /// Which credential was used; never the secret.
-pub const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub const CREDENTIAL_IDENTIFIER: &str = "x-credential-identifier";
+const REQUEST_ID: &str = "x-request-id";
+const TRACEPARENT: &str = "traceparent";
+const REAL_IP: &str = "x-real-ip";
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+const FORWARDED_PORT: &str = "x-forwarded-port";
 
 /// True for a name that only the gateway writes, or that no client may send to an origin. Names are compared
 /// as origins might: `.` and `_` read as `-`. Lower case in.
@@ -120,27 +123,51 @@ fn connection_tokens(request: &RequestHeader, websocket: bool) -> Option<&'stati
     }
 }
 
-/// What the origin is told about the client and the request, whatever the client said about it.
-pub fn forwarding(ex: &Exchange, set: &mut dyn FnMut(HeaderName, HeaderValue)) {
-    let client = ex.client();
-    let ip = HeaderValue::from_str(&client.ip.to_string()).ok();
-    let peer = client.peer.ip().to_canonical();
-    if let Some(ip) = ip {
+/// What the origin is told of a client: the same for all requests of a connection without trusted proxies.
+#[derive(Debug, Clone)]
+pub struct Forwarded {
+    ip: Option<HeaderValue>,
+    chain: Option<HeaderValue>,
+    port: HeaderValue,
+}
+
+impl Forwarded {
+    /// What is told of this client.
+    pub fn of(client: &Client) -> Self {
+        let ip = HeaderValue::try_from(client.ip.to_string()).ok();
+        let peer = client.peer.ip().to_canonical();
         let chain = if peer == client.ip {
-            Some(ip.clone())
+            ip.clone()
         } else {
-            HeaderValue::from_str(&format!("{}, {peer}", client.ip)).ok()
+            HeaderValue::try_from(format!("{}, {peer}", client.ip)).ok()
         };
+        Forwarded { ip, chain, port: HeaderValue::from(client.port) }
+    }
+}
+
+/// What the origin is told about the client and the request, whatever the client said about it.
+pub fn forwarding(ex: &Exchange, connection: &ConnInfo, set: &mut dyn FnMut(&'static str, HeaderValue)) {
+    let client = ex.client();
+    let forwarded = if std::ptr::eq(client, &*connection.client) {
+        connection.forwarded.clone()
+    } else {
+        Forwarded::of(client)
+    };
+    if let Some(ip) = forwarded.ip {
         set(REAL_IP, ip);
-        if let Some(chain) = chain {
-            set(FORWARDED_FOR, chain);
-        }
+    }
+    if let Some(chain) = forwarded.chain {
+        set(FORWARDED_FOR, chain);
     }
     set(FORWARDED_PROTO, HeaderValue::from_static(if client.https { "https" } else { "http" }));
-    if let Ok(host) = HeaderValue::from_str(ex.host()) {
+    let host = match ex.header(header::HOST).filter(|host| host.as_bytes() == ex.host().as_bytes()) {
+        Some(host) => Some(host.clone()),
+        None => HeaderValue::from_str(ex.host()).ok(),
+    };
+    if let Some(host) = host {
         set(FORWARDED_HOST, host);
     }
-    set(FORWARDED_PORT, HeaderValue::from(client.port));
+    set(FORWARDED_PORT, forwarded.port);
     if let Ok(id) = HeaderValue::from_str(ex.id()) {
         set(REQUEST_ID, id);
     }
@@ -151,10 +178,14 @@ pub fn forwarding(ex: &Exchange, set: &mut dyn FnMut(HeaderName, HeaderValue)) {
 
 /// A W3C trace context whose trace is the request's id, where that is 32 hex digits.
 fn traceparent(id: &str) -> Option<HeaderValue> {
-    let hex = id.replace('-', "");
+    let hex = if id.contains('-') { Cow::Owned(id.replace('-', "")) } else { Cow::Borrowed(id) };
     let span =
         hex.get(16..32).filter(|_| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-    HeaderValue::from_str(&format!("00-{hex}-{span}-01")).ok()
+    let mut text = String::with_capacity(55);
+    for part in ["00-", &hex, "-", span, "-01"] {
+        text.push_str(part);
+    }
+    HeaderValue::try_from(text).ok()
 }
 
 /// The client's address: walks from the peer through the trusted proxies, right to left. A part that is not an

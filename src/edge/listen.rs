@@ -1,6 +1,6 @@
 //! Sockets: bound before anything else starts, and accepted from as long as the gateway runs.
 
-use super::{ConnInfo, Registry, connection::Shared, registry::Parked};
+use super::{ConnInfo, Registry, connection::Shared, headers::Forwarded, registry::Parked};
 use crate::conf::model::Limits;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -199,5 +199,5 @@ fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Lim
         port: listener.address.port(),
         tls,
     };
-    Arc::new(ConnInfo { peer, client: Arc::new(client), limits })
+    Arc::new(ConnInfo { peer, forwarded: Forwarded::of(&client), client: Arc::new(client), limits })
 }

@@ -43,6 +43,8 @@ pub struct ConnInfo {
     pub client: Arc<Client>,
     /// What its requests may use.
     pub limits: Arc<Limits>,
+    /// What the origin is told of that client.
+    pub forwarded: headers::Forwarded,
 }
 
 /// What the edge reports.

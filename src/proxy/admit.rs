@@ -41,6 +41,7 @@ impl Proxy {
             run: Run::default(),
             route,
             chain,
+            connection,
             guard,
             body_limit: snapshot.limits.body_bytes,
             budget: self.gateway.budget.clone(),

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     chain::{Chain, Run, Stop},
     edge::{
-        self,
+        self, ConnInfo,
         budget::{Budget, Share},
         upgrade::Gate,
     },
@@ -63,6 +63,8 @@ pub(super) struct Flight {
     pub(super) route: Arc<RouteRuntime>,
     pub(super) chain: Arc<Chain>,
     /// The connection it came in on.
+    pub(super) connection: Arc<ConnInfo>,
+    /// The stream of an HTTP/1 connection.
     pub(super) guard: Option<edge::Guard>,
     /// What the body may be.
     pub(super) body_limit: u64,

@@ -22,11 +22,19 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 pub(super) struct Plan {
     pub(super) upstream: Arc<Upstream>,
     key: Key,
-    edits: Vec<(HeaderName, Option<HeaderValue>)>,
+    edits: Vec<Edit>,
     target: Option<PathAndQuery>,
     /// The length of a body that takes the place of the client's.
     pub(super) body_length: Option<usize>,
     pub(super) report: Arc<Mutex<Report>>,
+}
+
+/// A header of the request to the origin.
+enum Edit {
+    Remove(HeaderName),
+    Set(HeaderName, HeaderValue),
+    /// One of the gateway's own.
+    Own(&'static str, HeaderValue),
 }
 
 /// What came of the attempts: shared with the parent of a subrequest.
@@ -79,10 +87,11 @@ impl Ctx {
     /// Writes what the origin is told into the copy of the request that goes to it.
     pub(super) fn tell_origin(&mut self, _session: &mut Session, request: &mut RequestHeader) -> Result<()> {
         let Some(plan) = &self.plan else { return Ok(()) };
-        for (name, value) in &plan.edits {
-            match value {
-                Some(value) => request.insert_header(name.clone(), value.clone())?,
-                None => drop(request.remove_header(name)),
+        for edit in &plan.edits {
+            match edit {
+                Edit::Remove(name) => drop(request.remove_header(name)),
+                Edit::Set(name, value) => request.insert_header(name, value.clone())?,
+                Edit::Own(name, value) => request.insert_header(*name, value.clone())?,
             }
         }
         if let Some(target) = &plan.target {
@@ -97,34 +106,37 @@ impl Ctx {
 }
 
 /// Headers that the gateway sets (or removes) for the origin, identity last so that nothing can overwrite it.
-fn edits(flight: &mut Flight) -> Result<Vec<(HeaderName, Option<HeaderValue>)>> {
+fn edits(flight: &mut Flight) -> Result<Vec<Edit>> {
     let mut edits = Vec::with_capacity(12);
     let ex = &mut flight.ex;
     let changes = std::mem::take(ex.to_origin());
-    edits.extend(changes.remove_headers.iter().map(|name| (name.clone(), None)));
+    edits.extend(changes.remove_headers.iter().cloned().map(Edit::Remove));
     if !changes.remove_cookies.is_empty() {
-        edits.push((header::COOKIE, without_cookies(ex, &changes.remove_cookies)));
+        edits.push(match without_cookies(ex, &changes.remove_cookies) {
+            Some(left) => Edit::Set(header::COOKIE, left),
+            None => Edit::Remove(header::COOKIE),
+        });
     }
-    edits.extend(changes.set_headers.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+    edits.extend(changes.set_headers.iter().map(|(name, value)| Edit::Set(name.clone(), value.clone())));
     // Who wants to read a response must be able to: pieces only as they are, the whole in codings that we know.
     match flight.chain.response_body_need() {
         BodyNeed::None => {}
-        BodyNeed::Stream => edits.push((header::ACCEPT_ENCODING, Some(HeaderValue::from_static("identity")))),
+        BodyNeed::Stream => edits.push(Edit::Set(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
         BodyNeed::Whole { .. } if ex.request.headers.contains_key(header::ACCEPT_ENCODING) => {
-            edits.push((header::ACCEPT_ENCODING, Some(readable_codings(ex))));
+            edits.push(Edit::Set(header::ACCEPT_ENCODING, readable_codings(ex)));
         }
         BodyNeed::Whole { .. } => {}
     }
-    headers::forwarding(ex, &mut |name, value| edits.push((name, Some(value))));
+    headers::forwarding(ex, &flight.connection, &mut |name, value| edits.push(Edit::Own(name, value)));
     if let Some(principal) = ex.principal().cloned() {
         if let Some(consumer) = &principal.consumer {
-            edits.push((headers::CONSUMER_ID, Some(value(&consumer.name)?)));
+            edits.push(Edit::Own(headers::CONSUMER_ID, value(&consumer.name)?));
             if !consumer.groups.is_empty() {
-                edits.push((headers::CONSUMER_GROUPS, Some(value(&consumer.groups.join(","))?)));
+                edits.push(Edit::Own(headers::CONSUMER_GROUPS, value(&consumer.groups.join(","))?));
             }
         }
         if let Some(credential) = &principal.credential {
-            edits.push((headers::CREDENTIAL_IDENTIFIER, Some(value(credential)?)));
+            edits.push(Edit::Own(headers::CREDENTIAL_IDENTIFIER, value(credential)?));
         }
     }
     ex.host_side().to_origin = changes;
