@@ -279,6 +279,27 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_is_made_of_an_id_that_is_one() {
+        for (id, trace) in [
+            (
+                "0123456789abcdef0011223344556677",
+                Some("00-0123456789abcdef0011223344556677-0011223344556677-01"),
+            ),
+            (
+                "01234567-89ab-cdef-0011-223344556677",
+                Some("00-0123456789abcdef0011223344556677-0011223344556677-01"),
+            ),
+            ("0123456789abcdef001122334455667", None),
+            ("0123456789abcdef00112233445566zz", None),
+            ("é123456789abcdef001122334455667", None),
+            ("", None),
+        ] {
+            let value = traceparent(id);
+            assert_eq!(value.as_ref().map(|value| value.to_str().unwrap()), trace, "{id}");
+        }
+    }
+
+    #[test]
     fn client_addresses() {
         let trusted = |ip: IpAddr| ip.to_string().starts_with("10.");
         let walk = |peer: &str, values: &[&str]| {
