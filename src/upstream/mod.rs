@@ -29,6 +29,8 @@ pub struct Upstream {
     /// How long things may take.
     pub timeouts: Timeouts,
     balancer: Balancer,
+    /// By address, in order. Apart from the balancer, which would copy what a backend carries at each choice.
+    peers: Vec<(SocketAddr, HttpPeer)>,
     targets: Vec<TargetInfo>,
 }
 
@@ -62,7 +64,7 @@ impl Upstream {
             None
         });
         let mut backends = BTreeSet::new();
-        let mut targets = Vec::new();
+        let (mut peers, mut targets) = (Vec::new(), Vec::new());
         for target in &upstream.targets {
             let resolved: Vec<SocketAddr> =
                 match (target.value.host.as_str(), target.value.port).to_socket_addrs() {
@@ -77,17 +79,12 @@ impl Upstream {
                 errors.push(unresolved(target, "it has no address"));
                 continue;
             };
-            let mut backend = Backend {
-                addr: PeerAddress::Inet(first),
-                weight: usize::from(target.value.weight),
-                ext: http::Extensions::new(),
-            };
+            let backend = backend(first, target.value.weight);
             let server_name = upstream
                 .tls
                 .as_ref()
                 .map(|tls| tls.server_name.clone().unwrap_or_else(|| target.value.host.clone()));
-            let peer = peer(name, first, server_name, upstream, identity.as_ref());
-            backend.ext.insert(Arc::new(peer));
+            peers.push((first, peer(name, first, server_name, upstream, identity.as_ref())));
             if backends.replace(backend).is_some() {
                 errors.push(
                     ConfigError::at(target.path.clone(), format!("`{first}` is listed twice"))
@@ -108,7 +105,8 @@ impl Upstream {
             Balance::RoundRobin => Balancer::RoundRobin(ready(backends)),
             Balance::Hash(on) => Balancer::Hash(ready(backends), on.clone()),
         };
-        Ok(Upstream { name: name.clone(), timeouts: upstream.timeouts.clone(), balancer, targets })
+        peers.sort_by_key(|(address, _)| *address);
+        Ok(Upstream { name: name.clone(), timeouts: upstream.timeouts.clone(), balancer, peers, targets })
     }
 
     /// The embedded demo API.
@@ -121,14 +119,13 @@ impl Upstream {
             protocol: Protocol::Http1,
         };
         let name: Arc<str> = Arc::from("demo");
-        let mut backend =
-            Backend { addr: PeerAddress::Inet(address), weight: 1, ext: http::Extensions::new() };
-        backend.ext.insert(Arc::new(peer(&name, address, None, &written, None)));
+        let peers = vec![(address, peer(&name, address, None, &written, None))];
         let targets = vec![TargetInfo { address: address.to_string(), resolved: vec![address], weight: 1 }];
         Upstream {
             name,
             timeouts: written.timeouts,
-            balancer: Balancer::RoundRobin(ready(BTreeSet::from([backend]))),
+            balancer: Balancer::RoundRobin(ready(BTreeSet::from([backend(address, 1)]))),
+            peers,
             targets,
         }
     }
@@ -145,11 +142,17 @@ impl Upstream {
     pub fn select(&self, key: &Key) -> Option<Box<HttpPeer>> {
         /// How many targets are looked at before giving up.
         const LOOKS: usize = 256;
+        // One target leaves nothing to choose.
+        if let [(_, only)] = self.peers.as_slice() {
+            return Some(Box::new(only.clone()));
+        }
         let backend = match &self.balancer {
             Balancer::RoundRobin(balancer) => balancer.select(&key.0, LOOKS),
             Balancer::Hash(balancer, _) => balancer.select(&key.0, LOOKS),
         }?;
-        backend.ext.get::<Arc<HttpPeer>>().map(|peer| Box::new(HttpPeer::clone(peer)))
+        let chosen = backend.addr.as_inet()?;
+        let index = self.peers.binary_search_by_key(chosen, |(address, _)| *address).ok()?;
+        self.peers.get(index).map(|(_, peer)| Box::new(peer.clone()))
     }
 
     /// Its targets, for the admin API.
@@ -173,6 +176,10 @@ impl fmt::Debug for Upstream {
             .field("targets", &self.targets)
             .finish_non_exhaustive()
     }
+}
+
+fn backend(address: SocketAddr, weight: u16) -> Backend {
+    Backend { addr: PeerAddress::Inet(address), weight: usize::from(weight), ext: http::Extensions::new() }
 }
 
 fn unresolved(target: &At<crate::conf::model::Target>, why: &str) -> ConfigError {
@@ -250,4 +257,62 @@ fn cookie<'a>(ex: &'a Exchange, name: &str) -> Option<&'a str> {
     let headers = ex.request.headers.get_all(http::header::COOKIE);
     let pairs = headers.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
     pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::model::Target;
+    use palisade_contract::Place;
+    use std::{collections::BTreeMap, path::Path};
+
+    fn at<T>(value: T) -> At<T> {
+        At { value, path: "upstreams.u".to_owned(), place: Place::of_file(Path::new("u.yaml")) }
+    }
+
+    fn upstream(targets: &[(&str, u16)], balance: Balance) -> Upstream {
+        let target =
+            |(host, weight): &(&str, u16)| at(Target { host: (*host).to_owned(), port: 80, weight: *weight });
+        let written = Written {
+            balance,
+            targets: targets.iter().map(target).collect(),
+            timeouts: Timeouts::default(),
+            tls: None,
+            protocol: Protocol::Http1,
+        };
+        Upstream::compile(&Arc::from("u"), &at(written)).unwrap()
+    }
+
+    #[test]
+    fn targets_are_chosen_by_weight() {
+        for (targets, rounds) in
+            [(&[("127.0.0.1", 1)][..], 5), (&[("127.0.0.9", 2), ("127.0.0.1", 1), ("::1", 3)], 60)]
+        {
+            let upstream = upstream(targets, Balance::RoundRobin);
+            let mut counts = BTreeMap::new();
+            for _ in 0..rounds {
+                let peer = upstream.select(&Key(Vec::new())).unwrap();
+                let address = *peer._address.as_inet().unwrap();
+                assert_eq!(peer.group_key, group_key("u", None));
+                *counts.entry(address.ip().to_string()).or_insert(0) += 1;
+            }
+            let weights: u32 = targets.iter().map(|(_, weight)| u32::from(*weight)).sum();
+            for (host, weight) in targets {
+                assert_eq!(counts.get(*host), Some(&(rounds * u32::from(*weight) / weights)), "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_stays_with_its_target() {
+        let upstream = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 1)], Balance::Hash(HashOn::Path));
+        let chosen = |key: &str| upstream.select(&Key(key.as_bytes().to_vec())).unwrap()._address.to_string();
+        let mut seen = BTreeSet::new();
+        for number in 0..64 {
+            let key = number.to_string();
+            assert_eq!(chosen(&key), chosen(&key));
+            seen.insert(chosen(&key));
+        }
+        assert_eq!(seen.len(), 2);
+    }
 }
