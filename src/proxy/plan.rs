@@ -121,7 +121,9 @@ fn edits(flight: &mut Flight) -> Result<Vec<Edit>> {
     // Who wants to read a response must be able to: pieces only as they are, the whole in codings that we know.
     match flight.chain.response_body_need() {
         BodyNeed::None => {}
-        BodyNeed::Stream => edits.push(Edit::Set(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+        BodyNeed::Stream => {
+            edits.push(Edit::Set(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
+        }
         BodyNeed::Whole { .. } if ex.request.headers.contains_key(header::ACCEPT_ENCODING) => {
             edits.push(Edit::Set(header::ACCEPT_ENCODING, readable_codings(ex)));
         }
