@@ -75,7 +75,16 @@ fn yaml_examples_load() {
             }
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join("example.yaml"), &text).unwrap();
-            if let Err(error) = palisade::server::check(dir.path(), palisade_plugins::PLUGINS) {
+            // References name upstreams that are not there: they are read here; plugins' pages are compiled by a
+            // test of `palisade docs`.
+            let reference = document.ends_with("configuration.md")
+                || document.parent().is_some_and(|dir| dir.ends_with("plugins"));
+            let done = if reference {
+                palisade::conf::load(dir.path(), palisade_plugins::PLUGINS, &|_| None).map(drop)
+            } else {
+                palisade::server::check(dir.path(), palisade_plugins::PLUGINS).map(drop)
+            };
+            if let Err(error) = done {
                 panic!("{}:\n{text}\n{error}", document.display());
             }
             count += 1;
