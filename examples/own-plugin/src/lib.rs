@@ -34,7 +34,10 @@ impl PluginKind for BusinessHours {
 
     fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
         if config.from >= config.until || config.until > 24 {
-            let error = ConfigError::at("until", format!("no hour lies between {} and {}", config.from, config.until));
+            let error = ConfigError::at(
+                "until",
+                format!("no hour lies between {} and {}", config.from, config.until),
+            );
             return Err(error.help("write `from: 8` and `until: 18`").into());
         }
         Ok(BusinessHours { from: config.from.into(), until: config.until.into() })
