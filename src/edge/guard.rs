@@ -4,6 +4,7 @@ mod parts;
 
 use super::{
     framing::{Framing, Refusal},
+    held::Held,
     pace::{self, Pace},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -43,6 +44,7 @@ struct Inner {
     io: Stream,
     /// Bytes that were read and not yet taken.
     buffer: BytesMut,
+    held: Held,
     framing: Framing,
     closed: bool,
     /// Content of the current body that Pingora has read.
@@ -93,6 +95,7 @@ impl Guard {
         Guard(Arc::new(Mutex::new(Inner {
             io,
             buffer: BytesMut::new(),
+            held: Held::default(),
             framing: Framing::Length(0),
             closed: false,
             content: 0,
@@ -165,7 +168,11 @@ impl Guard {
     /// client is given a moment to read the answer.
     pub(super) async fn finish(&self) {
         let (read, gone) = {
-            let inner = self.0.lock();
+            let mut inner = self.0.lock();
+            if !inner.held.is_empty() {
+                // Pingora gave up in the middle of a response: what it wrote of it goes out, as far as it does.
+                let _ = inner.flush(&mut Context::from_waker(Waker::noop()));
+            }
             let read = inner.framing.is_done() || matches!(inner.framing, Framing::Raw);
             (read && inner.buffer.is_empty(), inner.closed)
         };
@@ -181,7 +188,14 @@ impl Guard {
 
     /// Reads more into the buffer; `Ok(0)` at the end of the stream.
     pub(super) fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.0.lock().fill(cx)
+        let mut inner = self.0.lock();
+        // Nobody waits for a request while the client still waits for an answer.
+        if !inner.held.is_empty()
+            && let Poll::Ready(Err(error)) = inner.flush(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        inner.fill(cx)
     }
 
     /// Reads the rest of the body ahead of Pingora, which will read the same bytes later. The content comes
@@ -315,9 +329,9 @@ impl Inner {
     fn write(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(&mut Held, &mut Stream, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        match write(Pin::new(&mut self.io), cx) {
+        match write(&mut self.held, &mut self.io, cx) {
             Poll::Ready(result) => {
                 self.writing.progress();
                 self.written += result.as_ref().map_or(0, |count| *count as u64);
@@ -332,6 +346,14 @@ impl Inner {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            // What is held was counted when it was taken.
+            ready!(self.write(cx, |held, io, cx| held.poll_send(io, cx).map_ok(|()| 0)))?;
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     /// Looks at the answer to an upgrade as it goes by: only a 101 makes a tunnel of the connection.
@@ -423,15 +445,17 @@ impl AsyncWrite for Guard {
         if inner.upgrade == Upgrade::Asked {
             inner.note_answer(bytes);
         }
-        inner.write(cx, |io, cx| io.poll_write(cx, bytes))
+        inner.write(cx, |held, io, cx| held.poll_write(io, cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.lock().io).poll_flush(cx)
+        self.0.lock().flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.lock().io).poll_shutdown(cx)
+        let mut inner = self.0.lock();
+        ready!(inner.flush(cx))?;
+        Pin::new(&mut inner.io).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -443,7 +467,7 @@ impl AsyncWrite for Guard {
         if inner.upgrade == Upgrade::Asked {
             inner.note_answer(bytes.iter().find(|slice| !slice.is_empty()).map_or(&[], |slice| slice));
         }
-        inner.write(cx, |io, cx| io.poll_write_vectored(cx, bytes))
+        inner.write(cx, |held, io, cx| held.poll_write_vectored(io, cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -18,6 +18,7 @@ pub mod framing;
 pub mod guard;
 pub mod handover;
 pub mod headers;
+mod held;
 pub mod listen;
 mod pace;
 pub mod path;

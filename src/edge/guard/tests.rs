@@ -13,12 +13,18 @@ fn with_body(framing: Framing) -> (Guard, DuplexStream) {
     (guard, client)
 }
 
+/// What Pingora does: writes and, at the end, a flush.
+async fn send(guard: &mut Guard, bytes: &[u8]) -> io::Result<()> {
+    guard.write_all(bytes).await?;
+    guard.flush().await
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_is_let_go() {
     let (mut guard, _client) = guard(1024);
     guard.begin(0, Framing::Length(0));
     let begun = Instant::now();
-    let error = guard.write_all(&[0; 4096]).await.unwrap_err();
+    let error = send(&mut guard, &[0; 4096]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
 }
@@ -36,7 +42,7 @@ async fn a_client_that_takes_a_little_now_and_then_is_let_go() {
             }
         }
     };
-    let write = async { guard.write_all(&[0; 64 * 1024]).await.unwrap_err().kind() };
+    let write = async { send(&mut guard, &[0; 64 * 1024]).await.unwrap_err().kind() };
     let kind = tokio::select! { kind = write => kind, () = drip => unreachable!("the writer ends first") };
     assert_eq!(kind, io::ErrorKind::TimedOut);
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
@@ -53,7 +59,7 @@ async fn a_slow_client_that_keeps_up_is_served() {
             left -= client.read(&mut [0; 1024]).await.unwrap();
         }
     };
-    let (written, ()) = tokio::join!(guard.write_all(&[0; 200 * 1024]), read);
+    let (written, ()) = tokio::join!(send(&mut guard, &[0; 200 * 1024]), read);
     written.unwrap();
 }
 
@@ -61,14 +67,14 @@ async fn a_slow_client_that_keeps_up_is_served() {
 async fn a_tunnel_may_be_silent_but_not_deaf() {
     let (mut guard, mut client) = guard(1024);
     guard.begin(0, Framing::Raw);
-    guard.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.unwrap();
+    send(&mut guard, b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.unwrap();
     client.read_exact(&mut [0; 36]).await.unwrap();
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_secs(3600)).await;
-        guard.write_all(b"ping").await.unwrap();
+        send(&mut guard, b"ping").await.unwrap();
         client.read_exact(&mut [0; 4]).await.unwrap();
     }
-    let error = guard.write_all(&[0; 4096]).await.unwrap_err();
+    let error = send(&mut guard, &[0; 4096]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
 
