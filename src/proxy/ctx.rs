@@ -2,7 +2,7 @@
 
 use super::{
     plan::{Plan, Report},
-    replayed::{Handback, Handover, Slot},
+    replayed::{Handback, Handover},
 };
 use crate::{
     chain::{Chain, Run, Stop},
@@ -18,6 +18,7 @@ use palisade_contract::Exchange;
 use parking_lot::Mutex;
 use pingora::proxy::Session;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// What is carried through one request's phases.
 pub struct Ctx {
@@ -30,7 +31,7 @@ pub struct Ctx {
     /// Holds back an origin's answer to an upgrade until the request is sent to its end.
     pub(super) gate: Option<Arc<Gate>>,
     /// In a subrequest: where its parent waits for what it took over.
-    pub(super) back: Option<Slot>,
+    pub(super) back: Option<oneshot::Sender<Handback>>,
     /// Why the request stopped after `request_filter`: the answer is made in `fail_to_proxy`.
     pub(super) stop: Option<Stop>,
     /// True in a subrequest: its client is this gateway.
@@ -115,13 +116,15 @@ impl Ctx {
     /// In a subrequest: gives back what was taken over.
     pub(super) fn give_back(&mut self) {
         if let Some(back) = self.back.take() {
-            *back.lock() = Some(Handback {
+            let handback = Handback {
                 flight: self.flight.take(),
                 stop: self.stop.take(),
                 status: self.status,
                 response_bytes: self.response_bytes,
                 reason: self.reason,
-            });
+            };
+            // A parent that is gone has no client left to answer.
+            let _ = back.send(handback);
         }
     }
 }

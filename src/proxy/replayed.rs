@@ -9,7 +9,6 @@ use crate::chain::Stop;
 use bytes::Bytes;
 use http::{Version, header};
 use palisade_contract::{Fault, RequestHeader};
-use parking_lot::Mutex;
 use pingora::{
     Error,
     ErrorType::InternalError,
@@ -23,7 +22,7 @@ use pingora::{
         },
     },
 };
-use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// What a subrequest takes over from its parent.
 pub(super) struct Handover {
@@ -32,18 +31,16 @@ pub(super) struct Handover {
     pub(super) head: RequestHeader,
     /// The request itself, where the subrequest runs the response hooks.
     pub(super) flight: Option<Flight>,
-    pub(super) back: Slot,
+    /// Where it goes back when the subrequest is done.
+    pub(super) back: oneshot::Sender<Handback>,
 }
-
-/// Where a subrequest puts what it took over when it is done.
-pub(super) type Slot = Arc<Mutex<Option<Handback>>>;
 
 /// A subrequest, ready to run.
 pub(super) struct Prepared {
     pub(super) subrequest: PreparedSubrequest,
     pub(super) handle: SubrequestHandle,
     pub(super) input: InputBodyType,
-    pub(super) back: Slot,
+    pub(super) back: oneshot::Receiver<Handback>,
 }
 
 /// What comes back.
@@ -60,28 +57,18 @@ pub(super) async fn exchange(session: &mut Session, ctx: &mut Ctx, plan: Plan, b
     ctx.report = Some(plan.report.clone());
     let Prepared { subrequest, handle, input, back } = prepare(session, plan, ctx.flight.take(), body)?;
     let piped = pipe_subrequest(session, subrequest, handle, |task| Ok(Some(task)), input).await;
-    let (error, task) = match piped {
-        Ok(mut state) => (None, state.join_handle.take()),
-        Err(mut failed) => (Some(failed.error), failed.state.join_handle.take()),
-    };
-    if let Some(task) = task {
-        // It ends by itself once its pipe is closed; its record is needed.
-        let _ = task.await;
-    }
-    let mut returned = back.lock().take();
-    for _ in 0..100 {
-        if returned.is_some() {
-            break;
+    // What is left of the pipe goes here, or the subrequest would wait for it.
+    let error = piped.err().map(|failed| failed.error);
+    // It ends by itself, within the upstream's timeouts; the request's record is with it.
+    match back.await {
+        Ok(returned) => {
+            ctx.flight = returned.flight;
+            ctx.stop = returned.stop;
+            ctx.status = returned.status;
+            ctx.response_bytes = returned.response_bytes;
+            ctx.reason = returned.reason;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        returned = back.lock().take();
-    }
-    if let Some(returned) = returned {
-        ctx.flight = returned.flight;
-        ctx.stop = returned.stop;
-        ctx.status = returned.status;
-        ctx.response_bytes = returned.response_bytes;
-        ctx.reason = returned.reason;
+        Err(_) => log::error!("a subrequest ended without giving back its request: it has no record"),
     }
     if let Some(error) = error {
         if session.response_written().is_some() {
@@ -127,8 +114,8 @@ pub(super) fn prepare(
         plan.body_length = Some(body.len());
         (BodyMode::ExpectBody, InputBody::Bytes(vec![body]))
     };
-    let back = Slot::default();
-    let handover = Handover { plan, head, flight, back: back.clone() };
+    let (give, back) = oneshot::channel();
+    let handover = Handover { plan, head, flight, back: give };
     let user = Box::new(Some(handover)) as Box<dyn std::any::Any + Send + Sync>;
     let ctx = SubrequestCtx::builder().body_mode(mode).user_ctx(user).build();
     if version == Version::HTTP_2 {
