@@ -274,14 +274,16 @@ mod tests {
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if self.full && self.told.try_recv().is_err() {
-                let _ = self.tried.send(());
                 // Some bytes of a line fit, then none.
                 let mut taken = self.bytes.lock();
-                if taken.len() < 500 {
+                let fits = taken.len() < 500;
+                if fits {
                     taken.extend_from_slice(&bytes[..500]);
-                    return Ok(500);
                 }
-                return Err(io::ErrorKind::StorageFull.into());
+                drop(taken);
+                // Told only once it is done: who waits for this looks at the bytes next.
+                let _ = self.tried.send(());
+                return if fits { Ok(500) } else { Err(io::ErrorKind::StorageFull.into()) };
             }
             self.full = false;
             let count = bytes.len().min(1500);
