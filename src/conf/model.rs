@@ -171,7 +171,12 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     /// The protocol spoken to the origin.
     pub protocol: Protocol,
+    /// Idle connections that are kept to each target, at most.
+    pub keepalive: u32,
 }
+
+/// Idle connections to each target where nothing else is written.
+pub const KEEPALIVE: u32 = 128;
 
 /// How a target is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,6 +224,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// An idle connection in the pool.
     pub idle: Duration,
+    /// From the end of the request to the end of the response.
+    pub total: Duration,
 }
 
 impl Default for Timeouts {
@@ -228,6 +235,7 @@ impl Default for Timeouts {
             read: Duration::from_secs(15),
             write: Duration::from_secs(15),
             idle: Duration::from_secs(60),
+            total: Duration::from_secs(15),
         }
     }
 }

@@ -24,9 +24,6 @@ pub(super) fn not_yet(name: &str) -> Option<&'static str> {
             "it is not decided here: write it in the top-level `limits`; a route may set `body_bytes` and \
              `body_timeout`",
         ),
-        "total" | "keepalive" => {
-            Some("this release does not enforce it; a key that is not enforced is refused")
-        }
         _ => None,
     }
 }
@@ -200,6 +197,10 @@ pub(super) struct RawUpstream {
     /// The protocol spoken to the origin.
     #[serde(default)]
     pub(super) protocol: RawProtocol,
+    /// Idle connections that are kept to each target, at most; 0 to 10000. With `http2` and `grpc` each carries
+    /// 100 requests at once.
+    #[schemars(extend("default" = 128))]
+    pub(super) keepalive: Option<u32>,
 }
 
 /// How a target is chosen.
@@ -249,6 +250,14 @@ pub(super) struct RawTimeouts {
     /// An idle connection in the pool.
     #[schemars(extend("default" = "60s"))]
     pub(super) idle: Option<HumanDuration>,
+    /// In all, from the end of the request on, retries included: until then the response's head must be there
+    /// (else 504 `upstream_total_timeout`), and its body goes on only as far as it has come at 1 KiB a second or
+    /// faster. Not for upgrades, and not for the body of a stream: a response of the type `text/event-stream`,
+    /// `application/grpc…`, `application/x-ndjson`, `application/json-seq` or `multipart/x-mixed-replace`.
+    /// For HTTP/2 clients it is looked at whenever something comes from the origin; each wait between is bounded
+    /// by `read`.
+    #[schemars(extend("default" = "15s"))]
+    pub(super) total: Option<HumanDuration>,
 }
 
 /// TLS to an origin.

@@ -1,7 +1,9 @@
 //! Upstreams: from what is written to the model.
 
 use super::{
-    model::{At, Balance, CertificateFiles, HashOn, Protocol, Target, Timeouts, Upstream, UpstreamTls},
+    model::{
+        At, Balance, CertificateFiles, HashOn, KEEPALIVE, Protocol, Target, Timeouts, Upstream, UpstreamTls,
+    },
     raw::{RawBalance, RawProtocol, RawTarget, RawUpstream, RawUpstreamTls},
     sections::{at, bounded_time, check_name, read, to_read, wrong},
 };
@@ -11,6 +13,9 @@ use palisade_contract::{
     conf::{HumanDuration, node::Key},
 };
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+/// The most idle connections that may be kept to a target.
+const MOST_KEPT: u32 = 10_000;
 
 pub(super) fn upstreams(
     written: &[(Key, Node)],
@@ -31,6 +36,7 @@ pub(super) fn upstreams(
                 RawProtocol::Http2 => Protocol::Http2,
                 RawProtocol::Grpc => Protocol::Grpc,
             },
+            keepalive: keepalive(node, raw.keepalive, errors),
         };
         if errors.len() == before {
             all.insert(key.text.as_str().into(), at(node, "", upstream));
@@ -133,7 +139,17 @@ fn timeouts(node: &Node, raw: &RawUpstream, errors: &mut Vec<ConfigError>) -> Ti
         read: timeout("read", written.read, default.read),
         write: timeout("write", written.write, default.write),
         idle: timeout("idle", written.idle, default.idle),
+        total: timeout("total", written.total, default.total),
     }
+}
+
+fn keepalive(node: &Node, written: Option<u32>, errors: &mut Vec<ConfigError>) -> u32 {
+    let keepalive = written.unwrap_or(KEEPALIVE);
+    if keepalive > MOST_KEPT {
+        let error = wrong(node, "keepalive", format!("`{keepalive}` is out of range"));
+        errors.push(error.help(format!("write from `0` to `{MOST_KEPT}`")));
+    }
+    keepalive
 }
 
 fn upstream_tls(node: &Node, raw: &RawUpstreamTls, errors: &mut Vec<ConfigError>) -> Option<UpstreamTls> {

@@ -3,6 +3,7 @@
 mod parts;
 
 use super::{
+    exchange::Exchange,
     framing::{Framing, Refusal},
     held::Held,
     pace::{self, Pace},
@@ -35,6 +36,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a client may take nothing of a response, besides what its rate allows.
 const STALLED: Duration = Duration::from_secs(20);
 
+/// The origin took longer than it may.
+const EXCHANGE_OVER: Refusal = Refusal { status: 504, reason: "upstream_total_timeout" };
+
 /// The stream of one HTTP/1 connection: follows the framing of each body strictly, and never shows Pingora a
 /// byte of the next request. Handles are shared; Pingora holds one, the proxy another.
 #[derive(Clone)]
@@ -52,6 +56,7 @@ struct Inner {
     limit: u64,
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    exchange: Exchange,
     violation: Option<Refusal>,
     upgrade: Upgrade,
     /// Who waits to read while the upgrade is not decided.
@@ -102,6 +107,7 @@ impl Guard {
             limit: u64::MAX,
             deadline: None,
             timer: None,
+            exchange: Exchange::default(),
             violation: None,
             upgrade: Upgrade::Settled,
             waiting: None,
@@ -125,7 +131,12 @@ impl Guard {
         }
     }
 
-    /// Why reading the current body failed, where that was the client's fault.
+    /// How long the origin may take from the end of the request on; none: without end.
+    pub fn set_exchange_time(&self, total: Option<Duration>) {
+        self.0.lock().exchange.begin(total);
+    }
+
+    /// Why reading failed, where the connection was not at fault: the body, or the time of the exchange.
     pub fn violation(&self) -> Option<Refusal> {
         self.0.lock().violation
     }
@@ -150,6 +161,7 @@ impl Guard {
         };
         inner.content = 0;
         inner.limit = u64::MAX;
+        inner.exchange.begin(None);
         (inner.reading, inner.writing, inner.written) = (Pace::default(), Pace::default(), 0);
         let bytes = inner.buffer.split_to(head);
         if inner.buffer.is_empty() {
@@ -400,14 +412,17 @@ impl AsyncRead for Guard {
             if inner.upgrade == Upgrade::Asked {
                 inner.waiting = Some(cx.waker().clone());
             }
-            return match inner.closed {
-                true => Poll::Ready(Ok(())),
-                false if !inner.buffer.is_empty() => Poll::Pending,
-                false => match ready!(inner.fill(cx))? {
-                    0 => Poll::Ready(Ok(())),
-                    _ => Poll::Pending,
-                },
-            };
+            if inner.closed {
+                return Poll::Ready(Ok(()));
+            }
+            if inner.buffer.is_empty()
+                && let Poll::Ready(count) = inner.fill(cx)?
+                && count == 0
+            {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(inner.exchange.poll_over(cx, inner.written));
+            return Poll::Ready(Err(inner.violate(EXCHANGE_OVER)));
         }
         if inner.buffer.is_empty() {
             let filled = match inner.framing {

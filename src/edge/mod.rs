@@ -14,6 +14,7 @@
 pub mod budget;
 pub mod canonical;
 pub mod connection;
+mod exchange;
 pub mod framing;
 pub mod guard;
 pub mod handover;
@@ -26,6 +27,7 @@ pub mod registry;
 pub mod tls;
 pub mod upgrade;
 
+pub(crate) use exchange::extension;
 pub use framing::Refusal;
 pub use guard::{Ahead, Guard};
 pub use registry::{Registry, Stats};

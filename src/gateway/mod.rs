@@ -66,6 +66,8 @@ pub struct CompileEnv<'a> {
     pub keep: &'a Keep,
     /// The embedded demo API, where it runs.
     pub demo: Option<Arc<Upstream>>,
+    /// The snapshot that this one takes the place of: what it knows of targets goes on being known.
+    pub previous: Option<&'a Snapshot>,
     /// The number of this snapshot.
     pub generation: u64,
     /// Only check: open nothing for writing.
@@ -144,7 +146,8 @@ fn compile_upstreams(
             );
             continue;
         }
-        match Upstream::compile(name, written) {
+        let previous = env.previous.and_then(|snapshot| snapshot.upstreams.get(name)).map(|found| &**found);
+        match Upstream::compile(name, written, previous) {
             Ok(upstream) => {
                 upstreams.insert(name.clone(), Arc::new(upstream));
             }

@@ -46,6 +46,8 @@ impl Ctx {
             self.stop = stop;
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
+        // Pingora uses the connection for nothing else after this; the client is told.
+        session.set_keepalive(None);
         let code = match (&stop, session.response_written().is_none()) {
             (Some(stop), true) => match self.answer(session, stop).await {
                 Ok(()) => self.status,
@@ -63,6 +65,9 @@ impl Ctx {
     /// What an error of Pingora's means; none where the client is gone.
     pub(super) fn stop_of(&mut self, error: &Error) -> Option<Stop> {
         if let Some(violation) = self.flight.as_ref().and_then(|flight| flight.guard.as_ref()?.violation()) {
+            if violation.status == StatusCode::GATEWAY_TIMEOUT {
+                return Some(Stop::Faulted(Fault::timeout(violation.reason)));
+            }
             let status = StatusCode::from_u16(violation.status).unwrap_or(StatusCode::BAD_REQUEST);
             return Some(Stop::Denied(Denial::new(status, violation.reason)));
         }

@@ -2,6 +2,7 @@
 
 use super::{
     ctx::{Ctx, RequestBody},
+    exchange,
     plan::Plan,
     replayed::{self, Prepared},
 };
@@ -30,6 +31,7 @@ pub(super) async fn exchange(session: &mut Session, ctx: &mut Ctx, mut plan: Pla
         Err(Fetch::TooLarge) => {
             ctx.answer(session, &Stop::Faulted(Fault::bad_dependency("response_too_large"))).await
         }
+        Err(Fetch::Late) => ctx.answer(session, &Stop::Faulted(Fault::timeout(exchange::OVER))).await,
         Err(Fetch::Failed(error)) => {
             let stop = ctx
                 .stop_of(&error)
@@ -60,6 +62,7 @@ async fn whole_request(session: &mut Session, ctx: &mut Ctx, plan: &mut Plan) ->
 }
 
 enum Fetch {
+    Late,
     TooLarge,
     Failed(Box<Error>),
 }
@@ -70,6 +73,7 @@ async fn fetch(
     body: Bytes,
     max: usize,
 ) -> std::result::Result<(ResponseHeader, Bytes), Fetch> {
+    let total = plan.upstream.timeouts.total;
     let Prepared { subrequest, handle, input, .. } =
         replayed::prepare(session, plan, None, body).map_err(Fetch::Failed)?;
     let mut collected = Collected { head: None, body: BytesMut::new(), too_large: false, failed: None };
@@ -78,7 +82,9 @@ async fn fetch(
         // Nothing reaches the client before it is judged.
         Ok(None)
     };
-    let piped = pipe_subrequest(session, subrequest, handle, collect, input).await;
+    let pipe = pipe_subrequest(session, subrequest, handle, collect, input);
+    // The whole response is waited for, so that no kind of it is a stream.
+    let Ok(piped) = tokio::time::timeout(total, pipe).await else { return Err(Fetch::Late) };
     if collected.too_large {
         return Err(Fetch::TooLarge);
     }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use palisade_contract::Exchange;
 use parking_lot::Mutex;
 use pingora::proxy::Session;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 
 /// What is carried through one request's phases.
@@ -43,6 +43,8 @@ pub struct Ctx {
     /// A stable reason code where the gateway made the answer or the transfer broke.
     pub(super) reason: Option<&'static str>,
     pub(super) body: RequestBody,
+    /// When an exchange must be over that no guard keeps the time of.
+    pub(super) exchange_end: Option<Instant>,
 }
 
 /// What becomes of the request's body after the chain has run.
@@ -91,6 +93,7 @@ impl Ctx {
             status: 0,
             reason: None,
             body: RequestBody::Streamed,
+            exchange_end: None,
         }
     }
 

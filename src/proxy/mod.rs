@@ -18,6 +18,7 @@ mod answer;
 mod body;
 mod buffered;
 mod ctx;
+mod exchange;
 mod plan;
 mod record;
 mod replayed;

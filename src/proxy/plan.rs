@@ -4,7 +4,7 @@ use super::ctx::{Ctx, Flight};
 use crate::{
     chain::Stop,
     edge::{headers, upgrade::Gate},
-    upstream::{Key, Upstream},
+    upstream::{Key, Lease, Pick, Upstream},
 };
 use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
 use palisade_contract::{BodyNeed, Exchange, Fault, RequestHeader};
@@ -22,6 +22,8 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 pub(super) struct Plan {
     pub(super) upstream: Arc<Upstream>,
     key: Key,
+    /// Counts the request at its target.
+    lease: Option<Lease>,
     edits: Vec<Edit>,
     target: Option<PathAndQuery>,
     /// The length of a body that takes the place of the client's.
@@ -52,6 +54,7 @@ impl Plan {
         Ok(Plan {
             key: upstream.key(&flight.ex),
             upstream: upstream.clone(),
+            lease: None,
             edits: edits(flight)?,
             target,
             body_length: None,
@@ -62,15 +65,24 @@ impl Plan {
 
 impl Ctx {
     pub(super) fn next_peer(&mut self, session: &mut Session) -> Result<Box<HttpPeer>> {
-        let Some(plan) = &self.plan else { return Error::e_explain(InternalError, "no plan for the origin") };
-        let Some(mut peer) = plan.upstream.select(&plan.key) else {
-            self.stop = Some(Stop::Faulted(Fault::unavailable("no_target")));
+        let Some(plan) = &mut self.plan else {
+            return Error::e_explain(InternalError, "no plan for the origin");
+        };
+        let Some(Pick { mut peer, lease }) = plan.upstream.pick(&plan.key) else {
+            self.stop = Some(Stop::Faulted(Fault::unavailable("no_healthy_target")));
             return Error::e_because(HTTPStatus(503), "no target is available", "upstream has no target");
         };
+        plan.lease = Some(lease);
+        let total = plan.upstream.timeouts.total;
         let mut report = plan.report.lock();
         report.attempts += 1;
+        let first = report.attempts == 1;
         report.address = peer._address.as_inet().copied();
         report.sent = None;
+        drop(report);
+        if first {
+            self.begin_exchange(session, total);
+        }
         self.gate = session.is_upgrade_req().then(|| Gate::prepare(&mut peer));
         Ok(peer)
     }

@@ -22,6 +22,8 @@ impl Ctx {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        self.check_exchange()?;
+        self.free_stream(&head.headers);
         let Some(flight) = &mut self.flight else { return Ok(()) };
         let chain = flight.chain.clone();
         let streamed = chain.response_body_need() == BodyNeed::Stream;
@@ -57,6 +59,7 @@ impl Ctx {
         body: &mut Option<Bytes>,
         end: bool,
     ) -> Result<()> {
+        self.check_exchange()?;
         let Some(flight) = &mut self.flight else { return Ok(()) };
         if flight.chain.response_body_need() == BodyNeed::Stream && !session.was_upgraded() {
             let mut piece = Body::new(body.take().unwrap_or_default(), end);

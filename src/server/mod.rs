@@ -89,7 +89,15 @@ pub fn check(dir: &Path, registry: &[Descriptor]) -> Result<(Config, Snapshot), 
     let metrics = Metrics::new();
     let keep = Keep::default();
     let demo = config.demo.then(|| Arc::new(Upstream::demo(([127, 0, 0, 1], 1).into())));
-    let env = CompileEnv { registry, metrics: &metrics, keep: &keep, demo, generation: 1, dry_run: true };
+    let env = CompileEnv {
+        registry,
+        metrics: &metrics,
+        keep: &keep,
+        demo,
+        previous: None,
+        generation: 1,
+        dry_run: true,
+    };
     let compiled = Snapshot::compile(&config, &env);
     let tls = run::tls_configs(&config);
     match (compiled, tls) {
@@ -114,6 +122,7 @@ impl Gateway {
             metrics: &metrics,
             keep: &keep,
             demo: demo.clone(),
+            previous: None,
             generation: 1,
             dry_run: false,
         };
@@ -182,11 +191,13 @@ impl Gateway {
             return Err(refuse(vec![changed(&fixed, &self.fixed, &config)]));
         }
         run::tls_configs(&config).map_err(refuse)?;
+        let serving = self.snapshot();
         let env = CompileEnv {
             registry: &self.registry,
             metrics: &self.metrics,
             keep: &self.keep,
             demo: self.demo.clone(),
+            previous: Some(&serving),
             generation,
             dry_run: false,
         };

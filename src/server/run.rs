@@ -32,8 +32,8 @@ use tokio::{
 
 /// How long a draining process waits for requests in flight.
 const DRAIN: Duration = Duration::from_secs(60);
-/// Idle connections to origins that are kept, for each worker thread.
-const KEEPALIVE: usize = 128;
+/// Idle connections to all origins together. Each upstream's `keepalive` bounds its own.
+const POOL: usize = 8 * 1024;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -245,11 +245,7 @@ impl Listeners {
     ) -> Result<Self, String> {
         let (stop, stopping) = watch::channel(false);
         let (drain, draining) = watch::channel(false);
-        let conf = ServerConf {
-            upstream_keepalive_pool_size: KEEPALIVE
-                * std::thread::available_parallelism().map_or(1, usize::from),
-            ..ServerConf::default()
-        };
+        let conf = ServerConf { upstream_keepalive_pool_size: POOL, ..ServerConf::default() };
         let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy::new(gateway.clone())));
         let shared = Arc::new(Shared {
             proxy,

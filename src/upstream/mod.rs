@@ -1,26 +1,23 @@
 //! Where requests go: balancing over an upstream's targets, and the peer that Pingora connects to.
 
+mod balance;
 mod identity;
+mod key;
+mod peer;
+mod target;
 
-use crate::conf::model::{At, Balance, HashOn, Protocol, Timeouts, Upstream as Written};
+pub use target::{Lease, Target};
+
+use crate::conf::model::{self, At, Balance, Protocol, Timeouts, Upstream as Written};
+use arc_swap::ArcSwap;
+use balance::{Member, Set, Turn};
 use palisade_contract::{ConfigError, Exchange};
-use pingora::{
-    lb::{
-        Backend, Backends, LoadBalancer, discovery,
-        selection::{Consistent, RoundRobin},
-    },
-    protocols::l4::socket::SocketAddr as PeerAddress,
-    upstreams::peer::{HttpPeer, PeerOptions},
-};
+use pingora::upstreams::peer::HttpPeer;
 use std::{
-    collections::BTreeSet,
     fmt,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
 };
-
-/// Streams of one HTTP/2 connection to an origin that are used at once. Pingora's default is one.
-const H2_STREAMS: usize = 100;
 
 /// A compiled upstream.
 pub struct Upstream {
@@ -28,9 +25,11 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// How long things may take.
     pub timeouts: Timeouts,
-    balancer: Balancer,
-    /// By address, in order. Apart from the balancer, which would copy what a backend carries at each choice.
-    peers: Vec<(SocketAddr, HttpPeer)>,
+    balance: Balance,
+    turn: Turn,
+    /// Requests of one target that share its pool of connections.
+    sharing: u64,
+    set: ArcSwap<Set>,
     targets: Vec<TargetInfo>,
 }
 
@@ -38,9 +37,13 @@ pub struct Upstream {
 #[derive(Debug, Clone)]
 pub struct Key(Vec<u8>);
 
-enum Balancer {
-    RoundRobin(LoadBalancer<RoundRobin>),
-    Hash(LoadBalancer<Consistent>, HashOn),
+/// A target that was chosen for a request.
+#[derive(Debug)]
+pub struct Pick {
+    /// How to connect to it.
+    pub peer: Box<HttpPeer>,
+    /// Counts the request, until it is dropped.
+    pub lease: Lease,
 }
 
 /// A target as the admin API shows it.
@@ -55,42 +58,48 @@ pub struct TargetInfo {
 }
 
 impl Upstream {
-    /// Resolves the targets and prepares their peers. Reads certificates and keys.
-    pub fn compile(name: &Arc<str>, written: &At<Written>) -> Result<Self, Vec<ConfigError>> {
+    /// Resolves the targets and prepares their peers. Reads certificates and keys. What is known of a target that
+    /// `previous` has as well goes on being known.
+    pub fn compile(
+        name: &Arc<str>,
+        written: &At<Written>,
+        previous: Option<&Upstream>,
+    ) -> Result<Self, Vec<ConfigError>> {
         let upstream = &written.value;
         let mut errors = Vec::new();
         let identity = identity::Identity::load(written).unwrap_or_else(|error| {
             errors.extend(error);
             None
         });
-        let mut backends = BTreeSet::new();
-        let (mut peers, mut targets) = (Vec::new(), Vec::new());
+        let (mut members, mut targets) = (Vec::<Member>::new(), Vec::new());
         for target in &upstream.targets {
-            let resolved: Vec<SocketAddr> =
-                match (target.value.host.as_str(), target.value.port).to_socket_addrs() {
-                    Ok(found) => found.collect(),
-                    Err(error) => {
-                        errors.push(unresolved(target, &error.to_string()));
-                        continue;
-                    }
-                };
-            // One address a target: a name with several would weigh several times as much.
-            let Some(first) = resolved.first().copied() else {
-                errors.push(unresolved(target, "it has no address"));
-                continue;
+            let resolved = match resolve(target) {
+                Ok(resolved) => resolved,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
             };
-            let backend = backend(first, target.value.weight);
-            let server_name = upstream
-                .tls
-                .as_ref()
-                .map(|tls| tls.server_name.clone().unwrap_or_else(|| target.value.host.clone()));
-            peers.push((first, peer(name, first, server_name, upstream, identity.as_ref())));
-            if backends.replace(backend).is_some() {
-                errors.push(
-                    ConfigError::at(target.path.clone(), format!("`{first}` is listed twice"))
-                        .help("give one entry a `weight` instead")
-                        .place(target.place.clone()),
-                );
+            // One address a target: a name with several would weigh several times as much.
+            for address in resolved.iter().copied().take(1) {
+                let server_name = upstream
+                    .tls
+                    .as_ref()
+                    .map(|tls| tls.server_name.clone().unwrap_or_else(|| target.value.host.clone()));
+                if members.iter().any(|member| member.target.address == address) {
+                    errors.push(
+                        ConfigError::at(target.path.clone(), format!("`{address}` is listed twice"))
+                            .help("give one entry a `weight` instead")
+                            .place(target.place.clone()),
+                    );
+                }
+                members.push(Member {
+                    target: previous
+                        .and_then(|previous| previous.target(address))
+                        .unwrap_or_else(|| Arc::new(Target::new(address))),
+                    peer: peer::peer(name, address, server_name, upstream, identity.as_ref()),
+                    weight: u32::from(target.value.weight),
+                });
             }
             targets.push(TargetInfo {
                 address: format!("{}:{}", target.value.host, target.value.port),
@@ -98,15 +107,7 @@ impl Upstream {
                 weight: target.value.weight,
             });
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let balancer = match &upstream.balance {
-            Balance::RoundRobin => Balancer::RoundRobin(ready(backends)),
-            Balance::Hash(on) => Balancer::Hash(ready(backends), on.clone()),
-        };
-        peers.sort_by_key(|(address, _)| *address);
-        Ok(Upstream { name: name.clone(), timeouts: upstream.timeouts.clone(), balancer, peers, targets })
+        if errors.is_empty() { Ok(Upstream::of(name, upstream, members, targets)) } else { Err(errors) }
     }
 
     /// The embedded demo API.
@@ -117,42 +118,57 @@ impl Upstream {
             timeouts: Timeouts::default(),
             tls: None,
             protocol: Protocol::Http1,
+            keepalive: model::KEEPALIVE,
         };
         let name: Arc<str> = Arc::from("demo");
-        let peers = vec![(address, peer(&name, address, None, &written, None))];
+        let member = Member {
+            target: Arc::new(Target::new(address)),
+            peer: peer::peer(&name, address, None, &written, None),
+            weight: 1,
+        };
         let targets = vec![TargetInfo { address: address.to_string(), resolved: vec![address], weight: 1 }];
+        Upstream::of(&name, &written, vec![member], targets)
+    }
+
+    fn of(name: &Arc<str>, written: &Written, members: Vec<Member>, targets: Vec<TargetInfo>) -> Self {
         Upstream {
-            name,
-            timeouts: written.timeouts,
-            balancer: Balancer::RoundRobin(ready(BTreeSet::from([backend(address, 1)]))),
-            peers,
+            name: name.clone(),
+            timeouts: written.timeouts.clone(),
+            turn: Turn::default(),
+            sharing: peer::sharing(written.protocol, written.keepalive),
+            set: ArcSwap::from_pointee(Set::new(members, &written.balance)),
+            balance: written.balance.clone(),
             targets,
         }
     }
 
     /// What this exchange's target is chosen by.
     pub fn key(&self, ex: &Exchange) -> Key {
-        match &self.balancer {
-            Balancer::RoundRobin(_) => Key(Vec::new()),
-            Balancer::Hash(_, on) => Key(hash_key(on, ex)),
+        match &self.balance {
+            Balance::Hash(on) => Key(key::hash_key(on, ex)),
+            _ => Key(Vec::new()),
         }
     }
 
     /// Chooses a target.
-    pub fn select(&self, key: &Key) -> Option<Box<HttpPeer>> {
-        /// How many targets are looked at before giving up.
-        const LOOKS: usize = 256;
-        // One target leaves nothing to choose.
-        if let [(_, only)] = self.peers.as_slice() {
-            return Some(Box::new(only.clone()));
+    pub fn pick(&self, key: &Key) -> Option<Pick> {
+        let set = self.set.load();
+        let member = match set.members.as_slice() {
+            // One target leaves nothing to choose.
+            [only] => only,
+            _ => set.next(&self.balance, &self.turn, &key.0, &|_| true)?,
+        };
+        let (lease, others) = member.target.begin();
+        let mut peer = Box::new(member.peer.clone());
+        if others >= self.sharing {
+            peer::use_once(&mut peer);
         }
-        let backend = match &self.balancer {
-            Balancer::RoundRobin(balancer) => balancer.select(&key.0, LOOKS),
-            Balancer::Hash(balancer, _) => balancer.select(&key.0, LOOKS),
-        }?;
-        let chosen = backend.addr.as_inet()?;
-        let index = self.peers.binary_search_by_key(chosen, |(address, _)| *address).ok()?;
-        self.peers.get(index).map(|(_, peer)| Box::new(peer.clone()))
+        Some(Pick { peer, lease })
+    }
+
+    fn target(&self, address: SocketAddr) -> Option<Arc<Target>> {
+        let set = self.set.load();
+        set.members.iter().find(|member| member.target.address == address).map(|member| member.target.clone())
     }
 
     /// Its targets, for the admin API.
@@ -162,9 +178,9 @@ impl Upstream {
 
     /// The name of its way of balancing.
     pub fn balance(&self) -> &'static str {
-        match self.balancer {
-            Balancer::RoundRobin(_) => "round_robin",
-            Balancer::Hash(..) => "hash",
+        match self.balance {
+            Balance::RoundRobin => "round_robin",
+            Balance::Hash(..) => "hash",
         }
     }
 }
@@ -178,93 +194,32 @@ impl fmt::Debug for Upstream {
     }
 }
 
-fn backend(address: SocketAddr, weight: u16) -> Backend {
-    Backend { addr: PeerAddress::Inet(address), weight: usize::from(weight), ext: http::Extensions::new() }
-}
-
-fn unresolved(target: &At<crate::conf::model::Target>, why: &str) -> ConfigError {
-    ConfigError::at(target.path.clone(), format!("cannot resolve `{}`: {why}", target.value.host))
+fn resolve(target: &At<model::Target>) -> Result<Vec<SocketAddr>, ConfigError> {
+    let written = &target.value;
+    let why = match (written.host.as_str(), written.port).to_socket_addrs() {
+        Ok(found) => {
+            let found: Vec<SocketAddr> = found.collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            "it has no address".to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    Err(ConfigError::at(target.path.clone(), format!("cannot resolve `{}`: {why}", written.host))
         .help("write a name that resolves on this machine, or an address")
-        .place(target.place.clone())
-}
-
-fn ready<S>(backends: BTreeSet<Backend>) -> LoadBalancer<S>
-where
-    S: pingora::lb::selection::BackendSelection + 'static,
-    S::Iter: pingora::lb::selection::BackendIter,
-{
-    use futures::FutureExt;
-    let balancer = LoadBalancer::from_backends(Backends::new(discovery::Static::new(backends)));
-    // A static discovery is there at once, and does not fail.
-    if !matches!(balancer.update().now_or_never(), Some(Ok(()))) {
-        log::error!("a static set of targets was not ready at once");
-    }
-    balancer
-}
-
-fn peer(
-    upstream: &Arc<str>,
-    address: SocketAddr,
-    server_name: Option<String>,
-    written: &Written,
-    identity: Option<&identity::Identity>,
-) -> HttpPeer {
-    let mut peer = HttpPeer::new(address, server_name.is_some(), server_name.unwrap_or_default());
-    // Connections are shared within one upstream and TLS identity, never across.
-    peer.group_key = group_key(upstream, identity);
-    let mut options = PeerOptions::new();
-    let timeouts = &written.timeouts;
-    options.connection_timeout = Some(timeouts.connect);
-    options.total_connection_timeout = Some(timeouts.connect);
-    options.read_timeout = Some(timeouts.read);
-    options.write_timeout = Some(timeouts.write);
-    options.idle_timeout = Some(timeouts.idle);
-    options.verify_cert = true;
-    options.verify_hostname = true;
-    match written.protocol {
-        Protocol::Http1 => options.set_http_version(1, 1),
-        Protocol::Http2 | Protocol::Grpc => options.set_http_version(2, 2),
-    }
-    options.max_h2_streams = H2_STREAMS;
-    if let Some(identity) = identity {
-        options.ca = identity.ca.clone();
-        peer.client_cert_key = identity.own.clone();
-    }
-    peer.options = options;
-    peer
-}
-
-fn group_key(upstream: &str, identity: Option<&identity::Identity>) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    upstream.hash(&mut hasher);
-    identity.map(|identity| identity.fingerprint).hash(&mut hasher);
-    hasher.finish()
-}
-
-fn hash_key(on: &HashOn, ex: &Exchange) -> Vec<u8> {
-    let by_ip = || ex.client().ip.to_string().into_bytes();
-    match on {
-        HashOn::Ip => by_ip(),
-        HashOn::Path => ex.path().as_bytes().to_vec(),
-        HashOn::Header(name) => ex.header(name).map_or_else(by_ip, |value| value.as_bytes().to_vec()),
-        HashOn::Cookie(name) => cookie(ex, name).map_or_else(by_ip, |value| value.as_bytes().to_vec()),
-        HashOn::Consumer => ex.principal().map_or_else(by_ip, |principal| principal.id.as_bytes().to_vec()),
-    }
-}
-
-fn cookie<'a>(ex: &'a Exchange, name: &str) -> Option<&'a str> {
-    let headers = ex.request.headers.get_all(http::header::COOKIE);
-    let pairs = headers.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-    pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+        .place(target.place.clone()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conf::model::Target;
+    use crate::conf::model::{HashOn, Target};
     use palisade_contract::Place;
-    use std::{collections::BTreeMap, path::Path};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        path::Path,
+    };
 
     fn at<T>(value: T) -> At<T> {
         At { value, path: "upstreams.u".to_owned(), place: Place::of_file(Path::new("u.yaml")) }
@@ -279,8 +234,9 @@ mod tests {
             timeouts: Timeouts::default(),
             tls: None,
             protocol: Protocol::Http1,
+            keepalive: 2,
         };
-        Upstream::compile(&Arc::from("u"), &at(written)).unwrap()
+        Upstream::compile(&Arc::from("u"), &at(written), None).unwrap()
     }
 
     #[test]
@@ -291,9 +247,9 @@ mod tests {
             let upstream = upstream(targets, Balance::RoundRobin);
             let mut counts = BTreeMap::new();
             for _ in 0..rounds {
-                let peer = upstream.select(&Key(Vec::new())).unwrap();
+                let peer = upstream.pick(&Key(Vec::new())).unwrap().peer;
                 let address = *peer._address.as_inet().unwrap();
-                assert_eq!(peer.group_key, group_key("u", None));
+                assert_eq!(peer.group_key, peer::group_key("u", None));
                 *counts.entry(address.ip().to_string()).or_insert(0) += 1;
             }
             let weights: u32 = targets.iter().map(|(_, weight)| u32::from(*weight)).sum();
@@ -306,7 +262,8 @@ mod tests {
     #[test]
     fn a_key_stays_with_its_target() {
         let upstream = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 1)], Balance::Hash(HashOn::Path));
-        let chosen = |key: &str| upstream.select(&Key(key.as_bytes().to_vec())).unwrap()._address.to_string();
+        let chosen =
+            |key: &str| upstream.pick(&Key(key.as_bytes().to_vec())).unwrap().peer._address.to_string();
         let mut seen = BTreeSet::new();
         for number in 0..64 {
             let key = number.to_string();
@@ -314,5 +271,40 @@ mod tests {
             seen.insert(chosen(&key));
         }
         assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
+    fn no_more_requests_share_the_pool_than_it_may_keep_connections() {
+        let upstream = upstream(&[("127.0.0.1", 1)], Balance::RoundRobin);
+        let pick = || upstream.pick(&Key(Vec::new())).unwrap();
+        let shared = |pick: &Pick| {
+            let kept = pick.peer.options.idle_timeout != Some(std::time::Duration::ZERO);
+            assert_eq!(kept, pick.peer.group_key == peer::group_key("u", None));
+            kept
+        };
+        let mut picks = vec![pick(), pick(), pick(), pick()];
+        assert_eq!(picks.iter().map(shared).collect::<Vec<_>>(), [true, true, false, false]);
+        picks.truncate(1);
+        assert!(shared(&pick()));
+        assert_eq!(picks.first().unwrap().lease.target().in_flight(), 1);
+    }
+
+    #[test]
+    fn a_target_that_stays_is_the_same_after_a_reload() {
+        let before = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 1)], Balance::RoundRobin);
+        let written = |host: &str| at(Target { host: host.to_owned(), port: 80, weight: 3 });
+        let after = Written {
+            balance: Balance::RoundRobin,
+            targets: vec![written("127.0.0.2"), written("127.0.0.3")],
+            timeouts: Timeouts::default(),
+            tls: None,
+            protocol: Protocol::Http1,
+            keepalive: 2,
+        };
+        let after = Upstream::compile(&Arc::from("u"), &at(after), Some(&before)).unwrap();
+        let target = |upstream: &Upstream, host: &str| upstream.target(format!("{host}:80").parse().unwrap());
+        let (stays, stayed) = (target(&before, "127.0.0.2"), target(&after, "127.0.0.2"));
+        assert!(Arc::ptr_eq(&stays.unwrap(), &stayed.unwrap()));
+        assert!(target(&after, "127.0.0.3").is_some() && target(&after, "127.0.0.1").is_none());
     }
 }

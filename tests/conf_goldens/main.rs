@@ -44,6 +44,7 @@ fn load(dir: &Path) -> Result<Config, LoadError> {
         metrics: &metrics,
         keep: &keep,
         demo: None,
+        previous: None,
         generation: 1,
         dry_run: true,
     };

@@ -128,6 +128,25 @@ impl Client {
         response
     }
 
+    /// Reads on until `text` has come.
+    pub fn wait_for(&mut self, text: &str) {
+        let mut seen = Vec::new();
+        while !seen.ends_with(text.as_bytes()) {
+            let mut byte = [0];
+            let count = self.stream.read(&mut byte).unwrap();
+            assert!(count > 0, "the connection ended before {text:?}: {:?}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(&byte);
+        }
+    }
+
+    /// All that comes until the other side closes, or breaks off.
+    pub fn rest(&mut self) -> String {
+        let mut seen = Vec::new();
+        // What came before a reset stays.
+        let _ = self.stream.read_to_end(&mut seen);
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+
     /// True where the other side closes now, without another byte.
     pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];

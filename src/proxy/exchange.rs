@@ -1,0 +1,100 @@
+//! The time that an exchange with an origin may take: `timeouts.total`.
+//!
+//! On an HTTP/1 connection the guard keeps it, because Pingora reads from the client all the while. On an HTTP/2
+//! stream nothing of ours is asked while the origin is waited for: there the wait for each piece is bounded by
+//! the upstream's `read`, and the whole is looked at with each piece that comes.
+
+use super::ctx::Ctx;
+use crate::{chain::Stop, edge};
+use http::{HeaderMap, header};
+use palisade_contract::Fault;
+use pingora::{Error, ErrorType::ReadTimedout, Result, proxy::Session};
+use std::time::{Duration, Instant};
+
+/// The origin took longer than it may.
+pub(super) const OVER: &str = "upstream_total_timeout";
+
+/// Media types of responses that last as long as there is something to tell.
+const STREAMS: [&str; 4] =
+    ["text/event-stream", "application/x-ndjson", "application/json-seq", "multipart/x-mixed-replace"];
+/// gRPC, with whatever stands for its messages.
+const GRPC: &str = "application/grpc";
+
+impl Ctx {
+    /// Begins the time of the exchange, with the first attempt.
+    pub(super) fn begin_exchange(&mut self, session: &Session, total: Duration) {
+        // A tunnel lasts as long as both sides like.
+        if session.is_upgrade_req() {
+            return;
+        }
+        match self.flight.as_ref().and_then(|flight| flight.guard.as_ref()) {
+            Some(guard) => guard.set_exchange_time(Some(total)),
+            None => self.exchange_end = Instant::now().checked_add(total),
+        }
+    }
+
+    /// The head of a stream came in time: its body lasts as long as it likes.
+    pub(super) fn free_stream(&mut self, headers: &HeaderMap) {
+        if !is_stream(headers) {
+            return;
+        }
+        self.exchange_end = None;
+        if let Some(guard) = self.flight.as_ref().and_then(|flight| flight.guard.as_ref()) {
+            guard.set_exchange_time(None);
+        }
+    }
+
+    /// An error where the time is over, `sent` bytes of the response having gone to the client.
+    pub(super) fn check_exchange(&mut self) -> Result<()> {
+        let Some(end) = self.exchange_end else { return Ok(()) };
+        let end = end.checked_add(edge::extension(self.response_bytes));
+        if end.is_none_or(|end| Instant::now() < end) {
+            return Ok(());
+        }
+        self.stop = Some(Stop::Faulted(Fault::timeout(OVER)));
+        Err(Error::explain(ReadTimedout, "the exchange took too long").into_up())
+    }
+}
+
+/// True where the body has no end by its nature.
+fn is_stream(headers: &HeaderMap) -> bool {
+    let Some(media) = headers.get(header::CONTENT_TYPE) else { return false };
+    let media = media.as_bytes();
+    let essence = media.split(|byte| *byte == b';').next().unwrap_or(media).trim_ascii();
+    STREAMS.iter().any(|stream| essence.eq_ignore_ascii_case(stream.as_bytes()))
+        || essence.get(..GRPC.len()).is_some_and(|start| {
+            start.eq_ignore_ascii_case(GRPC.as_bytes())
+                && matches!(essence.get(GRPC.len()), None | Some(b'+' | b'-'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn streams_are_known_by_their_media_type() {
+        for (media, stream) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream; charset=utf-8", true),
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web+json;x=1", true),
+            ("application/x-ndjson", true),
+            ("application/json-seq", true),
+            ("multipart/x-mixed-replace; boundary=text/html", true),
+            ("application/grpcx", false),
+            ("application/json", false),
+            ("text/event-streams", false),
+            ("text/html; text/event-stream", false),
+            ("application/octet-stream", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+            assert_eq!(is_stream(&headers), stream, "{media}");
+        }
+        assert!(!is_stream(&HeaderMap::new()));
+    }
+}

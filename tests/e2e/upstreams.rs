@@ -1,0 +1,163 @@
+//! What an origin may do to a request: the time it takes, and the connections to it.
+
+use crate::{
+    client::head,
+    harness::{Gateway, until},
+    origin::Origin,
+};
+use std::{
+    sync::{Mutex, mpsc::channel},
+    time::{Duration, Instant},
+};
+
+const TOTAL: Duration = Duration::from_millis(300);
+
+fn conf(origin: &Origin, upstream: &str) -> String {
+    format!(
+        "
+upstreams: {{raw: {{targets: [{{address: '{}'}}], {upstream}}}}}
+routes: {{raw: {{paths: [/*], upstream: raw}}}}
+",
+        origin.address
+    )
+}
+
+/// Hangs, drips its head, drips its body, or streams as long as the test says, by the path.
+fn slow(stream: std::sync::mpsc::Receiver<()>) -> Origin {
+    let stream = Mutex::new(stream);
+    Origin::start(move |request| {
+        let drip = |request: &mut crate::origin::Request<'_>, bytes: &mut dyn Iterator<Item = u8>| {
+            for byte in bytes {
+                if !request.send([byte]) {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            true
+        };
+        match request.path() {
+            "/hang" => request.wait_for_close(),
+            "/head" => {
+                request.send("HTTP/1.1 200 OK\r\nx-long: ") && drip(request, &mut std::iter::repeat(b'x'))
+            }
+            "/body" => {
+                request.send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                    && drip(request, &mut std::iter::repeat_n(b'x', 100_000))
+            }
+            "/stream" => {
+                let sent =
+                    request.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
+                stream.lock().unwrap().recv().unwrap();
+                let _ = sent && request.send("data: 2\n\n");
+                false
+            }
+            "/chunks" => {
+                let chunk = format!("1000\r\n{}\r\n", "x".repeat(4096));
+                let begun = Instant::now();
+                let mut ok = request.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                while ok && begun.elapsed() < 2 * TOTAL {
+                    ok = request.send(&chunk);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                ok && request.send("0\r\n\r\n")
+            }
+            _ => request.answer(200, "ok"),
+        }
+    })
+}
+
+#[test]
+fn an_exchange_ends_in_its_time() {
+    let (release, held) = channel();
+    let origin = slow(held);
+    let gateway = Gateway::start(&conf(&origin, "timeouts: {total: 300ms, read: 30s}"));
+    let mut stream = gateway.connect();
+    stream.send(head("GET", "/stream", &[]));
+    stream.wait_for("data: 1\n\n");
+    for path in ["/hang", "/head"] {
+        let begun = Instant::now();
+        let answer = gateway.get(path).expect(504);
+        assert_eq!(answer.reason(), "upstream_total_timeout");
+        assert_eq!(answer.header("connection"), Some("close"));
+        let elapsed = begun.elapsed();
+        assert!(elapsed >= TOTAL && elapsed < 20 * TOTAL, "{path}: {elapsed:?}");
+    }
+    // A trickle is cut, and a transfer that was cut is not to be taken for a whole one.
+    let mut client = gateway.connect();
+    client.send(head("GET", "/body", &[]));
+    let received = client.rest();
+    assert!(received.starts_with("HTTP/1.1 200") && received.len() < 50_000, "{}", received.len());
+    // The time of the stream was over long ago.
+    release.send(()).unwrap();
+    stream.wait_for("data: 2\n\n");
+    // What flows is not cut.
+    assert!(gateway.get("/chunks").expect(200).body.len() > 4096);
+    let lines = gateway.audit(5);
+    let outcome = |path: &str| {
+        let line = lines.iter().find(|line| line["path"] == path).unwrap();
+        (line["status"].as_u64().unwrap(), line["reason"].clone())
+    };
+    for (path, status, over) in [
+        ("/hang", 504, true),
+        ("/head", 504, true),
+        ("/body", 200, true),
+        ("/stream", 200, false),
+        ("/chunks", 200, false),
+    ] {
+        let reason = if over { "upstream_total_timeout".into() } else { serde_json::Value::Null };
+        assert_eq!(outcome(path), (status, reason), "{path}");
+    }
+    // Connections that were given up are not used again, and the next request is not late.
+    let mut client = gateway.connect();
+    for _ in 0..3 {
+        client.request("GET", "/", &[]).expect(200);
+    }
+}
+
+#[test]
+fn no_more_connections_are_kept_than_written() {
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    let origin = Origin::start(move |request| {
+        if request.path() == "/held" {
+            held.lock().unwrap().recv().unwrap();
+        }
+        request.answer(200, "ok")
+    });
+    let gateway = Gateway::start(&conf(&origin, "keepalive: 2"));
+    let mut clients: Vec<_> = (0..5).map(|_| gateway.connect()).collect();
+    for (count, client) in clients.iter_mut().enumerate() {
+        client.send(head("GET", "/held", &[]));
+        until("the request at the origin", || (origin.requests() == count + 1).then_some(()));
+    }
+    for _ in &clients {
+        release.send(()).unwrap();
+    }
+    for client in &mut clients {
+        client.response().expect(200);
+    }
+    assert_eq!(origin.opened(), 5);
+    until("the surplus to be closed", || (origin.closed() == 3).then_some(()));
+    // Two at once find the two that were kept.
+    for (count, client) in clients.iter_mut().take(2).enumerate() {
+        client.send(head("GET", "/held", &[]));
+        until("the request at the origin", || (origin.requests() == count + 6).then_some(()));
+    }
+    for client in clients.iter_mut().take(2) {
+        release.send(()).unwrap();
+        client.response().expect(200);
+    }
+    assert_eq!((origin.opened(), origin.closed()), (5, 3));
+}
+
+#[test]
+fn nothing_is_kept_where_nothing_may_be() {
+    let origin = Origin::start(|request| request.answer(200, "ok"));
+    let gateway = Gateway::start(&conf(&origin, "keepalive: 0"));
+    let mut client = gateway.connect();
+    for count in 1..4 {
+        client.request("GET", "/", &[]).expect(200);
+        until("the connection to be closed", || (origin.closed() == count).then_some(()));
+        assert_eq!(origin.opened(), count);
+    }
+}
