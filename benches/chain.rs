@@ -46,13 +46,13 @@ impl Plugin for Trivial {
 fn chain(count: usize, hooks: Hooks) -> Chain {
     let metrics = Metrics::new();
     let slot = |id: usize| {
-        let info = Arc::new(EntryInfo {
-            key: Arc::from(format!("trivial#{id}")),
-            plugin: "trivial",
-            scope: Scope::Route,
-            mode: Mode::Enforce,
-            place: Place::of_file(Path::new("routes.yaml")),
-        });
+        let info = Arc::new(EntryInfo::new(
+            format!("trivial#{id}"),
+            "trivial",
+            Scope::Route,
+            Place::of_file(Path::new("routes.yaml")),
+            Mode::Enforce,
+        ));
         Arc::new(Slot {
             id,
             stage: Stage::Transform,

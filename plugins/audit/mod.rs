@@ -1,6 +1,8 @@
 //! `audit`: one JSON line for each request.
 
 mod line;
+mod queue;
+mod text;
 mod writer;
 
 pub use writer::flush;

@@ -1,6 +1,6 @@
 use super::*;
 use palisade_contract::{
-    Descriptor,
+    Decision, Descriptor, Effect,
     testkit::{Case, Kit},
 };
 use std::time::Duration;
@@ -31,6 +31,59 @@ fn one_line_for_each_request() {
     assert_eq!(found[1]["host"], "exa\"mple\n");
     assert!(!found[1].to_string().contains("secret"));
     assert!(found[1]["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+}
+
+#[test]
+fn a_line_is_bounded_and_says_what_it_left_out() {
+    let long = format!("/{}?{}", "p".repeat(30_000), "\u{e9}".repeat(5000));
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = Kit::of(DESCRIPTOR).state_dir(dir.path()).build("{file: a.jsonl, query: true}").unwrap();
+    let mut ex = plugin.run(Case::get(&long).host(&"\u{1}".repeat(9000))).ex;
+    let many = Decision {
+        entry: Some(plugin.info.clone()),
+        effect: Effect::Deny,
+        reason: Some("no"),
+        detail: Some("d".repeat(500).into()),
+        nanos: u32::MAX,
+    };
+    ex.host_side().decisions.extend(vec![many; 200]);
+    ex.host_side().outcome.error = Some("e".repeat(9000));
+    plugin.built.plugin().on_log(&ex);
+    flush(Duration::from_secs(10));
+    let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
+    for line in text.lines() {
+        assert!(line.len() < line::LONGEST, "{}", line.len());
+        let found: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(found["truncated"], true);
+        assert!(found["path"].as_str().unwrap().ends_with("pp\u{2026}"));
+        assert!(found["host"].as_str().unwrap().starts_with('\u{1}'));
+        assert_eq!(found["status"], 200);
+    }
+    assert_eq!(text.lines().count(), 2);
+}
+
+#[test]
+fn decisions_say_which_entry_decided_what() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = Kit::of(DESCRIPTOR).state_dir(dir.path()).build("file: a.jsonl").unwrap();
+    let mut ex = plugin.run(Case::get("/")).ex;
+    let decision = |entry, detail: Option<&'static str>| Decision {
+        entry,
+        effect: Effect::WouldDeny,
+        reason: Some("no"),
+        detail: detail.map(Into::into),
+        nanos: 7,
+    };
+    ex.host_side().decisions.extend([decision(Some(plugin.info.clone()), None), decision(None, Some("x\n"))]);
+    plugin.built.plugin().on_log(&ex);
+    flush(Duration::from_secs(10));
+    let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
+    let found: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    let expected = serde_json::json!([
+        {"plugin": "audit", "place": "test.yaml:1:1", "effect": "would_deny", "reason": "no", "ns": 7},
+        {"plugin": "palisade", "effect": "would_deny", "reason": "no", "detail": "x\n", "ns": 7}
+    ]);
+    assert_eq!(found["decisions"], expected);
 }
 
 #[test]

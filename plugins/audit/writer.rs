@@ -1,6 +1,7 @@
 //! A thread of its own writes lines, so that no request waits for a disk.
 
-use parking_lot::{Condvar, Mutex};
+use super::queue::{Batch, Queue};
+use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     fmt,
@@ -12,12 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Lines that may wait, in bytes.
-const QUEUE: usize = 16 << 20;
-/// How long a line may wait before it is written.
-const WINDOW: Duration = Duration::from_millis(100);
-/// Written at once when this much waits, in bytes.
-const BATCH: usize = 1 << 20;
 /// Between two attempts to write to a disk that takes nothing.
 const RETRY: Duration = Duration::from_millis(200);
 /// How often a failing disk or lost lines are told of.
@@ -40,25 +35,7 @@ impl fmt::Display for Sink {
 }
 
 /// The way to the thread of one sink. When the last one is let go, the thread writes what waits, and ends.
-pub(super) struct Writer(Arc<Shared>);
-
-struct Shared {
-    queue: Mutex<Queue>,
-    /// Lines are there.
-    filled: Condvar,
-    /// There is room, or everything is written.
-    emptied: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    lines: Vec<u8>,
-    writing: bool,
-    dropped: u64,
-    closed: bool,
-    /// Somebody waits for the queue to be written.
-    hurry: bool,
-}
+pub(super) struct Writer(Arc<Queue>);
 
 type Writers = Mutex<HashMap<Sink, Weak<Writer>>>;
 
@@ -90,50 +67,27 @@ impl Writer {
     }
 
     fn start(out: Box<dyn Write + Send>, name: String) -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
-        let worker = Worker { shared: shared.clone(), out, name, lost: 0, complained: None };
+        let queue = Arc::new(Queue::default());
+        let worker = Worker { queue: queue.clone(), out, name, lost: 0, complained: None };
         thread::Builder::new().name("audit".to_owned()).spawn(move || worker.work())?;
-        Ok(Writer(shared))
+        Ok(Writer(queue))
     }
 
     /// Puts a line into the queue. Where it is full, the line is dropped and counted, or with `block` this waits.
     pub(super) fn write(&self, line: &[u8], block: bool) {
-        let mut queue = self.0.queue.lock();
-        while queue.lines.len() >= QUEUE {
-            if !block {
-                queue.dropped += 1;
-                return;
-            }
-            self.0.emptied.wait(&mut queue);
-        }
-        let before = queue.lines.len();
-        queue.lines.extend_from_slice(line);
-        let due = before == 0 || (before < BATCH && queue.lines.len() >= BATCH);
-        drop(queue);
-        if due {
-            self.0.filled.notify_one();
-        }
+        self.0.push(line, block);
     }
 
     fn flush(&self, until: Instant) {
-        let mut queue = self.0.queue.lock();
-        queue.hurry = true;
-        self.0.filled.notify_one();
-        while !queue.lines.is_empty() || queue.writing {
-            if self.0.emptied.wait_until(&mut queue, until).timed_out() {
-                log::error!("the access record was not written to its end");
-                break;
-            }
+        if !self.0.flush(until) {
+            log::error!("the access record was not written to its end");
         }
-        queue.hurry = false;
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.0.queue.lock().closed = true;
-        self.0.filled.notify_one();
+        self.0.close();
     }
 }
 
@@ -157,7 +111,7 @@ fn append(path: &PathBuf) -> io::Result<File> {
 
 /// The thread: takes what waits, writes it, again.
 struct Worker {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     out: Box<dyn Write + Send>,
     name: String,
     /// Lines that were dropped and have not been told of.
@@ -167,60 +121,34 @@ struct Worker {
 
 impl Worker {
     fn work(mut self) {
-        let mut batch = Vec::new();
+        let mut batches = Vec::new();
         loop {
-            let closed = self.take(&mut batch);
-            self.write(&batch);
-            let nothing = batch.is_empty();
-            batch.clear();
-            self.shared.queue.lock().writing = false;
-            self.shared.emptied.notify_all();
-            self.tell("the queue was full", closed && nothing);
-            if closed && nothing {
+            // What was lost is told of also when nothing follows.
+            let closed = self.queue.take(&mut batches, (self.lost > 0).then_some(COMPLAIN));
+            self.lost += self.queue.dropped();
+            for batch in &batches {
+                self.write(batch);
+            }
+            let done = closed && batches.is_empty();
+            self.tell("the queue was full", done);
+            if done {
                 return;
             }
         }
     }
 
-    /// Waits for lines and takes them all; true where no others can come. Lines of one window go in one write.
-    fn take(&mut self, batch: &mut Vec<u8>) -> bool {
-        let mut queue = self.shared.queue.lock();
-        while queue.lines.is_empty() && !queue.closed {
-            if self.lost == 0 {
-                self.shared.filled.wait(&mut queue);
-            } else if self.shared.filled.wait_for(&mut queue, COMPLAIN).timed_out() {
-                // What was lost is told of also when nothing follows.
-                break;
-            }
-        }
-        let until = Instant::now() + WINDOW;
-        while !queue.lines.is_empty() && queue.lines.len() < BATCH && !queue.hurry && !queue.closed {
-            if self.shared.filled.wait_until(&mut queue, until).timed_out() {
-                break;
-            }
-        }
-        std::mem::swap(&mut queue.lines, batch);
-        queue.writing = !batch.is_empty();
-        self.lost += std::mem::take(&mut queue.dropped);
-        queue.closed
-    }
-
     /// Writes all of it. A disk that takes nothing is tried again, from the byte where it stopped: no line is
     /// torn, and what comes meanwhile waits in the queue until that is full. When nobody writes any more, the
     /// rest is lost.
-    fn write(&mut self, mut rest: &[u8]) {
+    fn write(&mut self, batch: &Batch) {
+        let mut rest = &*batch.bytes;
         while let Err(error) = write_some(&mut self.out, &mut rest) {
-            let mut queue = self.shared.queue.lock();
-            self.lost += std::mem::take(&mut queue.dropped);
-            if queue.closed {
-                let left = rest.iter().chain(&queue.lines).filter(|byte| **byte == b'\n').count();
-                self.lost += left as u64;
-                queue.lines.clear();
-                drop(queue);
+            self.lost += self.queue.dropped();
+            if self.queue.pause(RETRY) {
+                let left = rest.iter().filter(|byte| **byte == b'\n').count();
+                self.lost += left as u64 + self.queue.abandon();
                 return self.tell(&error.to_string(), true);
             }
-            self.shared.filled.wait_for(&mut queue, RETRY);
-            drop(queue);
             if self.complains() {
                 let (name, lost) = (&self.name, std::mem::take(&mut self.lost));
                 log::error!("the access record in {name} cannot be written, {lost} lines were lost: {error}");
@@ -260,7 +188,7 @@ fn write_some(out: &mut impl Write, rest: &mut &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::queue::CAPACITY, *};
     use std::sync::mpsc;
 
     /// A disk that takes nothing until it is told to, and then a few bytes at a time.
@@ -329,7 +257,8 @@ mod tests {
         full.make_room.send(()).unwrap();
         full.writer.flush(soon());
         let bytes = full.bytes.lock();
-        let fits = QUEUE / 1024 + 1;
+        // One line was taken before the disk was full.
+        let fits = CAPACITY / 1024 + 1;
         assert!(fits < 20_000);
         assert_eq!(bytes.len(), fits * 1024);
         assert!(bytes.chunks(1024).enumerate().all(|(number, found)| found == line(number)));
@@ -353,7 +282,7 @@ mod tests {
     fn what_waits_is_written_after_the_last_user_is_gone() {
         let Full { writer, make_room, tried, bytes } = full();
         make_room.send(()).unwrap();
-        let shared = writer.0.clone();
+        let queue = writer.0.clone();
         for number in 0..1000 {
             writer.write(&line(number), false);
         }
@@ -361,7 +290,7 @@ mod tests {
         // The thread ends with its half of the channel.
         while tried.recv().is_ok() {}
         assert_eq!(bytes.lock().len(), 1000 * 1024);
-        assert!(shared.queue.lock().lines.is_empty());
+        assert_eq!(queue.abandon(), 0);
     }
 
     #[test]

@@ -276,13 +276,14 @@ impl<'a> Builder<'a> {
     ) -> Instance {
         let common = self.lay_over(&adjustment.common, "", wider.stage, &wider.common, errors);
         let mut instance = wider.clone();
-        instance.info = Arc::new(EntryInfo {
-            key: adjustment.info.key.clone(),
-            plugin: wider.plugin,
-            scope: adjustment.info.scope,
-            place: adjustment.info.place.clone(),
-            mode: common.mode,
-        });
+        let info = &adjustment.info;
+        instance.info = Arc::new(EntryInfo::new(
+            info.key.clone(),
+            wider.plugin,
+            info.scope,
+            info.place.clone(),
+            common.mode,
+        ));
         instance.common = common;
         instance
     }
@@ -326,5 +327,5 @@ impl Instance {
 
 fn info(entry: &Entry, plugin: &'static str, scope: Scope) -> Arc<EntryInfo> {
     let mode = entry.common.mode.unwrap_or_default();
-    Arc::new(EntryInfo { key: entry.key.clone(), plugin, scope, place: entry.place.clone(), mode })
+    Arc::new(EntryInfo::new(entry.key.clone(), plugin, scope, entry.place.clone(), mode))
 }

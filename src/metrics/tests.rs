@@ -7,13 +7,8 @@ use palisade_contract::{Effect, Mode, Place, Scope};
 use super::*;
 
 fn entry(key: &str) -> EntryInfo {
-    EntryInfo {
-        key: key.into(),
-        plugin: "key-auth",
-        scope: Scope::Route,
-        place: Place::of_file(std::path::Path::new("x.yaml")),
-        mode: Mode::Enforce,
-    }
+    let place = Place::of_file(std::path::Path::new("x.yaml"));
+    EntryInfo::new(key, "key-auth", Scope::Route, place, Mode::Enforce)
 }
 
 /// The value of a series as it is written, labels in the order of their names.

@@ -41,8 +41,9 @@ impl Scope {
     }
 }
 
-/// One entry of the configuration: which plugin, under which key, written where.
+/// One entry of the configuration: which plugin, under which key, written where. Made by [`EntryInfo::new`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EntryInfo {
     /// `name` or `name#label`.
     pub key: Arc<str>,
@@ -54,6 +55,26 @@ pub struct EntryInfo {
     pub place: Place,
     /// How its denials are treated.
     pub mode: Mode,
+    /// Key and place as a record of its decisions begins: `{"plugin":"…","place":"…"`. Made once, because every
+    /// request has it.
+    pub record: Box<str>,
+}
+
+impl EntryInfo {
+    /// An entry.
+    pub fn new(
+        key: impl Into<Arc<str>>,
+        plugin: &'static str,
+        scope: Scope,
+        place: Place,
+        mode: Mode,
+    ) -> Self {
+        let key = key.into();
+        // As JSON strings; only names of files could need an escape.
+        let shown = |text: &str| serde_json::Value::from(text).to_string();
+        let record = format!(r#"{{"plugin":{},"place":{}"#, shown(&key), shown(&place.to_string()));
+        EntryInfo { key, plugin, scope, place, mode, record: record.into() }
+    }
 }
 
 /// What came of one hook of one entry.

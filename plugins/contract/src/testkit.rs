@@ -125,13 +125,8 @@ impl Kit {
     /// Builds the plugin from its own fields; an error is rendered as an operator would see it.
     pub fn build(&self, yaml: &str) -> Result<Instance, String> {
         let node = node(yaml)?;
-        let info = EntryInfo {
-            key: self.descriptor.name.into(),
-            plugin: self.descriptor.name,
-            scope: Scope::Route,
-            place: node.place.clone(),
-            mode: Mode::Enforce,
-        };
+        let name = self.descriptor.name;
+        let info = EntryInfo::new(name, name, Scope::Route, node.place.clone(), Mode::Enforce);
         let env = BuildEnv {
             entry: &info,
             route: Some("test"),

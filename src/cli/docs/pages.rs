@@ -80,13 +80,7 @@ fn stage(descriptor: &Descriptor, example: &str) -> Result<Stage, String> {
     let document = palisade_contract::conf::parse(Path::new(&file), example, &|_| None)
         .map_err(|errors| errors.render(&sources))?;
     let entry = entry(&document, name).ok_or_else(|| wrong(format!("no route has an entry `{name}`")))?;
-    let info = EntryInfo {
-        key: name.into(),
-        plugin: name,
-        scope: Scope::Route,
-        place: Place::of_file(Path::new(&file)),
-        mode: Mode::Enforce,
-    };
+    let info = EntryInfo::new(name, name, Scope::Route, Place::of_file(Path::new(&file)), Mode::Enforce);
     let env = BuildEnv {
         entry: &info,
         route: None,
