@@ -3,6 +3,7 @@
 //! Every value here is within its limits, every default filled in. What needs more than one entry to judge
 //! (an upstream that does not exist, two routes that clash) is checked when the snapshot is compiled.
 
+pub use super::model_upstream::*;
 use ipnet::IpNet;
 pub use palisade_contract::conf::At;
 use palisade_contract::{Consumer, Mode, Node, Place, Secret, conf::Sources, env::Credentials};
@@ -156,110 +157,6 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// Another address for the probes alone.
     pub probes: Option<SocketAddr>,
-}
-
-/// Where requests go.
-#[derive(Debug)]
-pub struct Upstream {
-    /// How a target is chosen.
-    pub balance: Balance,
-    /// At least one.
-    pub targets: Vec<At<Target>>,
-    /// How long things may take.
-    pub timeouts: Timeouts,
-    /// TLS to the origin; absent: plain text.
-    pub tls: Option<UpstreamTls>,
-    /// The protocol spoken to the origin.
-    pub protocol: Protocol,
-    /// Idle connections that are kept to each target, at most.
-    pub keepalive: u32,
-}
-
-/// Idle connections to each target where nothing else is written.
-pub const KEEPALIVE: u32 = 128;
-
-/// How a target is chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Balance {
-    /// In turn, by weight.
-    RoundRobin,
-    /// By a consistent hash of this.
-    Hash(HashOn),
-}
-
-/// What a consistent hash is taken of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HashOn {
-    /// The client's address.
-    Ip,
-    /// A header.
-    Header(http::HeaderName),
-    /// A cookie.
-    Cookie(String),
-    /// The principal, else the client's address.
-    Consumer,
-    /// The path.
-    Path,
-}
-
-/// One origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Host or address, without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// At least 1.
-    pub weight: u16,
-}
-
-/// How long things may take at an origin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP and TLS handshake together.
-    pub connect: Duration,
-    /// Between two reads.
-    pub read: Duration,
-    /// Between two writes.
-    pub write: Duration,
-    /// An idle connection in the pool.
-    pub idle: Duration,
-    /// From the end of the request to the end of the response.
-    pub total: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            connect: Duration::from_secs(3),
-            read: Duration::from_secs(15),
-            write: Duration::from_secs(15),
-            idle: Duration::from_secs(60),
-            total: Duration::from_secs(15),
-        }
-    }
-}
-
-/// TLS to an origin. Its certificate is always verified.
-#[derive(Debug, Clone)]
-pub struct UpstreamTls {
-    /// The name that is asked for and verified; by default the target's host.
-    pub server_name: Option<String>,
-    /// Who may have signed it; by default the system's authorities.
-    pub ca: Option<PathBuf>,
-    /// Our own certificate and key, where the origin asks for them.
-    pub identity: Option<CertificateFiles>,
-}
-
-/// The protocol spoken to an origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2: by ALPN with TLS, else with prior knowledge.
-    Http2,
-    /// HTTP/2 for gRPC: the same, with trailers.
-    Grpc,
 }
 
 /// Which requests, and what happens to them.

@@ -6,7 +6,7 @@ use palisade_contract::{
     conf::{Cidr, HumanDuration, Size},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Sections and fields that have a fixed meaning and that this release does not enforce: they are refused, never
@@ -14,11 +14,8 @@ use std::collections::BTreeMap;
 pub(super) fn not_yet(name: &str) -> Option<&'static str> {
     match name {
         "stores" => Some("this release has no shared stores; a key that is not enforced is refused"),
-        "health" | "outlier" | "retries" => Some(
-            "this release does not check targets or repeat requests; a key that is not enforced is refused",
-        ),
-        "random" | "least_connections" => {
-            Some("this release balances by `round_robin` or `hash`; what is not enforced is refused")
+        "health" => {
+            Some("this release does not check targets by itself; a key that is not enforced is refused")
         }
         "body_bytes" | "body_timeout" | "buffered_bytes" => Some(
             "it is not decided here: write it in the top-level `limits`; a route may set `body_bytes` and \
@@ -176,102 +173,6 @@ pub(super) struct RawAdmin {
     pub(super) token: Option<Secret>,
     /// Another address for `/healthz` and `/readyz` alone.
     pub(super) probes: Option<String>,
-}
-
-/// Where requests go.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawUpstream {
-    /// How a target is chosen.
-    #[serde(default)]
-    pub(super) balance: RawBalance,
-    /// With `balance: hash`: `ip`, `header:NAME`, `cookie:NAME`, `consumer` or `path`.
-    pub(super) hash_on: Option<String>,
-    /// The origins.
-    pub(super) targets: Vec<RawTarget>,
-    /// How long things may take.
-    #[serde(default)]
-    pub(super) timeouts: RawTimeouts,
-    /// TLS to the origin; its certificate is always verified.
-    pub(super) tls: Option<RawUpstreamTls>,
-    /// The protocol spoken to the origin.
-    #[serde(default)]
-    pub(super) protocol: RawProtocol,
-    /// Idle connections that are kept to each target, at most; 0 to 10000. With `http2` and `grpc` each carries
-    /// 100 requests at once.
-    #[schemars(extend("default" = 128))]
-    pub(super) keepalive: Option<u32>,
-}
-
-/// How a target is chosen.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawBalance {
-    #[default]
-    RoundRobin,
-    Hash,
-}
-
-/// The protocol spoken to an origin.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawProtocol {
-    #[default]
-    Http1,
-    Http2,
-    Grpc,
-}
-
-/// One origin.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawTarget {
-    /// Host (or address) and port: `shop.internal:8080`, `10.0.0.1:8080`, `[::1]:8080`.
-    #[schemars(extend("examples" = ["10.0.0.1:8080"]))]
-    pub(super) address: String,
-    /// From 1 to 1000.
-    #[schemars(extend("default" = 1))]
-    pub(super) weight: Option<u16>,
-}
-
-/// How long things may take at an origin.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawTimeouts {
-    /// To connect, TLS included.
-    #[schemars(extend("default" = "3s"))]
-    pub(super) connect: Option<HumanDuration>,
-    /// Between two reads.
-    #[schemars(extend("default" = "15s"))]
-    pub(super) read: Option<HumanDuration>,
-    /// Between two writes.
-    #[schemars(extend("default" = "15s"))]
-    pub(super) write: Option<HumanDuration>,
-    /// An idle connection in the pool.
-    #[schemars(extend("default" = "60s"))]
-    pub(super) idle: Option<HumanDuration>,
-    /// In all, from the end of the request on, retries included: until then the response's head must be there
-    /// (else 504 `upstream_total_timeout`), and its body goes on only as far as it has come at 1 KiB a second or
-    /// faster. Not for upgrades, and not for the body of a stream: a response of the type `text/event-stream`,
-    /// `application/grpc…`, `application/x-ndjson`, `application/json-seq` or `multipart/x-mixed-replace`.
-    /// For HTTP/2 clients it is looked at whenever something comes from the origin; each wait between is bounded
-    /// by `read`.
-    #[schemars(extend("default" = "15s"))]
-    pub(super) total: Option<HumanDuration>,
-}
-
-/// TLS to an origin.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawUpstreamTls {
-    /// The name that is asked for and verified; default: the target's host.
-    pub(super) server_name: Option<String>,
-    /// Who may have signed it: a PEM file; default: the system's authorities.
-    pub(super) ca: Option<String>,
-    /// Our certificate, where the origin asks for one.
-    pub(super) certificate: Option<String>,
-    /// Its key.
-    pub(super) key: Option<String>,
 }
 
 /// Which requests, and what happens to them.

@@ -1,8 +1,7 @@
 //! JSON Schema (2020-12) of the whole configuration, so that editors complete and check it.
 
-use super::raw::{
-    RawAdmin, RawClientIp, RawCommon, RawErrorBody, RawLimits, RawListener, RawRoute, RawUpstream,
-};
+use super::raw::{RawAdmin, RawClientIp, RawCommon, RawErrorBody, RawLimits, RawListener, RawRoute};
+use super::raw_upstream::RawUpstream;
 use palisade_contract::Descriptor;
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};

@@ -4,7 +4,8 @@ use super::{
     model::{
         At, Balance, CertificateFiles, HashOn, KEEPALIVE, Protocol, Target, Timeouts, Upstream, UpstreamTls,
     },
-    raw::{RawBalance, RawProtocol, RawTarget, RawUpstream, RawUpstreamTls},
+    raw_upstream::{RawBalance, RawProtocol, RawTarget, RawUpstream, RawUpstreamTls},
+    resilience,
     sections::{at, bounded_time, check_name, read, to_read, wrong},
 };
 use http::HeaderName;
@@ -12,7 +13,7 @@ use palisade_contract::{
     ConfigError, Node,
     conf::{HumanDuration, node::Key},
 };
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 /// The most idle connections that may be kept to a target.
 const MOST_KEPT: u32 = 10_000;
@@ -36,7 +37,10 @@ pub(super) fn upstreams(
                 RawProtocol::Http2 => Protocol::Http2,
                 RawProtocol::Grpc => Protocol::Grpc,
             },
-            keepalive: keepalive(node, raw.keepalive, errors),
+            keepalive: within(node, "keepalive", raw.keepalive, 0..=MOST_KEPT, KEEPALIVE, errors),
+            outlier: raw.outlier.as_ref().map(|raw| resilience::outlier(node, raw, errors)),
+            slow_start: raw.slow_start.map(|time| bounded_time(node, "slow_start", time, errors)),
+            retries: resilience::retries(node, &raw.retries, errors),
         };
         if errors.len() == before {
             all.insert(key.text.as_str().into(), at(node, "", upstream));
@@ -48,7 +52,9 @@ pub(super) fn upstreams(
 fn balance(node: &Node, raw: &RawUpstream, errors: &mut Vec<ConfigError>) -> Balance {
     match (&raw.balance, &raw.hash_on) {
         (RawBalance::RoundRobin, None) => Balance::RoundRobin,
-        (RawBalance::RoundRobin, Some(_)) => {
+        (RawBalance::Random, None) => Balance::Random,
+        (RawBalance::LeastConnections, None) => Balance::LeastConnections,
+        (RawBalance::RoundRobin | RawBalance::Random | RawBalance::LeastConnections, Some(_)) => {
             errors.push(
                 wrong(node, "hash_on", "`hash_on` has no meaning without `balance: hash`")
                     .help("write `balance: hash`, or remove it"),
@@ -143,13 +149,21 @@ fn timeouts(node: &Node, raw: &RawUpstream, errors: &mut Vec<ConfigError>) -> Ti
     }
 }
 
-fn keepalive(node: &Node, written: Option<u32>, errors: &mut Vec<ConfigError>) -> u32 {
-    let keepalive = written.unwrap_or(KEEPALIVE);
-    if keepalive > MOST_KEPT {
-        let error = wrong(node, "keepalive", format!("`{keepalive}` is out of range"));
-        errors.push(error.help(format!("write from `0` to `{MOST_KEPT}`")));
+/// A count within its bounds, or what holds where none is written.
+pub(super) fn within(
+    node: &Node,
+    field: &str,
+    written: Option<u32>,
+    bounds: RangeInclusive<u32>,
+    default: u32,
+    errors: &mut Vec<ConfigError>,
+) -> u32 {
+    let count = written.unwrap_or(default);
+    if !bounds.contains(&count) {
+        let error = wrong(node, field, format!("`{count}` is out of range"));
+        errors.push(error.help(format!("write from `{}` to `{}`", bounds.start(), bounds.end())));
     }
-    keepalive
+    count
 }
 
 fn upstream_tls(node: &Node, raw: &RawUpstreamTls, errors: &mut Vec<ConfigError>) -> Option<UpstreamTls> {

@@ -34,6 +34,13 @@ impl<T: MetricVecBuilder> Family<T> {
         self.0.as_ref()?.get_metric_with_label_values(values).ok()
     }
 
+    /// Lets go of all series.
+    pub(super) fn reset(&self) {
+        if let Some(vec) = &self.0 {
+            vec.reset();
+        }
+    }
+
     /// Lets go of a series. It may not be there.
     pub(super) fn remove(&self, values: &[&str]) {
         if let Some(vec) = &self.0 {
@@ -87,6 +94,10 @@ families! {
         "requests sent to an upstream; `outcome` is `answered` or `unanswered`";
     upstream_seconds: HistogramVec, "upstream_duration_seconds", ["upstream"], REQUEST_SECONDS,
         "from the head sent to an origin to the head of its answer";
+    upstream_retries: IntCounterVec, "upstream_retries_total", ["upstream"], &[],
+        "requests sent again, those over dead idle connections included";
+    upstream_target_up: IntGaugeVec, "upstream_target_up", ["upstream", "target"], &[],
+        "1 where requests go to an address of an upstream, 0 where it is put aside";
     decisions: IntCounterVec, "decisions_total", ["plugin", "route", "effect", "reason"], &[],
         "what came of an entry's hooks; `plugin` is the entry's key, `reason` the stable code or empty";
     plugin_seconds: HistogramVec, "plugin_duration_seconds", ["plugin"], PLUGIN_SECONDS,

@@ -108,6 +108,7 @@ impl Upstream {
         families.upstream_requests.remove(&[&self.name, "answered"]);
         families.upstream_requests.remove(&[&self.name, "unanswered"]);
         families.upstream_seconds.remove(&[&self.name]);
+        families.upstream_retries.remove(&[&self.name]);
     }
 }
 
@@ -158,6 +159,13 @@ impl RouteMetrics {
                 upstream.finished(time);
                 self.upstream.store(Some(upstream));
             }
+        }
+    }
+
+    /// A request was sent again, so many times.
+    pub fn retried(&self, upstream: &str, times: u32) {
+        if let Some(retries) = self.families.upstream_retries.get(&[upstream]) {
+            retries.inc_by(u64::from(times));
         }
     }
 

@@ -14,6 +14,7 @@ mod process;
 pub use handles::{EntryMetrics, RouteMetrics};
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -117,6 +118,17 @@ impl Metrics {
             }
         }
         *last = edge;
+    }
+
+    /// Which addresses of upstreams requests go to, as they are now.
+    pub fn targets<'a>(&self, all: impl Iterator<Item = (&'a str, SocketAddr, bool)>) {
+        let up = &self.families.upstream_target_up;
+        up.reset();
+        for (upstream, address, is_up) in all {
+            if let Some(gauge) = up.get(&[upstream, &address.to_string()]) {
+                gauge.set(i64::from(is_up));
+            }
+        }
     }
 
     /// The edge refused a request before any route was looked for.

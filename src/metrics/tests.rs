@@ -170,6 +170,8 @@ fn the_document_lists_every_metric() {
     metrics.entry("r", &entry("key-auth")).decided(Effect::Deny, Some("x"), 1);
     metrics.connections(Stats { live: 1, idle: 0, accepted: 1, evicted: 1, refused: 1 });
     metrics.edge_refused("x");
+    route.retried("u", 1);
+    metrics.targets([("u", "127.0.0.1:80".parse().unwrap(), true)].into_iter());
     metrics.reloaded(true, 2);
     let _ = metrics.encode();
     let mut registered: Vec<String> =

@@ -66,6 +66,7 @@ impl Ctx {
     pub(super) fn stop_of(&mut self, error: &Error) -> Option<Stop> {
         if let Some(violation) = self.flight.as_ref().and_then(|flight| flight.guard.as_ref()?.violation()) {
             if violation.status == StatusCode::GATEWAY_TIMEOUT {
+                self.took_too_long();
                 return Some(Stop::Faulted(Fault::timeout(violation.reason)));
             }
             let status = StatusCode::from_u16(violation.status).unwrap_or(StatusCode::BAD_REQUEST);

@@ -51,6 +51,7 @@ impl Ctx {
         if end.is_none_or(|end| Instant::now() < end) {
             return Ok(());
         }
+        self.took_too_long();
         self.stop = Some(Stop::Faulted(Fault::timeout(OVER)));
         Err(Error::explain(ReadTimedout, "the exchange took too long").into_up())
     }

@@ -3,7 +3,8 @@
 //! | Phase | What happens |
 //! |---|---|
 //! | `request_filter` | [`admit`]: canonical request, route, the chain, the body where a plugin wants it whole |
-//! | `upstream_peer` … `upstream_request_filter` | [`plan`]: which origin, and what it is told |
+//! | `upstream_peer` … `upstream_response_filter` | [`attempt`]: which target, what came of it, whether again |
+//! | `upstream_request_filter` | [`plan`]: what the origin is told |
 //! | `request_body_filter` | pieces of a body that streams past |
 //! | `response_filter`, `response_body_filter` | [`response`]: response hooks |
 //! | `fail_to_proxy` | [`answer`]: the gateway's own answers |
@@ -15,6 +16,7 @@
 
 mod admit;
 mod answer;
+mod attempt;
 mod body;
 mod buffered;
 mod ctx;
@@ -88,6 +90,36 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        ctx.connect_failed(error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        ctx.broke(session, error.more_context(format!("Peer: {peer}")), reused)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.answered(session, head)
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -133,6 +165,17 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
         self.record(session, error, ctx);
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _what: pingora::proxy::ProxyWarnLogContext,
+    ) -> bool {
+        // The record counts attempts.
+        true
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {

@@ -1,29 +1,28 @@
 //! Which origin a request goes to, and what the origin is told.
 
-use super::ctx::{Ctx, Flight};
+use super::{
+    attempt::Attempts,
+    ctx::{Ctx, Flight},
+};
 use crate::{
-    chain::Stop,
-    edge::{headers, upgrade::Gate},
-    upstream::{Key, Lease, Pick, Upstream},
+    edge::headers,
+    upstream::{Key, Lease, Upstream},
 };
 use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
-use palisade_contract::{BodyNeed, Exchange, Fault, RequestHeader};
+use palisade_contract::{BodyNeed, Exchange, RequestHeader};
 use parking_lot::Mutex;
-use pingora::{
-    Error,
-    ErrorType::{HTTPStatus, InternalError},
-    OrErr, Result,
-    prelude::HttpPeer,
-    proxy::Session,
-};
+use pingora::{ErrorType::InternalError, OrErr, Result, prelude::HttpPeer, proxy::Session};
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 /// What is decided about a request that goes to an origin. Made once, applied at each attempt.
 pub(super) struct Plan {
     pub(super) upstream: Arc<Upstream>,
-    key: Key,
+    pub(super) key: Key,
     /// Counts the request at its target.
-    lease: Option<Lease>,
+    pub(super) lease: Option<Lease>,
+    /// Targets that did not serve it.
+    pub(super) tried: Vec<SocketAddr>,
+    pub(super) attempts: Attempts,
     edits: Vec<Edit>,
     target: Option<PathAndQuery>,
     /// The length of a body that takes the place of the client's.
@@ -55,6 +54,8 @@ impl Plan {
             key: upstream.key(&flight.ex),
             upstream: upstream.clone(),
             lease: None,
+            tried: Vec::new(),
+            attempts: Attempts::default(),
             edits: edits(flight)?,
             target,
             body_length: None,
@@ -64,29 +65,6 @@ impl Plan {
 }
 
 impl Ctx {
-    pub(super) fn next_peer(&mut self, session: &mut Session) -> Result<Box<HttpPeer>> {
-        let Some(plan) = &mut self.plan else {
-            return Error::e_explain(InternalError, "no plan for the origin");
-        };
-        let Some(Pick { mut peer, lease }) = plan.upstream.pick(&plan.key) else {
-            self.stop = Some(Stop::Faulted(Fault::unavailable("no_healthy_target")));
-            return Error::e_because(HTTPStatus(503), "no target is available", "upstream has no target");
-        };
-        plan.lease = Some(lease);
-        let total = plan.upstream.timeouts.total;
-        let mut report = plan.report.lock();
-        report.attempts += 1;
-        let first = report.attempts == 1;
-        report.address = peer._address.as_inet().copied();
-        report.sent = None;
-        drop(report);
-        if first {
-            self.begin_exchange(session, total);
-        }
-        self.gate = session.is_upgrade_req().then(|| Gate::prepare(&mut peer));
-        Ok(peer)
-    }
-
     pub(super) fn connected(&mut self, _peer: &HttpPeer) {
         if let Some(gate) = &self.gate {
             gate.close();

@@ -38,6 +38,9 @@ impl Proxy {
                 report.sent.zip(report.head).map(|(sent, head)| head.saturating_duration_since(sent));
         }
         let upstream = flight.ex.upstream().cloned();
+        if let (Some(upstream), Some(retries @ 1..)) = (&upstream, outcome.attempts.checked_sub(1)) {
+            flight.route.metrics.retried(upstream, retries);
+        }
         let time = outcome.upstream_time;
         flight.route.metrics.finished(
             outcome.status,

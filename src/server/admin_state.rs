@@ -55,6 +55,14 @@ impl AdminState for View {
 
     fn metrics(&self) -> String {
         self.gateway.metrics.connections(self.gateway.connections.stats());
+        let snapshot = self.gateway.snapshot();
+        let targets = snapshot.upstreams.iter().flat_map(|(name, upstream)| {
+            upstream
+                .addresses()
+                .into_iter()
+                .map(move |view| (&**name, view.address, view.state.takes_requests()))
+        });
+        self.gateway.metrics.targets(targets);
         self.gateway.metrics.encode()
     }
 

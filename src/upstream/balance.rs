@@ -1,6 +1,6 @@
 //! Which of an upstream's targets is next.
 
-use super::target::Target;
+use super::{standing::WHOLE, target::Target};
 use crate::conf::model::Balance;
 use pingora::upstreams::peer::HttpPeer;
 use pingora_ketama::{Bucket, Continuum};
@@ -29,9 +29,18 @@ pub(super) struct Member {
     pub(super) weight: u32,
 }
 
+/// How much of a member's weight counts, of [`WHOLE`]; 0 where it may not be chosen.
+type Share<'a> = &'a dyn Fn(&Member) -> u32;
+
 /// Where the balancing of an upstream stands.
 #[derive(Debug, Default)]
 pub(super) struct Turn(AtomicU64);
+
+impl Turn {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
 
 impl Set {
     pub(super) fn new(mut members: Vec<Member>, balance: &Balance) -> Self {
@@ -50,40 +59,70 @@ impl Set {
         Set { round: round(&weights), members, ring }
     }
 
-    /// The next member that `fits`; none where none does.
+    /// The next member; none where `share` gives all of them nothing.
     pub(super) fn next<'s>(
         &'s self,
         balance: &Balance,
         turn: &Turn,
         key: &[u8],
-        fits: &dyn Fn(&Member) -> bool,
+        share: Share<'_>,
     ) -> Option<&'s Member> {
         match (balance, &self.ring) {
-            (Balance::Hash(_), Some(ring)) => self.on_ring(ring, key, fits),
-            _ => self.in_turn(turn, fits),
+            (Balance::Hash(_), Some(ring)) => self.on_ring(ring, key, share),
+            (Balance::LeastConnections, _) => self.least_loaded(turn, share),
+            (Balance::Random, _) => self.in_round(turn, share, mix),
+            _ => self.in_round(turn, share, |step| step),
         }
         // Whoever is left over: a round that is walked by several at once may pass somebody by.
-        .or_else(|| self.members.iter().find(|member| fits(member)))
+        .or_else(|| self.members.iter().find(|member| share(member) > 0))
     }
 
-    fn in_turn(&self, turn: &Turn, fits: &dyn Fn(&Member) -> bool) -> Option<&Member> {
-        // Each step is taken from the common turn, so that the share of one that does not fit goes to all others.
+    fn in_round(&self, turn: &Turn, share: Share<'_>, at: impl Fn(u64) -> u64) -> Option<&Member> {
+        // Each step is taken from the common turn, so that the share of one that is left out goes to all others.
         self.round.iter().find_map(|_| {
-            let step = turn.0.fetch_add(1, Ordering::Relaxed) % self.round.len() as u64;
-            let index = self.round.get(usize::try_from(step).ok()?)?;
-            self.members.get(usize::try_from(*index).ok()?).filter(|member| fits(member))
+            let step = turn.next();
+            let index = self.round.get(usize::try_from(at(step) % self.round.len() as u64).ok()?)?;
+            self.members.get(usize::try_from(*index).ok()?).filter(|member| drawn(share(member), !step))
         })
     }
 
-    fn on_ring(&self, ring: &Continuum, key: &[u8], fits: &dyn Fn(&Member) -> bool) -> Option<&Member> {
+    /// The fewest requests in flight for what it weighs; of equals each in turn.
+    fn least_loaded(&self, turn: &Turn, share: Share<'_>) -> Option<&Member> {
+        let count = self.members.len();
+        let first = usize::try_from(turn.next() % count.max(1) as u64).ok()?;
+        let (before, from) = self.members.split_at(first);
+        let weighed = from.iter().chain(before).filter_map(|member| {
+            let capacity = u64::from(member.weight) * u64::from(share(member));
+            let load = (member.target.in_flight() + 1) * u64::from(u32::MAX);
+            load.checked_div(capacity).map(|load| (load, member))
+        });
+        weighed.min_by_key(|(load, _)| *load).map(|(_, member)| member)
+    }
+
+    fn on_ring(&self, ring: &Continuum, key: &[u8], share: Share<'_>) -> Option<&Member> {
+        // While a target's share grows, the same keys come to it, and more of them.
+        let draw = ring.node_idx(key) as u64;
         let mut point = ring.node_idx(key);
         let points = std::iter::from_fn(|| ring.get_addr(&mut point)).take(ROUND as usize);
         let found = points.filter_map(|address| {
             let index = self.members.binary_search_by_key(address, |member| member.target.address).ok()?;
             self.members.get(index)
         });
-        found.into_iter().find(|member| fits(member))
+        found.into_iter().find(|member| drawn(share(member), draw))
     }
+}
+
+/// True as often as the share is of the whole, over all draws.
+fn drawn(share: u32, draw: u64) -> bool {
+    share == WHOLE || mix(draw) % u64::from(WHOLE) < u64::from(share)
+}
+
+/// Spreads numbers that follow each other over all there are.
+fn mix(number: u64) -> u64 {
+    let mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Weights in their lowest terms, not more than a round in all.

@@ -4,11 +4,20 @@ mod balance;
 mod identity;
 mod key;
 mod peer;
+mod retry;
+mod standing;
 mod target;
+#[cfg(test)]
+mod tests;
+mod view;
 
+pub(crate) use peer::use_once;
+pub use retry::{Failure, Retries};
+pub use standing::State;
 pub use target::{Lease, Target};
+pub use view::{AddressView, TargetView};
 
-use crate::conf::model::{self, At, Balance, Protocol, Timeouts, Upstream as Written};
+use crate::conf::model::{self, At, Balance, Outlier, Protocol, Timeouts, Upstream as Written};
 use arc_swap::ArcSwap;
 use balance::{Member, Set, Turn};
 use palisade_contract::{ConfigError, Exchange};
@@ -17,6 +26,7 @@ use std::{
     fmt,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// A compiled upstream.
@@ -27,10 +37,15 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     balance: Balance,
     turn: Turn,
+    /// Apart from the other: a retry would take the turn of a request, and upset the round.
+    retry_turn: Turn,
     /// Requests of one target that share its pool of connections.
     sharing: u64,
     set: ArcSwap<Set>,
-    targets: Vec<TargetInfo>,
+    outlier: Option<Outlier>,
+    slow_start: Option<Duration>,
+    retries: Retries,
+    targets: Vec<Listed>,
 }
 
 /// What a target is chosen by; empty where it is simply the next one.
@@ -46,15 +61,12 @@ pub struct Pick {
     pub lease: Lease,
 }
 
-/// A target as the admin API shows it.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct TargetInfo {
-    /// As written.
-    pub address: String,
-    /// What the name stood for when the configuration was loaded.
-    pub resolved: Vec<SocketAddr>,
-    /// Its weight.
-    pub weight: u16,
+/// A target as it is written, and what it stands for.
+#[derive(Debug, Clone)]
+struct Listed {
+    address: String,
+    resolved: Vec<SocketAddr>,
+    weight: u16,
 }
 
 impl Upstream {
@@ -94,14 +106,12 @@ impl Upstream {
                     );
                 }
                 members.push(Member {
-                    target: previous
-                        .and_then(|previous| previous.target(address))
-                        .unwrap_or_else(|| Arc::new(Target::new(address))),
+                    target: target_at(address, previous, upstream),
                     peer: peer::peer(name, address, server_name, upstream, identity.as_ref()),
                     weight: u32::from(target.value.weight),
                 });
             }
-            targets.push(TargetInfo {
+            targets.push(Listed {
                 address: format!("{}:{}", target.value.host, target.value.port),
                 resolved,
                 weight: target.value.weight,
@@ -119,6 +129,9 @@ impl Upstream {
             tls: None,
             protocol: Protocol::Http1,
             keepalive: model::KEEPALIVE,
+            outlier: None,
+            slow_start: None,
+            retries: model::Retries::default(),
         };
         let name: Arc<str> = Arc::from("demo");
         let member = Member {
@@ -126,18 +139,22 @@ impl Upstream {
             peer: peer::peer(&name, address, None, &written, None),
             weight: 1,
         };
-        let targets = vec![TargetInfo { address: address.to_string(), resolved: vec![address], weight: 1 }];
+        let targets = vec![Listed { address: address.to_string(), resolved: vec![address], weight: 1 }];
         Upstream::of(&name, &written, vec![member], targets)
     }
 
-    fn of(name: &Arc<str>, written: &Written, members: Vec<Member>, targets: Vec<TargetInfo>) -> Self {
+    fn of(name: &Arc<str>, written: &Written, members: Vec<Member>, targets: Vec<Listed>) -> Self {
         Upstream {
             name: name.clone(),
             timeouts: written.timeouts.clone(),
             turn: Turn::default(),
+            retry_turn: Turn::default(),
             sharing: peer::sharing(written.protocol, written.keepalive),
             set: ArcSwap::from_pointee(Set::new(members, &written.balance)),
             balance: written.balance.clone(),
+            outlier: written.outlier,
+            slow_start: written.slow_start,
+            retries: Retries::new(&written.retries),
             targets,
         }
     }
@@ -150,20 +167,65 @@ impl Upstream {
         }
     }
 
-    /// Chooses a target.
-    pub fn pick(&self, key: &Key) -> Option<Pick> {
+    /// Chooses a target, one that was not `tried` where there is another; none where none is well.
+    pub fn pick(&self, key: &Key, tried: &[SocketAddr]) -> Option<Pick> {
         let set = self.set.load();
+        let share = |member: &Member| member.target.standing.share(self.slow_start);
+        let turn = if tried.is_empty() { &self.turn } else { &self.retry_turn };
+        let next = |share: &dyn Fn(&Member) -> u32| set.next(&self.balance, turn, &key.0, share);
+        let untried = |member: &Member| match tried.contains(&member.target.address) {
+            true => 0,
+            false => share(member),
+        };
         let member = match set.members.as_slice() {
             // One target leaves nothing to choose.
-            [only] => only,
-            _ => set.next(&self.balance, &self.turn, &key.0, &|_| true)?,
+            [only] => Some(only).filter(|only| share(only) > 0)?,
+            _ if tried.is_empty() => next(&share)?,
+            _ => next(&untried).or_else(|| next(&share))?,
         };
         let (lease, others) = member.target.begin();
         let mut peer = Box::new(member.peer.clone());
         if others >= self.sharing {
-            peer::use_once(&mut peer);
+            use_once(&mut peer);
         }
         Some(Pick { peer, lease })
+    }
+
+    /// A request failed that a target should have served.
+    pub fn failed(&self, target: &Target) {
+        let Some(outlier) = &self.outlier else { return };
+        let ejected = target.standing.failed(outlier, Instant::now(), || self.may_eject(target));
+        if let Some(time) = ejected {
+            log::warn!(
+                "upstream {}: {} is put aside for {} s after {} failures in succession",
+                self.name,
+                target.address,
+                time.as_secs_f32(),
+                outlier.consecutive_failures
+            );
+        }
+    }
+
+    /// Not more than half of the targets, and not the last one: who serves some requests serves more than nobody.
+    fn may_eject(&self, target: &Target) -> bool {
+        let set = self.set.load();
+        let away = |member: &&Member| {
+            member.target.address != target.address && member.target.standing.share(self.slow_start) == 0
+        };
+        let gone = set.members.iter().filter(away).count() + 1;
+        gone * 2 <= set.members.len()
+    }
+
+    /// When requests are sent again.
+    pub fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
+    /// Takes one retry out of the budget.
+    pub fn take_retry(&self) -> bool {
+        let set = self.set.load();
+        let requests = set.members.iter().map(|member| member.target.begun()).sum();
+        self.retries.take(Instant::now(), requests)
     }
 
     fn target(&self, address: SocketAddr) -> Option<Arc<Target>> {
@@ -171,15 +233,32 @@ impl Upstream {
         set.members.iter().find(|member| member.target.address == address).map(|member| member.target.clone())
     }
 
+    /// All its addresses as they are now.
+    pub fn addresses(&self) -> Vec<AddressView> {
+        let set = self.set.load();
+        set.members.iter().map(|member| AddressView::of(&member.target, self.slow_start)).collect()
+    }
+
     /// Its targets, for the admin API.
-    pub fn targets(&self) -> &[TargetInfo] {
-        &self.targets
+    pub fn targets(&self) -> Vec<TargetView> {
+        let show = |address: &SocketAddr| {
+            self.target(*address).map(|target| AddressView::of(&target, self.slow_start))
+        };
+        let listed = self.targets.iter().map(|listed| TargetView {
+            address: listed.address.clone(),
+            resolved: listed.resolved.clone(),
+            weight: listed.weight,
+            addresses: listed.resolved.iter().filter_map(show).collect(),
+        });
+        listed.collect()
     }
 
     /// The name of its way of balancing.
     pub fn balance(&self) -> &'static str {
         match self.balance {
             Balance::RoundRobin => "round_robin",
+            Balance::Random => "random",
+            Balance::LeastConnections => "least_connections",
             Balance::Hash(..) => "hash",
         }
     }
@@ -192,6 +271,18 @@ impl fmt::Debug for Upstream {
             .field("targets", &self.targets)
             .finish_non_exhaustive()
     }
+}
+
+/// What is known of a target, or a new one: beside others that have long been there it begins slowly.
+fn target_at(address: SocketAddr, previous: Option<&Upstream>, written: &Written) -> Arc<Target> {
+    let Some(previous) = previous else { return Arc::new(Target::new(address)) };
+    previous.target(address).unwrap_or_else(|| {
+        let new = Target::new(address);
+        if written.slow_start.is_some() {
+            new.standing.begin_slowly(Instant::now());
+        }
+        Arc::new(new)
+    })
 }
 
 fn resolve(target: &At<model::Target>) -> Result<Vec<SocketAddr>, ConfigError> {
@@ -209,102 +300,4 @@ fn resolve(target: &At<model::Target>) -> Result<Vec<SocketAddr>, ConfigError> {
     Err(ConfigError::at(target.path.clone(), format!("cannot resolve `{}`: {why}", written.host))
         .help("write a name that resolves on this machine, or an address")
         .place(target.place.clone()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conf::model::{HashOn, Target};
-    use palisade_contract::Place;
-    use std::{
-        collections::{BTreeMap, BTreeSet},
-        path::Path,
-    };
-
-    fn at<T>(value: T) -> At<T> {
-        At { value, path: "upstreams.u".to_owned(), place: Place::of_file(Path::new("u.yaml")) }
-    }
-
-    fn upstream(targets: &[(&str, u16)], balance: Balance) -> Upstream {
-        let target =
-            |(host, weight): &(&str, u16)| at(Target { host: (*host).to_owned(), port: 80, weight: *weight });
-        let written = Written {
-            balance,
-            targets: targets.iter().map(target).collect(),
-            timeouts: Timeouts::default(),
-            tls: None,
-            protocol: Protocol::Http1,
-            keepalive: 2,
-        };
-        Upstream::compile(&Arc::from("u"), &at(written), None).unwrap()
-    }
-
-    #[test]
-    fn targets_are_chosen_by_weight() {
-        for (targets, rounds) in
-            [(&[("127.0.0.1", 1)][..], 5), (&[("127.0.0.9", 2), ("127.0.0.1", 1), ("::1", 3)], 60)]
-        {
-            let upstream = upstream(targets, Balance::RoundRobin);
-            let mut counts = BTreeMap::new();
-            for _ in 0..rounds {
-                let peer = upstream.pick(&Key(Vec::new())).unwrap().peer;
-                let address = *peer._address.as_inet().unwrap();
-                assert_eq!(peer.group_key, peer::group_key("u", None));
-                *counts.entry(address.ip().to_string()).or_insert(0) += 1;
-            }
-            let weights: u32 = targets.iter().map(|(_, weight)| u32::from(*weight)).sum();
-            for (host, weight) in targets {
-                assert_eq!(counts.get(*host), Some(&(rounds * u32::from(*weight) / weights)), "{host}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_stays_with_its_target() {
-        let upstream = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 1)], Balance::Hash(HashOn::Path));
-        let chosen =
-            |key: &str| upstream.pick(&Key(key.as_bytes().to_vec())).unwrap().peer._address.to_string();
-        let mut seen = BTreeSet::new();
-        for number in 0..64 {
-            let key = number.to_string();
-            assert_eq!(chosen(&key), chosen(&key));
-            seen.insert(chosen(&key));
-        }
-        assert_eq!(seen.len(), 2);
-    }
-
-    #[test]
-    fn no_more_requests_share_the_pool_than_it_may_keep_connections() {
-        let upstream = upstream(&[("127.0.0.1", 1)], Balance::RoundRobin);
-        let pick = || upstream.pick(&Key(Vec::new())).unwrap();
-        let shared = |pick: &Pick| {
-            let kept = pick.peer.options.idle_timeout != Some(std::time::Duration::ZERO);
-            assert_eq!(kept, pick.peer.group_key == peer::group_key("u", None));
-            kept
-        };
-        let mut picks = vec![pick(), pick(), pick(), pick()];
-        assert_eq!(picks.iter().map(shared).collect::<Vec<_>>(), [true, true, false, false]);
-        picks.truncate(1);
-        assert!(shared(&pick()));
-        assert_eq!(picks.first().unwrap().lease.target().in_flight(), 1);
-    }
-
-    #[test]
-    fn a_target_that_stays_is_the_same_after_a_reload() {
-        let before = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 1)], Balance::RoundRobin);
-        let written = |host: &str| at(Target { host: host.to_owned(), port: 80, weight: 3 });
-        let after = Written {
-            balance: Balance::RoundRobin,
-            targets: vec![written("127.0.0.2"), written("127.0.0.3")],
-            timeouts: Timeouts::default(),
-            tls: None,
-            protocol: Protocol::Http1,
-            keepalive: 2,
-        };
-        let after = Upstream::compile(&Arc::from("u"), &at(after), Some(&before)).unwrap();
-        let target = |upstream: &Upstream, host: &str| upstream.target(format!("{host}:80").parse().unwrap());
-        let (stays, stayed) = (target(&before, "127.0.0.2"), target(&after, "127.0.0.2"));
-        assert!(Arc::ptr_eq(&stays.unwrap(), &stayed.unwrap()));
-        assert!(target(&after, "127.0.0.3").is_some() && target(&after, "127.0.0.1").is_none());
-    }
 }

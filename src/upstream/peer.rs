@@ -53,7 +53,10 @@ pub(super) fn peer(
 ///
 /// As many requests of a target as it may keep connections share its pool. A connection is made only while none
 /// of the pool is idle, so that the pool never holds more of them.
-pub(super) fn use_once(peer: &mut HttpPeer) {
+pub(crate) fn use_once(peer: &mut HttpPeer) {
+    if peer.options.idle_timeout == Some(Duration::ZERO) {
+        return;
+    }
     peer.group_key ^= SINGLE_USE;
     peer.options.idle_timeout = Some(Duration::ZERO);
 }

@@ -1,5 +1,6 @@
 //! One origin: what is known of it. It is shared by the snapshots that name it, so that a reload loses nothing.
 
+use super::standing::Standing;
 use std::{
     fmt,
     net::SocketAddr,
@@ -20,6 +21,7 @@ pub struct Target {
     pub address: SocketAddr,
     /// Both counts in one, so that a request costs two atomic additions.
     load: AtomicU64,
+    pub(super) standing: Standing,
 }
 
 /// A request in flight at a target, until it is dropped.
@@ -28,12 +30,22 @@ pub struct Lease(Arc<Target>);
 
 impl Target {
     pub(super) fn new(address: SocketAddr) -> Self {
-        Target { address, load: AtomicU64::new(0) }
+        Target { address, load: AtomicU64::new(0), standing: Standing::default() }
+    }
+
+    /// A request went well.
+    pub fn succeeded(&self) {
+        self.standing.succeeded();
     }
 
     /// Requests in flight.
     pub fn in_flight(&self) -> u64 {
         self.load.load(Ordering::Relaxed) & IN_FLIGHT
+    }
+
+    /// Requests ever begun.
+    pub fn begun(&self) -> u64 {
+        self.load.load(Ordering::Relaxed) >> IN_FLIGHT_BITS
     }
 
     /// Begins a request; the number of others that are in flight comes with it.
@@ -79,6 +91,6 @@ mod tests {
         drop(first);
         assert_eq!(target.in_flight(), 1);
         drop(second);
-        assert_eq!(target.in_flight(), 0);
+        assert_eq!((target.in_flight(), target.begun()), (0, 2));
     }
 }

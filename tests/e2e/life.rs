@@ -107,7 +107,7 @@ fn watched_files_are_read_again() {
     gateway.get("/two").expect(202);
 }
 
-fn admin(gateway: &Gateway, method: &str, target: &str, token: Option<&str>) -> Response {
+pub fn admin(gateway: &Gateway, method: &str, target: &str, token: Option<&str>) -> Response {
     let mut headers = vec!["Host: localhost".to_owned(), "Connection: close".to_owned()];
     headers.extend(token.map(|token| format!("Authorization: Bearer {token}")));
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();

@@ -20,6 +20,7 @@ mod http2;
 mod life;
 mod origin;
 mod plugins;
+mod retries;
 mod routing;
 mod tls;
 mod upstreams;

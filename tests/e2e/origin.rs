@@ -24,6 +24,8 @@ struct Counts {
 
 /// What the function is given.
 pub struct Request<'a> {
+    /// The number of the request on its connection, from 1.
+    pub nth: usize,
     /// Head and body as they came.
     pub text: String,
     pub stream: &'a mut TcpStream,
@@ -72,9 +74,11 @@ impl Origin {
                 std::thread::spawn(move || {
                     stream.set_nodelay(true).unwrap();
                     let mut reader = BufReader::new(stream.try_clone().unwrap());
+                    let mut nth = 0;
                     while let Some(text) = read(&mut reader) {
                         counts.requests.fetch_add(1, SeqCst);
-                        if !serve(&mut Request { text, stream: &mut stream }) {
+                        nth += 1;
+                        if !serve(&mut Request { nth, text, stream: &mut stream }) {
                             break;
                         }
                     }

@@ -1,0 +1,170 @@
+//! One attempt to reach an origin: the target, what came of it, and whether there is another.
+
+use super::{
+    ctx::{Ctx, RequestBody},
+    plan::Plan,
+};
+use crate::{
+    chain::Stop,
+    edge::upgrade::Gate,
+    upstream::{Failure, Pick},
+};
+use http::StatusCode;
+use palisade_contract::{BodyNeed, Fault, ResponseHeader};
+use pingora::{
+    Error, ErrorSource,
+    ErrorType::{HTTPStatus, InternalError},
+    Result, RetryType,
+    prelude::HttpPeer,
+    proxy::Session,
+};
+
+/// What the attempts so far mean for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    /// An idle connection of the pool was dead: the next attempt makes a new one.
+    stale: bool,
+    /// The answer was thrown away, to be asked for again.
+    discarded: bool,
+}
+
+impl Ctx {
+    /// Chooses a target, for the first attempt or another.
+    pub(super) fn next_peer(&mut self, session: &mut Session) -> Result<Box<HttpPeer>> {
+        let Some(plan) = &mut self.plan else {
+            return Error::e_explain(InternalError, "no plan for the origin");
+        };
+        let Some(Pick { mut peer, lease }) = plan.pick() else {
+            self.stop = Some(Stop::Faulted(Fault::unavailable("no_healthy_target")));
+            return Error::e_because(HTTPStatus(503), "no target is available", "upstream has no target");
+        };
+        if plan.attempts.stale {
+            crate::upstream::use_once(&mut peer);
+        }
+        plan.lease = Some(lease);
+        let total = plan.upstream.timeouts.total;
+        let mut report = plan.report.lock();
+        report.attempts += 1;
+        let first = report.attempts == 1;
+        report.address = peer._address.as_inet().copied();
+        report.sent = None;
+        drop(report);
+        if first {
+            self.begin_exchange(session, total);
+        } else if matches!(self.body, RequestBody::Streamed) {
+            // What was read of the body goes by once more.
+            self.request_bytes = 0;
+        }
+        self.gate = session.is_upgrade_req().then(|| Gate::prepare(&mut peer));
+        Ok(peer)
+    }
+
+    /// No connection could be made: nothing of the request was sent.
+    pub(super) fn connect_failed(&mut self, mut error: Box<Error>) -> Box<Error> {
+        if let Some(plan) = &self.plan {
+            plan.failed();
+        }
+        error.set_retry(self.may_try_again(Failure::Connect));
+        error
+    }
+
+    /// The exchange broke.
+    pub(super) fn broke(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
+        let stale = reused && matches!(error.retry, RetryType::ReusedOnly);
+        error.set_retry(false);
+        let safe = self.is_safe_to_repeat(session);
+        let Some(plan) = &mut self.plan else { return error };
+        if std::mem::take(&mut plan.attempts.discarded) {
+            error.set_retry(true);
+        } else if *error.esource() == ErrorSource::Upstream {
+            if stale && safe && !plan.attempts.stale {
+                // An origin may close a connection that waits. That is no failure, and the request was not read.
+                plan.attempts.stale = true;
+                error.set_retry(true);
+            } else {
+                plan.failed();
+                error.set_retry(safe && self.may_try_again(Failure::Reset));
+            }
+        }
+        error
+    }
+
+    /// The head of an answer has come: it counts for its target, and may be thrown away for another attempt.
+    pub(super) fn answered(&mut self, session: &Session, head: &ResponseHeader) -> Result<()> {
+        let Some(plan) = &self.plan else { return Ok(()) };
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        if !head.status.is_server_error() {
+            plan.succeeded();
+            return Ok(());
+        }
+        plan.failed();
+        if !self.is_safe_to_repeat(session) || !self.may_try_again(Failure::Status(head.status)) {
+            return Ok(());
+        }
+        if let Some(plan) = &mut self.plan {
+            plan.attempts.discarded = true;
+        }
+        let mut error = Error::explain(HTTPStatus(head.status.as_u16()), "asked again").into_up();
+        error.set_retry(true);
+        Err(error)
+    }
+
+    /// The exchange took too long altogether, which counts for its target.
+    pub(super) fn took_too_long(&self) {
+        if let Some(plan) = &self.plan {
+            plan.failed();
+        }
+    }
+
+    /// True where repeating the request, of which something was sent, changes nothing, and nobody notices.
+    fn is_safe_to_repeat(&self, session: &Session) -> bool {
+        // A plugin that follows the body piece by piece would see its beginning twice.
+        let followed = matches!(self.body, RequestBody::Streamed)
+            && self.request_bytes > 0
+            && self
+                .flight
+                .as_ref()
+                .is_some_and(|flight| flight.chain.request_body_need() == BodyNeed::Stream);
+        session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none()
+            && !followed
+    }
+
+    /// True where there is an attempt left, in number, time and budget. Takes it out of the budget.
+    fn may_try_again(&self, failure: Failure) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let attempts = plan.report.lock().attempts;
+        let late = self
+            .flight
+            .as_ref()
+            .is_some_and(|flight| flight.ex.begun().elapsed() >= plan.upstream.timeouts.total);
+        !late && plan.upstream.retries().covers(failure, attempts) && plan.upstream.take_retry()
+    }
+}
+
+impl Plan {
+    /// A target, other than the last ones where there is another.
+    fn pick(&mut self) -> Option<Pick> {
+        if let Some(lease) = self.lease.take()
+            && !self.attempts.stale
+        {
+            self.tried.push(lease.target().address);
+        }
+        self.upstream.pick(&self.key, &self.tried)
+    }
+
+    fn failed(&self) {
+        if let Some(lease) = &self.lease {
+            self.upstream.failed(lease.target());
+        }
+    }
+
+    fn succeeded(&self) {
+        if let Some(lease) = &self.lease {
+            lease.target().succeeded();
+        }
+    }
+}

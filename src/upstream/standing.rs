@@ -1,0 +1,206 @@
+//! Whether a target may be chosen, and how much of its weight counts.
+
+use crate::conf::model::Outlier;
+use parking_lot::Mutex;
+use std::{
+    sync::atomic::{AtomicU8, AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+/// The share of a target that is as good as any.
+pub(super) const WHOLE: u32 = 1000;
+/// The share that a target begins with when it comes back.
+const FIRST: u32 = 100;
+/// The longest ejection, in times of the first one.
+const LONGEST: u32 = 10;
+
+/// Failed requests have put it aside for a while.
+const EJECTED: u8 = 1;
+/// It has come back and does not get its whole share yet.
+const RAMPING: u8 = 2;
+
+/// What is known of a target. As long as all is well, asking costs one atomic load.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    flags: AtomicU8,
+    /// Requests that failed in succession.
+    failures: AtomicU32,
+    times: Mutex<Times>,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    /// When the last ejection ends or ended, and how long it was.
+    ejected: Option<(Instant, Duration)>,
+    back: Option<Instant>,
+}
+
+/// A target's state as people see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It gets its whole share.
+    Up,
+    /// It has come back, and its share grows.
+    Ramping,
+    /// Requests have failed; it gets none for a while.
+    Ejected,
+}
+
+impl State {
+    /// True where requests go to it.
+    pub fn takes_requests(self) -> bool {
+        matches!(self, State::Up | State::Ramping)
+    }
+}
+
+impl Standing {
+    /// How much of its weight counts, of [`WHOLE`]; 0 where it may not be chosen.
+    pub(super) fn share(&self, slow_start: Option<Duration>) -> u32 {
+        if self.flags.load(Ordering::Acquire) == 0 {
+            WHOLE
+        } else {
+            self.share_at(Instant::now(), slow_start)
+        }
+    }
+
+    fn share_at(&self, now: Instant, slow_start: Option<Duration>) -> u32 {
+        let mut times = self.times.lock();
+        let mut flags = self.flags.load(Ordering::Acquire);
+        if flags & EJECTED != 0 {
+            match times.ejected {
+                Some((end, _)) if now < end => return 0,
+                _ => {
+                    times.back = Some(now);
+                    flags = RAMPING;
+                }
+            }
+        }
+        let share = ramp(times.back, now, slow_start);
+        self.flags.store(if share == WHOLE { 0 } else { flags }, Ordering::Release);
+        share
+    }
+
+    /// It is new beside others that have long been there: it begins slowly.
+    pub(super) fn begin_slowly(&self, now: Instant) {
+        self.times.lock().back = Some(now);
+        self.flags.fetch_or(RAMPING, Ordering::AcqRel);
+    }
+
+    /// A request went well.
+    pub(super) fn succeeded(&self) {
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A request failed. The time of the ejection that this leads to, if it may be ejected.
+    pub(super) fn failed(
+        &self,
+        outlier: &Outlier,
+        now: Instant,
+        may: impl FnOnce() -> bool,
+    ) -> Option<Duration> {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if failures < outlier.consecutive_failures || !may() {
+            return None;
+        }
+        let mut times = self.times.lock();
+        if times.ejected.is_some_and(|(end, _)| now < end) {
+            // Requests that were under way when it was ejected.
+            return None;
+        }
+        let longest = outlier.eject.saturating_mul(LONGEST);
+        let time = match times.ejected {
+            // Well for as long as the longest ejection: it begins anew.
+            Some((end, last)) if now.saturating_duration_since(end) < longest => {
+                last.saturating_mul(2).min(longest)
+            }
+            _ => outlier.eject,
+        };
+        times.ejected = Some((now.checked_add(time)?, time));
+        self.failures.store(0, Ordering::Relaxed);
+        self.flags.fetch_or(EJECTED, Ordering::AcqRel);
+        Some(time)
+    }
+
+    /// As people see it.
+    pub(super) fn state(&self, slow_start: Option<Duration>) -> State {
+        match self.share(slow_start) {
+            0 => State::Ejected,
+            WHOLE => State::Up,
+            _ => State::Ramping,
+        }
+    }
+}
+
+fn ramp(back: Option<Instant>, now: Instant, slow_start: Option<Duration>) -> u32 {
+    let (Some(back), Some(slow_start)) = (back, slow_start) else { return WHOLE };
+    let elapsed = now.saturating_duration_since(back);
+    if elapsed >= slow_start {
+        return WHOLE;
+    }
+    let share = elapsed.as_millis().saturating_mul(u128::from(WHOLE)) / slow_start.as_millis().max(1);
+    u32::try_from(share).unwrap_or(WHOLE).clamp(FIRST, WHOLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTLIER: Outlier = Outlier { consecutive_failures: 2, eject: Duration::from_secs(30) };
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn failures_in_succession_eject_for_a_while() {
+        let (standing, begin) = (Standing::default(), Instant::now());
+        assert_eq!(standing.failed(&OUTLIER, begin, || true), None);
+        standing.succeeded();
+        assert_eq!(standing.failed(&OUTLIER, begin, || true), None);
+        assert_eq!(standing.failed(&OUTLIER, begin, || false), None, "it may not be");
+        assert_eq!(standing.state(None), State::Up);
+        assert_eq!(standing.failed(&OUTLIER, begin, || true), Some(seconds(30)));
+        assert_eq!(standing.state(None), State::Ejected);
+        for _ in 0..4 {
+            assert_eq!(standing.failed(&OUTLIER, begin, || true), None, "it is ejected already");
+        }
+        assert_eq!(standing.share_at(begin + seconds(29), None), 0);
+        assert_eq!(standing.share_at(begin + seconds(30), None), WHOLE);
+        assert_eq!(standing.state(None), State::Up);
+    }
+
+    #[test]
+    fn ejections_grow_to_a_bound_and_are_forgotten() {
+        let (standing, mut now) = (Standing::default(), Instant::now());
+        let eject = |now| {
+            let times = [standing.failed(&OUTLIER, now, || true), standing.failed(&OUTLIER, now, || true)];
+            let time = times.into_iter().flatten().next().unwrap();
+            assert_eq!(standing.share_at(now + time, None), WHOLE);
+            time
+        };
+        for expected in [30, 60, 120, 240, 300, 300] {
+            let time = eject(now);
+            assert_eq!(time, seconds(expected));
+            now += time + seconds(1);
+        }
+        assert_eq!(eject(now + seconds(300)), seconds(30));
+    }
+
+    #[test]
+    fn what_comes_back_begins_slowly() {
+        let (standing, begin) = (Standing::default(), Instant::now());
+        standing.failed(&OUTLIER, begin, || true);
+        standing.failed(&OUTLIER, begin, || true);
+        let slow = Some(seconds(10));
+        let back = begin + seconds(40);
+        for (after, share) in [(0, 100), (2, 200), (5, 500), (9, 900), (10, WHOLE), (11, WHOLE)] {
+            assert_eq!(standing.share_at(back + seconds(after), slow), share, "{after}");
+        }
+        assert_eq!(standing.state(slow), State::Up);
+        standing.begin_slowly(Instant::now());
+        assert_eq!(standing.state(slow), State::Ramping);
+    }
+}
