@@ -13,6 +13,7 @@
 //! | [`respond`] | from a verdict to an HTTP response |
 //! | [`edge`] | connections, framing, the one canonical request |
 //! | [`upstream`] | balancing, and the peers that Pingora connects to |
+//! | [`host`] | what plugins have outside of requests: HTTP calls, background work, time |
 //! | [`serve`] | the small HTTP server of the admin API and the demo API |
 //! | [`server`] | the running process: start, reload, drain |
 //! | [`metrics`], [`logging`], [`demo`] | what their names say |
@@ -40,6 +41,7 @@ pub mod demo;
 pub mod edge;
 pub mod fold;
 pub mod gateway;
+pub mod host;
 pub mod logging;
 pub mod metrics;
 pub mod proxy;

@@ -170,6 +170,7 @@ impl<'a> Builder<'a> {
             all_credentials: &self.config.credentials,
             state_dir: &self.config.state_dir,
             keep: self.env.keep,
+            host: self.env.host,
             dry_run: self.env.dry_run,
         };
         let (stage, built) =

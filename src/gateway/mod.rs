@@ -19,7 +19,7 @@ use crate::{
 };
 use entries::{Builder, Scoped};
 use http::HeaderName;
-use palisade_contract::{ConfigError, Descriptor, Secret, env::Keep};
+use palisade_contract::{ConfigError, Descriptor, Host, Secret, env::Keep};
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -64,6 +64,8 @@ pub struct CompileEnv<'a> {
     pub metrics: &'a Metrics,
     /// What outlives a reload.
     pub keep: &'a Keep,
+    /// What plugins have outside of requests.
+    pub host: &'a Arc<dyn Host>,
     /// The embedded demo API, where it runs.
     pub demo: Option<Arc<Upstream>>,
     /// The snapshot that this one takes the place of: what it knows of targets goes on being known.

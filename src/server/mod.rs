@@ -13,7 +13,7 @@ use crate::{
     upstream::Upstream,
 };
 use arc_swap::ArcSwap;
-use palisade_contract::{ConfigError, Descriptor, env::Keep};
+use palisade_contract::{ConfigError, Descriptor, Host, env::Keep, host::NoHost};
 use parking_lot::Mutex;
 use std::{
     path::{Path, PathBuf},
@@ -37,6 +37,7 @@ pub struct Gateway {
     /// Counters.
     pub metrics: Metrics,
     keep: Keep,
+    host: Arc<dyn Host>,
     demo: Option<Arc<Upstream>>,
     /// Live connections.
     pub connections: Arc<Registry>,
@@ -89,10 +90,12 @@ pub fn check(dir: &Path, registry: &[Descriptor]) -> Result<(Config, Snapshot), 
     let metrics = Metrics::new();
     let keep = Keep::default();
     let demo = config.demo.then(|| Arc::new(Upstream::demo(([127, 0, 0, 1], 1).into())));
+    let host: Arc<dyn Host> = Arc::new(NoHost);
     let env = CompileEnv {
         registry,
         metrics: &metrics,
         keep: &keep,
+        host: &host,
         demo,
         previous: None,
         generation: 1,
@@ -115,12 +118,14 @@ impl Gateway {
         config: &Config,
         registry: Vec<Descriptor>,
         demo: Option<Arc<Upstream>>,
+        host: Arc<dyn Host>,
     ) -> Result<Self, LoadError> {
         let (metrics, keep) = (Metrics::new(), Keep::default());
         let env = CompileEnv {
             registry: &registry,
             metrics: &metrics,
             keep: &keep,
+            host: &host,
             demo: demo.clone(),
             previous: None,
             generation: 1,
@@ -136,6 +141,7 @@ impl Gateway {
             registry,
             metrics,
             keep,
+            host,
             demo,
             connections: Arc::default(),
             budget: Arc::default(),
@@ -196,6 +202,7 @@ impl Gateway {
             registry: &self.registry,
             metrics: &self.metrics,
             keep: &self.keep,
+            host: &self.host,
             demo: self.demo.clone(),
             previous: Some(&serving),
             generation,

@@ -168,7 +168,9 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
     };
     let upstream = demo.as_ref().map(|demo| Arc::new(Upstream::demo(demo.address())));
     // Everything that can be wrong is found before the first connection is accepted.
-    let gateway = Arc::new(Gateway::start(config, registry, upstream).map_err(|error| error.to_string())?);
+    let host = Arc::new(crate::host::Tokio::current());
+    let gateway =
+        Arc::new(Gateway::start(config, registry, upstream, host).map_err(|error| error.to_string())?);
     let tls = tls_configs(config)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
     let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };

@@ -18,9 +18,12 @@ use palisade::{
     gateway::{CompileEnv, Snapshot},
     metrics::Metrics,
 };
-use palisade_contract::{ConfigErrors, env::Keep};
+use palisade_contract::{ConfigErrors, Host, env::Keep, host::NoHost};
 use palisade_plugins::PLUGINS;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// What `${env:…}` finds; the process's own environment is not looked at.
 fn environment(name: &str) -> Option<String> {
@@ -39,10 +42,12 @@ fn environment(name: &str) -> Option<String> {
 fn load(dir: &Path) -> Result<Config, LoadError> {
     let config = conf::load(dir, PLUGINS, &environment)?;
     let (metrics, keep) = (Metrics::new(), Keep::default());
+    let host: Arc<dyn Host> = Arc::new(NoHost);
     let env = CompileEnv {
         registry: PLUGINS,
         metrics: &metrics,
         keep: &keep,
+        host: &host,
         demo: None,
         previous: None,
         generation: 1,

@@ -5,12 +5,12 @@ use std::{
     collections::HashMap,
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
 
-use crate::{conf::Place, decision::EntryInfo, principal::Consumer};
+use crate::{conf::Place, decision::EntryInfo, host::Host, principal::Consumer};
 
 /// A consumer's credential, with where it is written.
 pub struct CredentialEntry {
@@ -46,6 +46,8 @@ pub struct BuildEnv<'a> {
     pub state_dir: &'a Path,
     /// What outlives a reload.
     pub keep: &'a Keep,
+    /// HTTP calls, background work and time.
+    pub host: &'a Arc<dyn Host>,
     /// True where the configuration is only checked: open no file for writing, start nothing.
     pub dry_run: bool,
 }
@@ -77,6 +79,16 @@ impl BuildEnv<'_> {
         let route = self.route.unwrap_or("");
         self.keep.get(&format!("{}/{route}/{}/{name}", self.entry.scope.as_str(), self.entry.key), init)
     }
+
+    /// Something that all entries of all snapshots share under one `name` (what is fetched from one address): made
+    /// by `init` the first time, found again as long as anybody holds it, gone with the last snapshot that does.
+    pub fn share<T: Any + Send + Sync, E>(
+        &self,
+        name: &str,
+        init: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        self.keep.share(&format!("{}/{name}", self.entry.plugin), init)
+    }
 }
 
 impl fmt::Debug for BuildEnv<'_> {
@@ -88,14 +100,20 @@ impl fmt::Debug for BuildEnv<'_> {
     }
 }
 
-/// What outlives a reload: values by key and type. What no snapshot uses any more goes with [`Keep::sweep`].
+type Shared = dyn Any + Send + Sync;
+
+/// What outlives a reload: values by key and type. What no snapshot uses any more goes with [`Keep::sweep`], what is
+/// only shared goes with its last holder.
 #[derive(Default)]
-pub struct Keep(Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>);
+pub struct Keep {
+    kept: Mutex<HashMap<String, Arc<Shared>>>,
+    shared: Mutex<HashMap<String, Weak<Shared>>>,
+}
 
 impl Keep {
     /// The value under `key`, made by `init` where there is none of this type.
     pub fn get<T: Any + Send + Sync>(&self, key: &str, init: impl FnOnce() -> T) -> Arc<T> {
-        let mut kept = self.0.lock();
+        let mut kept = self.kept.lock();
         if let Some(value) = kept.get(key).cloned().and_then(|value| value.downcast::<T>().ok()) {
             return value;
         }
@@ -104,14 +122,50 @@ impl Keep {
         value
     }
 
+    /// The value under `key` where somebody still holds it, else a new one; it is not kept here.
+    pub fn share<T: Any + Send + Sync, E>(
+        &self,
+        key: &str,
+        init: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let mut shared = self.shared.lock();
+        let held = shared.get(key).and_then(Weak::upgrade).and_then(|value| value.downcast::<T>().ok());
+        if let Some(value) = held {
+            return Ok(value);
+        }
+        let value = Arc::new(init()?);
+        let weak: Weak<T> = Arc::downgrade(&value);
+        shared.insert(key.to_owned(), weak);
+        Ok(value)
+    }
+
     /// Lets go of what nobody else holds. Called after the old snapshot is gone.
     pub fn sweep(&self) {
-        self.0.lock().retain(|_, value| Arc::strong_count(value) > 1);
+        self.kept.lock().retain(|_, value| Arc::strong_count(value) > 1);
+        self.shared.lock().retain(|_, value| value.strong_count() > 0);
     }
 }
 
 impl fmt::Debug for Keep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keep")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_lives_as_long_as_somebody_holds_it() {
+        let keep = Keep::default();
+        let share = |value: u8| keep.share::<u8, ()>("x", || Ok(value)).unwrap();
+        let first = share(1);
+        assert_eq!(*share(2), 1);
+        keep.sweep();
+        assert_eq!(*share(2), 1);
+        drop(first);
+        assert_eq!(*share(3), 3);
+        assert_eq!(keep.share::<u8, &str>("y", || Err("no")), Err("no"));
     }
 }

@@ -11,6 +11,7 @@
 //! | [`principal`] | who is calling: [`Principal`], [`Consumer`] |
 //! | [`decision`] | what is recorded of each plugin that ran |
 //! | [`env`](mod@env) | what a plugin is given while it is built |
+//! | [`host`] | HTTP calls, background work and time, outside of requests |
 //! | [`conf`] | the configuration as written: spanned YAML, errors with a caret, durations and sizes |
 //! | [`secret`] | values that never show in a log, an error or a debug print |
 //! | `testkit` | drives one plugin from a table of requests, without sockets (feature `testkit`) |
@@ -23,6 +24,7 @@ pub mod conf;
 pub mod decision;
 pub mod env;
 pub mod exchange;
+pub mod host;
 pub mod plugin;
 pub mod principal;
 pub mod secret;
@@ -34,6 +36,7 @@ pub use conf::{ConfigError, ConfigErrors, Node, Place, Value};
 pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};
 pub use env::BuildEnv;
 pub use exchange::{Body, Client, Exchange, OriginChanges, Outcome, Tls};
+pub use host::{Host, HttpClient, HttpError, HttpSettings, Task};
 pub use pingora_http::{RequestHeader, ResponseHeader};
 pub use plugin::{Authenticator, BodyNeed, Built, Descriptor, Hooks, Plugin, PluginKind, Stage};
 pub use principal::{Consumer, Principal};

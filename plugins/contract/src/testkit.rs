@@ -35,6 +35,10 @@
 //! assert!(kit.build("wurd: no").unwrap_err().contains("did you mean `word`"));
 //! ```
 
+mod host;
+
+pub use host::{Answer, TestHost};
+
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -52,7 +56,7 @@ use std::{
 
 use crate::{
     Authentication, Body, BuildEnv, Built, Client, ConfigErrors, Consumer, Denial, Descriptor, EntryInfo,
-    Exchange, Fault, Hooks, Mode, Outcome, Place, Principal, Scope, Stage, Verdict,
+    Exchange, Fault, Hooks, Host, Mode, Outcome, Place, Principal, Scope, Stage, Verdict,
     conf::{Sources, parse},
     env::{CredentialEntry, Credentials, Keep},
 };
@@ -64,6 +68,7 @@ pub struct Kit {
     credentials: Credentials,
     state_dir: PathBuf,
     keep: Keep,
+    host: Arc<dyn Host>,
 }
 
 impl Kit {
@@ -75,6 +80,7 @@ impl Kit {
             credentials: Credentials::new(),
             state_dir: PathBuf::from("."),
             keep: Keep::default(),
+            host: Arc::new(TestHost::offline()),
         }
     }
 
@@ -82,6 +88,13 @@ impl Kit {
     #[must_use]
     pub fn state_dir(mut self, dir: &Path) -> Self {
         dir.clone_into(&mut self.state_dir);
+        self
+    }
+
+    /// What the plugin has outside of requests; without this there is no network.
+    #[must_use]
+    pub fn host(mut self, host: Arc<dyn Host>) -> Self {
+        self.host = host;
         self
     }
 
@@ -134,6 +147,7 @@ impl Kit {
             all_credentials: &self.credentials,
             state_dir: &self.state_dir,
             keep: &self.keep,
+            host: &self.host,
             dry_run: false,
         };
         let (stage, built) = self.descriptor.build(&node, &env).map_err(|errors| rendered(&errors, yaml))?;
@@ -234,6 +248,21 @@ impl Case {
         let groups = groups.iter().map(|group| Arc::from(*group)).collect();
         let consumer = Arc::new(Consumer { name: consumer.into(), groups });
         self.principal = Some(Arc::new(Principal::of_consumer(consumer, None)));
+        self
+    }
+
+    /// What the caller's credential says about it; needs a principal.
+    #[must_use]
+    pub fn claims(mut self, claims: serde_json::Value) -> Self {
+        let principal = self.principal.as_mut().map(Arc::make_mut).expect("a principal first");
+        principal.claims = Arc::new(serde_json::from_value(claims).expect("an object"));
+        self
+    }
+
+    /// Takes the consumer from the principal: it is nobody whom the configuration names.
+    #[must_use]
+    pub fn unmapped(mut self) -> Self {
+        self.principal.as_mut().map(Arc::make_mut).expect("a principal first").consumer = None;
         self
     }
 
@@ -411,8 +440,8 @@ impl Ran {
     /// The plugin failed so.
     #[track_caller]
     pub fn faulted(self, reason: &str) {
-        match self.verdict {
-            Err(fault) if fault.reason() == reason => {}
+        match (self.found, self.verdict) {
+            (Some(Err(fault)), _) | (None, Err(fault)) if fault.reason() == reason => {}
             other => panic!("it did not fail with {reason}: {other:?}"),
         }
     }

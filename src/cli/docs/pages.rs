@@ -6,11 +6,12 @@ use super::{
 };
 use crate::conf::schema;
 use palisade_contract::{
-    BuildEnv, Descriptor, EntryInfo, Mode, Node, Place, Scope, Stage, conf::Sources, env::Keep,
+    BuildEnv, Descriptor, EntryInfo, Host, Mode, Node, Place, Scope, Stage, conf::Sources, env::Keep,
+    host::NoHost,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// The page of a plugin. `example` is part of a configuration that has an entry of the plugin.
 pub(super) fn plugin(descriptor: &Descriptor, example: Option<&str>) -> Result<String, String> {
@@ -81,6 +82,7 @@ fn stage(descriptor: &Descriptor, example: &str) -> Result<Stage, String> {
         .map_err(|errors| errors.render(&sources))?;
     let entry = entry(&document, name).ok_or_else(|| wrong(format!("no route has an entry `{name}`")))?;
     let info = EntryInfo::new(name, name, Scope::Route, Place::of_file(Path::new(&file)), Mode::Enforce);
+    let host: Arc<dyn Host> = Arc::new(NoHost);
     let env = BuildEnv {
         entry: &info,
         route: None,
@@ -88,6 +90,7 @@ fn stage(descriptor: &Descriptor, example: &str) -> Result<Stage, String> {
         all_credentials: &HashMap::new(),
         state_dir: Path::new("var"),
         keep: &Keep::default(),
+        host: &host,
         dry_run: true,
     };
     let built = descriptor.build(entry, &env);
