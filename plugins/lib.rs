@@ -16,7 +16,9 @@ mod audit;
 mod correlation_id;
 mod cors;
 mod ip_restriction;
+mod jwt;
 mod key_auth;
+mod presented;
 mod redirect;
 mod request_size_limiting;
 mod request_termination;
@@ -27,6 +29,7 @@ pub use audit::{Audit, flush as flush_audit};
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
 pub use ip_restriction::IpRestriction;
+pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
 pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
@@ -44,6 +47,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<Cors>(),
     // Authenticate
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
+    Descriptor::authenticator::<Jwt>().with_credentials::<JwtCredential>(),
     // Authorize
     Descriptor::of::<Acl>(),
     // Limit
@@ -68,6 +72,7 @@ mod tests {
                 "redirect",
                 "cors",
                 "key-auth",
+                "jwt",
                 "acl",
                 "request-size-limiting",
                 "response-headers",

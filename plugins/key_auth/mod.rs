@@ -4,6 +4,7 @@ mod credential;
 
 pub use credential::KeyCredential;
 
+use crate::presented::{cookies, query_pairs};
 use credential::Keys;
 use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{
@@ -154,20 +155,16 @@ impl KeyAuth {
             }
         }
         if let (false, Some(query)) = (self.query.is_empty(), ex.query()) {
-            for (name, value) in pairs(query) {
+            for (name, value) in query_pairs(query) {
                 if self.query.iter().any(|known| known.as_bytes() == &*name) {
                     add(value)?;
                 }
             }
         }
         if !self.cookies.is_empty() {
-            for value in ex.request.headers.get_all(header::COOKIE) {
-                for pair in value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
-                    let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-                    let (name, value) = pair.split_at(at);
-                    if self.cookies.iter().any(|known| known.as_bytes() == name) {
-                        add(Cow::Borrowed(value.get(1..).unwrap_or_default()))?;
-                    }
+            for (name, value) in cookies(&ex.request.headers) {
+                if self.cookies.iter().any(|known| known.as_bytes() == name) {
+                    add(Cow::Borrowed(value))?;
                 }
             }
         }
@@ -204,18 +201,6 @@ impl KeyAuth {
 
 fn rejected(reason: &'static str, message: &'static str) -> Denial {
     Denial::unauthorized(reason).message(message)
-}
-
-/// Names and values of a query, decoded.
-fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    let decode = |text: &str| -> Vec<u8> {
-        let spaced = text.replace('+', " ");
-        percent_encoding::percent_decode_str(&spaced).collect()
-    };
-    query.split('&').map(move |pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (Cow::Owned(decode(name)), Cow::Owned(decode(value)))
-    })
 }
 
 impl Plugin for KeyAuth {

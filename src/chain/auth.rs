@@ -59,9 +59,14 @@ impl AuthPlan {
         if denial.status() != http::StatusCode::UNAUTHORIZED {
             return denial;
         }
-        self.challenges
-            .iter()
-            .fold(denial, |denial, challenge| denial.header(WWW_AUTHENTICATE, challenge.clone()))
+        // An authenticator that says more than its challenge (what is wrong with a token) says it in its place.
+        let said = |challenge: &HeaderValue| {
+            denial.headers().iter().any(|(name, value)| {
+                *name == WWW_AUTHENTICATE && value.as_bytes().starts_with(challenge.as_bytes())
+            })
+        };
+        let left: Vec<HeaderValue> = self.challenges.iter().filter(|one| !said(one)).cloned().collect();
+        left.into_iter().fold(denial, |denial, challenge| denial.header(WWW_AUTHENTICATE, challenge))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Every configuration in `conf/` starts and does what its comments say.
 //!
 //! A line `# e2e: METHOD PATH [HEADER: VALUE] -> STATUS` in one of an example's files is a request and the status
-//! that it must get, at the listener `public`, or at the first one where none has that name.
+//! that it must get, at the listener `public`, or at the first one where none has that name. `TOKEN({…})` in a header
+//! stands for a token with these claims, signed by the bank of the payments example.
 
 use crate::{
     client::Client,
     harness::{Gateway, Prepared},
+    tokens::Signer,
 };
 use regex::Regex;
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -43,10 +46,27 @@ fn serve(example: &Path) {
         let (request, status) = line.split_once(" -> ").unwrap_or_else(|| panic!("{shown}: `{line}`"));
         let mut words = request.splitn(3, ' ');
         let (Some(method), Some(path)) = (words.next(), words.next()) else { panic!("{shown}: `{line}`") };
-        let headers: Vec<&str> = words.collect();
+        let headers: Vec<String> = words.map(with_token).collect();
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         let answer = Client::connect(address).request(method, path, &headers);
         assert_eq!(answer.status.to_string(), status.trim(), "{shown}: `{line}`: {}", answer.text());
     }
+}
+
+/// Puts a token in the place of `TOKEN({…})`.
+fn with_token(header: &str) -> String {
+    let Some((before, claims)) = header.strip_suffix(')').and_then(|header| header.split_once("TOKEN("))
+    else {
+        return header.to_owned();
+    };
+    let now = Signer::now();
+    let mut all = json!({
+        "iss": "https://bank.example", "sub": "clerk-7", "aud": "payments", "iat": now, "exp": now + 600,
+    });
+    let claims: Value = serde_json::from_str(claims).unwrap();
+    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    let signer = Signer::of_pem(include_str!("example-key.pem"));
+    format!("{before}{}", signer.token("bank-2026", &all))
 }
 
 fn listener(gateway: &Gateway) -> std::net::SocketAddr {

@@ -11,12 +11,14 @@
 
 mod client;
 mod harness;
+mod tokens;
 
 mod auth;
 mod bodies;
 mod cors;
 mod examples;
 mod http2;
+mod jwt;
 mod life;
 mod origin;
 mod plugins;

@@ -62,7 +62,8 @@ impl Principal {
     }
 }
 
-fn claim<'a>(claims: &'a BTreeMap<String, Value>, path: &str) -> Option<&'a Value> {
+/// A claim by its name, or by a path into nested claims (see [`Principal::claim`]).
+pub fn claim<'a>(claims: &'a BTreeMap<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(found) = claims.get(path) {
         return Some(found);
     }

@@ -1,0 +1,68 @@
+//! Tokens that were verified before. Only what was verified is remembered: a client without a good token fills nothing.
+
+use super::verify::Verified;
+use lru::LruCache;
+use parking_lot::Mutex;
+use ring::{
+    digest, hmac,
+    rand::{SecureRandom, SystemRandom},
+};
+use std::{num::NonZeroUsize, sync::Arc};
+
+/// A power of two.
+const SHARDS: usize = 16;
+
+type Id = [u8; 32];
+type Shard<T> = Mutex<LruCache<Id, Arc<Verified<T>>>>;
+
+/// At most as many as it was made for; the longest unused goes first.
+pub(super) struct Cache<T> {
+    /// A token is known by a keyed hash: whoever reads the memory finds no token, and nobody can make two of one hash.
+    secret: hmac::Key,
+    shards: Vec<Shard<T>>,
+}
+
+impl<T> Cache<T> {
+    /// None where nothing is to be remembered, or the system has no randomness.
+    pub(super) fn new(size: usize) -> Option<Self> {
+        let each = NonZeroUsize::new(size.div_ceil(SHARDS))?;
+        let mut secret = [0u8; digest::SHA256_OUTPUT_LEN];
+        SystemRandom::new().fill(&mut secret).ok()?;
+        let shards = (0..SHARDS.min(size)).map(|_| Mutex::new(LruCache::new(each))).collect();
+        Some(Cache { secret: hmac::Key::new(hmac::HMAC_SHA256, &secret), shards })
+    }
+
+    /// What a token is known by.
+    pub(super) fn id(&self, token: &[u8]) -> Id {
+        let tag = hmac::sign(&self.secret, token);
+        tag.as_ref().try_into().unwrap_or_default()
+    }
+
+    /// What was verified: not after its end, and not after its key's.
+    pub(super) fn get(&self, id: &Id, now: i64) -> Option<Arc<Verified<T>>> {
+        let mut shard = self.shard(id)?.lock();
+        let known = shard.get(id)?;
+        if known.expires().is_some_and(|expires| now >= expires) || known.key().is_withdrawn() {
+            shard.pop(id);
+            return None;
+        }
+        Some(known.clone())
+    }
+
+    /// Remembers.
+    pub(super) fn put(&self, id: Id, verified: Arc<Verified<T>>) {
+        if let Some(shard) = self.shard(&id) {
+            shard.lock().put(id, verified);
+        }
+    }
+
+    fn shard(&self, id: &Id) -> Option<&Shard<T>> {
+        let first = id.first().copied().map_or(0, usize::from);
+        self.shards.get(first % self.shards.len().max(1))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+}

@@ -1,0 +1,159 @@
+//! Tokens, and an issuer that gives its keys away over HTTP.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use parking_lot::Mutex;
+use rcgen::{KeyPair, PublicKeyData};
+use ring::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use serde_json::{Value, json};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    thread,
+    time::SystemTime,
+};
+
+/// A private key on P-256.
+pub struct Signer(KeyPair);
+
+impl Signer {
+    pub fn new() -> Self {
+        Signer(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap())
+    }
+
+    pub fn of_pem(pem: &str) -> Self {
+        Signer(KeyPair::from_pem(pem).unwrap())
+    }
+
+    /// Seconds since 1970.
+    pub fn now() -> u64 {
+        SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
+    }
+
+    /// The public half.
+    pub fn jwk(&self, kid: &str) -> Value {
+        let (x, y) = self.0.der_bytes()[1..].split_at(32);
+        let part = |bytes| URL_SAFE_NO_PAD.encode(bytes);
+        json!({"kty": "EC", "crv": "P-256", "x": part(x), "y": part(y), "kid": kid})
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.public_key_pem()
+    }
+
+    /// A token that is signed with ES256.
+    pub fn token(&self, kid: &str, claims: &Value) -> String {
+        let header = json!({"alg": "ES256", "kid": kid}).to_string();
+        let message =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let random = SystemRandom::new();
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.0.serialize_der(), &random)
+                .unwrap();
+        let signature = pair.sign(&random, message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// A token that is good for ten minutes.
+    pub fn good(&self, kid: &str) -> String {
+        self.token(kid, &json!({"iss": "i", "sub": "alice", "exp": Signer::now() + 600}))
+    }
+}
+
+/// An HTTP server whose answer the test changes. It ends with its last connection after it is dropped.
+pub struct Issuer {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Vec<Value>,
+    /// Is sent instead of the keys.
+    raw: Option<Vec<u8>>,
+    calls: usize,
+    closed: bool,
+    /// Answers to nobody.
+    silent: Vec<TcpStream>,
+    is_silent: bool,
+}
+
+impl Issuer {
+    /// At an address of the system's choice, or at one that is known already.
+    pub fn start(at: Option<SocketAddr>) -> Self {
+        let listener = TcpListener::bind(at.unwrap_or(([127, 0, 0, 1], 0).into())).unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = state.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.lock().closed {
+                    return;
+                }
+                let shared = shared.clone();
+                thread::spawn(move || serve(stream.unwrap(), &shared));
+            }
+        });
+        Issuer { address, state }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/keys", self.address)
+    }
+
+    pub fn has(&self, keys: &[Value]) {
+        let mut state = self.state.lock();
+        (state.keys, state.raw, state.is_silent) = (keys.to_vec(), None, false);
+    }
+
+    /// Answers with these bytes, head and body.
+    pub fn says(&self, raw: impl Into<Vec<u8>>) {
+        self.state.lock().raw = Some(raw.into());
+    }
+
+    pub fn falls_silent(&self) {
+        self.state.lock().is_silent = true;
+    }
+
+    /// How often it was asked.
+    pub fn calls(&self) -> usize {
+        self.state.lock().calls
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.silent.clear();
+        drop(state);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn serve(stream: TcpStream, state: &Mutex<State>) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let Some(Ok(request)) = lines.next() else { return };
+    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+    let mut state = state.lock();
+    state.calls += 1;
+    if state.is_silent {
+        state.silent.push(stream);
+        return;
+    }
+    let at = stream.local_addr().unwrap();
+    let body = if request.contains("openid-configuration") {
+        json!({"issuer": format!("http://{at}"), "jwks_uri": format!("http://{at}/keys")})
+    } else {
+        json!({"keys": state.keys})
+    };
+    let body = body.to_string();
+    let whole =
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let answer = state.raw.clone().unwrap_or(whole.into_bytes());
+    drop(state);
+    let _ = (&stream).write_all(&answer);
+}
