@@ -126,7 +126,8 @@ fn entries_take_their_own_fields_and_the_common_ones() {
     let common = ["mode", "on_fault", "when"];
     let of = |entry: &str| names(&schema, &["plugins", entry]);
     let expect = |own: &[&str]| own.iter().chain(&common).map(ToString::to_string).collect::<BTreeSet<_>>();
-    assert_eq!(of("acl#label"), expect(&["allow", "deny"]));
+    let acl = ["allow", "deny", "groups_claim", "scopes", "any_scope", "scope_claim", "claims"];
+    assert_eq!(of("acl#label"), expect(&acl));
     for plugin in PLUGINS {
         let known = of(plugin.name);
         assert!(known.is_superset(&expect(&[])), "{}: {known:?}", plugin.name);
