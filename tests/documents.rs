@@ -75,6 +75,8 @@ fn yaml_examples_load() {
             }
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join("example.yaml"), &text).unwrap();
+            let keys = include_str!("../conf/examples/payments/bank.jwks.json");
+            fs::write(dir.path().join("keys.json"), keys).unwrap();
             // References name upstreams that are not there: they are read here; plugins' pages are compiled by a
             // test of `palisade docs`.
             let reference = document.ends_with("configuration.md")
