@@ -18,12 +18,44 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// Idle connections that are kept to each target, at most.
     pub keepalive: u32,
+    /// How targets are checked; absent: not at all.
+    pub health: Option<Health>,
     /// When targets are put aside because requests to them fail; absent: never.
     pub outlier: Option<Outlier>,
     /// How long a target that comes back takes to get its whole share; absent: it gets it at once.
     pub slow_start: Option<Duration>,
     /// When a request is sent again.
     pub retries: Retries,
+}
+
+/// How targets are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked for; absent: a connection is enough.
+    pub path: Option<String>,
+    /// Between two checks.
+    pub interval: Duration,
+    /// For each check.
+    pub timeout: Duration,
+    /// Checks in succession that bring a target back.
+    pub healthy: u32,
+    /// Checks in succession that take it out.
+    pub unhealthy: u32,
+    /// Statuses of a target that is well.
+    pub expect: Vec<http::StatusCode>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Health {
+            path: None,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            healthy: 2,
+            unhealthy: 3,
+            expect: vec![http::StatusCode::OK],
+        }
+    }
 }
 
 /// When a target is put aside because requests to it fail.

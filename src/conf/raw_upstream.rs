@@ -27,6 +27,8 @@ pub(super) struct RawUpstream {
     /// 100 requests at once.
     #[schemars(extend("default" = 128))]
     pub(super) keepalive: Option<u32>,
+    /// Checks the targets in the background; those that are not well get no requests.
+    pub(super) health: Option<RawHealth>,
     /// Puts a target aside for a while when requests to it fail.
     pub(super) outlier: Option<RawOutlier>,
     /// How long a target that comes back, or is added by a reload, takes to get its whole share: it begins with a
@@ -35,6 +37,31 @@ pub(super) struct RawUpstream {
     /// When a request is sent again, to another target where there is one.
     #[serde(default)]
     pub(super) retries: RawRetries,
+}
+
+/// Checks the targets in the background, with the upstream's TLS and protocol. The first check of a target decides
+/// at once; until then it counts as well. Where no target is well: 503 `no_healthy_target`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHealth {
+    /// What is asked for by GET. Absent: a connection (with `tls`, its handshake) is enough. With `protocol: grpc` the
+    /// path of a method that is called, such as `/grpc.health.v1.Health/Check`: it must answer SERVING.
+    pub(super) path: Option<String>,
+    /// Between two checks of a target, a tenth more or less.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) interval: Option<HumanDuration>,
+    /// For each check, connecting included.
+    #[schemars(extend("default" = "1s"))]
+    pub(super) timeout: Option<HumanDuration>,
+    /// Successful checks in succession that bring a target back; 1 to 100.
+    #[schemars(extend("default" = 2))]
+    pub(super) healthy: Option<u32>,
+    /// Failed checks in succession that take it out; 1 to 100.
+    #[schemars(extend("default" = 3))]
+    pub(super) unhealthy: Option<u32>,
+    /// Statuses of a target that is well.
+    #[schemars(extend("default" = [200]))]
+    pub(super) expect: Option<Vec<u16>>,
 }
 
 /// Puts a target aside for a while when requests to it fail: when no connection can be made, or it breaks, or takes

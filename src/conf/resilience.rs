@@ -1,13 +1,59 @@
 //! What an upstream does about targets that fail: from what is written to the model.
 
 use super::{
-    model::{Outlier, Retries},
-    raw_upstream::{RawOutlier, RawRetries},
+    model::{Health, Outlier, Retries},
+    raw_upstream::{RawHealth, RawOutlier, RawProtocol, RawRetries},
     sections::{bounded_time, wrong},
     upstreams::within,
 };
-use http::StatusCode;
+use http::{StatusCode, uri::PathAndQuery};
 use palisade_contract::{ConfigError, Node};
+
+pub(super) fn health(
+    node: &Node,
+    raw: &RawHealth,
+    protocol: &RawProtocol,
+    errors: &mut Vec<ConfigError>,
+) -> Health {
+    let default = Health::default();
+    if let Some(path) = &raw.path
+        && (!path.starts_with('/') || path.parse::<PathAndQuery>().is_err())
+    {
+        let error = wrong(node, "health.path", format!("`{path}` is not a path"));
+        errors.push(error.help("write `/healthz`"));
+    }
+    if raw.expect.is_some() && (raw.path.is_none() || matches!(protocol, RawProtocol::Grpc)) {
+        let error =
+            wrong(node, "health.expect", "there is no status to expect where nothing is asked for by GET");
+        errors.push(error.help("write a `path` and another `protocol` than `grpc`, or remove it"));
+    }
+    let mut expect = Vec::new();
+    for (index, code) in raw.expect.iter().flatten().enumerate() {
+        match StatusCode::from_u16(*code) {
+            Ok(status) if (200..600).contains(code) => expect.push(status),
+            _ => errors.push(
+                wrong(
+                    node,
+                    &format!("health.expect[{index}]"),
+                    format!("`{code}` is not a status of an answer"),
+                )
+                .help("write from `200` to `599`"),
+            ),
+        }
+    }
+    Health {
+        path: raw.path.clone(),
+        interval: raw
+            .interval
+            .map_or(default.interval, |time| bounded_time(node, "health.interval", time, errors)),
+        timeout: raw
+            .timeout
+            .map_or(default.timeout, |time| bounded_time(node, "health.timeout", time, errors)),
+        healthy: within(node, "health.healthy", raw.healthy, 1..=100, default.healthy, errors),
+        unhealthy: within(node, "health.unhealthy", raw.unhealthy, 1..=100, default.unhealthy, errors),
+        expect: if raw.expect.is_some() { expect } else { default.expect },
+    }
+}
 
 pub(super) fn outlier(node: &Node, raw: &RawOutlier, errors: &mut Vec<ConfigError>) -> Outlier {
     let default = Outlier::default();

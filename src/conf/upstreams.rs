@@ -38,6 +38,7 @@ pub(super) fn upstreams(
                 RawProtocol::Grpc => Protocol::Grpc,
             },
             keepalive: within(node, "keepalive", raw.keepalive, 0..=MOST_KEPT, KEEPALIVE, errors),
+            health: raw.health.as_ref().map(|health| resilience::health(node, health, &raw.protocol, errors)),
             outlier: raw.outlier.as_ref().map(|raw| resilience::outlier(node, raw, errors)),
             slow_start: raw.slow_start.map(|time| bounded_time(node, "slow_start", time, errors)),
             retries: resilience::retries(node, &raw.retries, errors),

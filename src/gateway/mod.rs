@@ -127,6 +127,18 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Begins what its upstreams do in the background, once it serves.
+    pub fn start(&self) {
+        self.upstreams.values().for_each(Upstream::start);
+    }
+
+    /// Ends that; requests that it serves go on.
+    pub fn stop(&self) {
+        self.upstreams.values().for_each(|upstream| upstream.stop());
+    }
+}
+
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").field("generation", &self.generation).finish_non_exhaustive()

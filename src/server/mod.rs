@@ -135,6 +135,7 @@ impl Gateway {
         let snapshot = compiled
             .map_err(|errors| LoadError { errors: errors.into(), sources: config.sources.clone() })?;
         metrics.reloaded(true, 1);
+        snapshot.start();
         Ok(Gateway {
             current: ArcSwap::from_pointee(snapshot),
             dir: config.dir.clone(),
@@ -169,7 +170,9 @@ impl Gateway {
         status.at = SystemTime::now();
         match result {
             Ok((config, snapshot)) => {
-                self.current.store(Arc::new(snapshot));
+                let last = self.current.swap(Arc::new(snapshot));
+                last.stop();
+                self.current.load().start();
                 self.keep.sweep();
                 self.metrics.sweep();
                 status.error = None;

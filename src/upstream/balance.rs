@@ -27,6 +27,8 @@ pub(super) struct Member {
     pub(super) target: Arc<Target>,
     pub(super) peer: HttpPeer,
     pub(super) weight: u32,
+    /// Host and port, as a request names them.
+    pub(super) authority: Arc<str>,
 }
 
 /// How much of a member's weight counts, of [`WHOLE`]; 0 where it may not be chosen.

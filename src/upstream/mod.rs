@@ -1,6 +1,7 @@
 //! Where requests go: balancing over an upstream's targets, and the peer that Pingora connects to.
 
 mod balance;
+mod health;
 mod identity;
 mod key;
 mod peer;
@@ -17,17 +18,20 @@ pub use standing::State;
 pub use target::{Lease, Target};
 pub use view::{AddressView, TargetView};
 
-use crate::conf::model::{self, At, Balance, Outlier, Protocol, Timeouts, Upstream as Written};
+use crate::conf::model::{self, At, Balance, Health, Outlier, Protocol, Timeouts, Upstream as Written};
 use arc_swap::ArcSwap;
 use balance::{Member, Set, Turn};
 use palisade_contract::{ConfigError, Exchange};
+use parking_lot::Mutex;
 use pingora::upstreams::peer::HttpPeer;
+use standing::Rules;
 use std::{
     fmt,
     net::{SocketAddr, ToSocketAddrs},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
+use tokio::task::AbortHandle;
 
 /// A compiled upstream.
 pub struct Upstream {
@@ -43,7 +47,11 @@ pub struct Upstream {
     sharing: u64,
     set: ArcSwap<Set>,
     outlier: Option<Outlier>,
-    slow_start: Option<Duration>,
+    rules: Rules,
+    health: Option<Health>,
+    protocol: Protocol,
+    /// What runs in the background, while this is what serves.
+    tasks: Mutex<Vec<AbortHandle>>,
     retries: Retries,
     targets: Vec<Listed>,
 }
@@ -108,6 +116,7 @@ impl Upstream {
                 members.push(Member {
                     target: target_at(address, previous, upstream),
                     peer: peer::peer(name, address, server_name, upstream, identity.as_ref()),
+                    authority: authority(&target.value),
                     weight: u32::from(target.value.weight),
                 });
             }
@@ -131,12 +140,14 @@ impl Upstream {
             keepalive: model::KEEPALIVE,
             outlier: None,
             slow_start: None,
+            health: None,
             retries: model::Retries::default(),
         };
         let name: Arc<str> = Arc::from("demo");
         let member = Member {
             target: Arc::new(Target::new(address)),
             peer: peer::peer(&name, address, None, &written, None),
+            authority: Arc::from(address.to_string()),
             weight: 1,
         };
         let targets = vec![Listed { address: address.to_string(), resolved: vec![address], weight: 1 }];
@@ -153,10 +164,26 @@ impl Upstream {
             set: ArcSwap::from_pointee(Set::new(members, &written.balance)),
             balance: written.balance.clone(),
             outlier: written.outlier,
-            slow_start: written.slow_start,
+            rules: Rules { slow_start: written.slow_start, checked: written.health.is_some() },
+            health: written.health.clone(),
+            protocol: written.protocol,
+            tasks: Mutex::default(),
             retries: Retries::new(&written.retries),
             targets,
         }
+    }
+
+    /// Begins what runs in the background; in a runtime.
+    pub fn start(self: &Arc<Self>) {
+        let mut tasks = self.tasks.lock();
+        if let (Some(health), true) = (&self.health, tasks.is_empty()) {
+            tasks.push(tokio::spawn(health::run(self.clone(), health.clone())).abort_handle());
+        }
+    }
+
+    /// Ends what runs in the background.
+    pub fn stop(&self) {
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
     }
 
     /// What this exchange's target is chosen by.
@@ -170,7 +197,7 @@ impl Upstream {
     /// Chooses a target, one that was not `tried` where there is another; none where none is well.
     pub fn pick(&self, key: &Key, tried: &[SocketAddr]) -> Option<Pick> {
         let set = self.set.load();
-        let share = |member: &Member| member.target.standing.share(self.slow_start);
+        let share = |member: &Member| member.target.standing.share(self.rules);
         let turn = if tried.is_empty() { &self.turn } else { &self.retry_turn };
         let next = |share: &dyn Fn(&Member) -> u32| set.next(&self.balance, turn, &key.0, share);
         let untried = |member: &Member| match tried.contains(&member.target.address) {
@@ -210,7 +237,7 @@ impl Upstream {
     fn may_eject(&self, target: &Target) -> bool {
         let set = self.set.load();
         let away = |member: &&Member| {
-            member.target.address != target.address && member.target.standing.share(self.slow_start) == 0
+            member.target.address != target.address && member.target.standing.share(self.rules) == 0
         };
         let gone = set.members.iter().filter(away).count() + 1;
         gone * 2 <= set.members.len()
@@ -236,14 +263,13 @@ impl Upstream {
     /// All its addresses as they are now.
     pub fn addresses(&self) -> Vec<AddressView> {
         let set = self.set.load();
-        set.members.iter().map(|member| AddressView::of(&member.target, self.slow_start)).collect()
+        set.members.iter().map(|member| AddressView::of(&member.target, self.rules)).collect()
     }
 
     /// Its targets, for the admin API.
     pub fn targets(&self) -> Vec<TargetView> {
-        let show = |address: &SocketAddr| {
-            self.target(*address).map(|target| AddressView::of(&target, self.slow_start))
-        };
+        let show =
+            |address: &SocketAddr| self.target(*address).map(|target| AddressView::of(&target, self.rules));
         let listed = self.targets.iter().map(|listed| TargetView {
             address: listed.address.clone(),
             resolved: listed.resolved.clone(),
@@ -271,6 +297,12 @@ impl fmt::Debug for Upstream {
             .field("targets", &self.targets)
             .finish_non_exhaustive()
     }
+}
+
+/// The target as a request names it.
+fn authority(target: &model::Target) -> Arc<str> {
+    let (host, port) = (&target.host, target.port);
+    Arc::from(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }
 
 /// What is known of a target, or a new one: beside others that have long been there it begins slowly.

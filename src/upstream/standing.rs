@@ -1,6 +1,6 @@
 //! Whether a target may be chosen, and how much of its weight counts.
 
-use crate::conf::model::Outlier;
+use crate::conf::model::{Health, Outlier};
 use parking_lot::Mutex;
 use std::{
     sync::atomic::{AtomicU8, AtomicU32, Ordering},
@@ -18,6 +18,17 @@ const LONGEST: u32 = 10;
 const EJECTED: u8 = 1;
 /// It has come back and does not get its whole share yet.
 const RAMPING: u8 = 2;
+/// Checks have found that it is not well.
+const DOWN: u8 = 4;
+
+/// What an upstream says about the standing of its targets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules {
+    /// How long a target that comes back takes to get its whole share.
+    pub(super) slow_start: Option<Duration>,
+    /// Targets are checked. What checks once found does not count where there are none.
+    pub(super) checked: bool,
+}
 
 /// What is known of a target. As long as all is well, asking costs one atomic load.
 #[derive(Debug, Default)]
@@ -33,6 +44,8 @@ struct Times {
     /// When the last ejection ends or ended, and how long it was.
     ejected: Option<(Instant, Duration)>,
     back: Option<Instant>,
+    /// Checks in succession with the same result: true where they went well.
+    checks: Option<(bool, u32)>,
 }
 
 /// A target's state as people see it.
@@ -45,6 +58,8 @@ pub enum State {
     Ramping,
     /// Requests have failed; it gets none for a while.
     Ejected,
+    /// Checks fail; it gets none until they succeed.
+    Down,
 }
 
 impl State {
@@ -56,15 +71,11 @@ impl State {
 
 impl Standing {
     /// How much of its weight counts, of [`WHOLE`]; 0 where it may not be chosen.
-    pub(super) fn share(&self, slow_start: Option<Duration>) -> u32 {
-        if self.flags.load(Ordering::Acquire) == 0 {
-            WHOLE
-        } else {
-            self.share_at(Instant::now(), slow_start)
-        }
+    pub(super) fn share(&self, rules: Rules) -> u32 {
+        if self.flags.load(Ordering::Acquire) == 0 { WHOLE } else { self.share_at(Instant::now(), rules) }
     }
 
-    fn share_at(&self, now: Instant, slow_start: Option<Duration>) -> u32 {
+    fn share_at(&self, now: Instant, rules: Rules) -> u32 {
         let mut times = self.times.lock();
         let mut flags = self.flags.load(Ordering::Acquire);
         if flags & EJECTED != 0 {
@@ -72,13 +83,16 @@ impl Standing {
                 Some((end, _)) if now < end => return 0,
                 _ => {
                     times.back = Some(now);
-                    flags = RAMPING;
+                    flags = flags & DOWN | RAMPING;
                 }
             }
         }
-        let share = ramp(times.back, now, slow_start);
-        self.flags.store(if share == WHOLE { 0 } else { flags }, Ordering::Release);
-        share
+        let share = ramp(times.back, now, rules.slow_start);
+        if share == WHOLE {
+            flags &= !RAMPING;
+        }
+        self.flags.store(flags, Ordering::Release);
+        if flags & DOWN != 0 && rules.checked { 0 } else { share }
     }
 
     /// It is new beside others that have long been there: it begins slowly.
@@ -124,9 +138,34 @@ impl Standing {
         Some(time)
     }
 
+    /// A check went well, or did not. Where that changes anything: whether it is well now. The first check of all
+    /// decides at once.
+    pub(super) fn checked(&self, well: bool, health: &Health) -> Option<bool> {
+        let mut times = self.times.lock();
+        let (count, first) = match times.checks {
+            Some((same, count)) if same == well => (count.saturating_add(1), false),
+            last => (1, last.is_none()),
+        };
+        times.checks = Some((well, count));
+        let down = self.flags.load(Ordering::Acquire) & DOWN != 0;
+        let enough = if well { health.healthy } else { health.unhealthy };
+        if down != well || (count < enough && !first) {
+            return None;
+        }
+        if well {
+            times.back = Some(Instant::now());
+            self.flags.fetch_and(!DOWN, Ordering::AcqRel);
+            self.flags.fetch_or(RAMPING, Ordering::AcqRel);
+        } else {
+            self.flags.fetch_or(DOWN, Ordering::AcqRel);
+        }
+        Some(well)
+    }
+
     /// As people see it.
-    pub(super) fn state(&self, slow_start: Option<Duration>) -> State {
-        match self.share(slow_start) {
+    pub(super) fn state(&self, rules: Rules) -> State {
+        match self.share(rules) {
+            0 if self.flags.load(Ordering::Acquire) & EJECTED == 0 => State::Down,
             0 => State::Ejected,
             WHOLE => State::Up,
             _ => State::Ramping,
@@ -161,15 +200,15 @@ mod tests {
         standing.succeeded();
         assert_eq!(standing.failed(&OUTLIER, begin, || true), None);
         assert_eq!(standing.failed(&OUTLIER, begin, || false), None, "it may not be");
-        assert_eq!(standing.state(None), State::Up);
+        assert_eq!(standing.state(Rules::default()), State::Up);
         assert_eq!(standing.failed(&OUTLIER, begin, || true), Some(seconds(30)));
-        assert_eq!(standing.state(None), State::Ejected);
+        assert_eq!(standing.state(Rules::default()), State::Ejected);
         for _ in 0..4 {
             assert_eq!(standing.failed(&OUTLIER, begin, || true), None, "it is ejected already");
         }
-        assert_eq!(standing.share_at(begin + seconds(29), None), 0);
-        assert_eq!(standing.share_at(begin + seconds(30), None), WHOLE);
-        assert_eq!(standing.state(None), State::Up);
+        assert_eq!(standing.share_at(begin + seconds(29), Rules::default()), 0);
+        assert_eq!(standing.share_at(begin + seconds(30), Rules::default()), WHOLE);
+        assert_eq!(standing.state(Rules::default()), State::Up);
     }
 
     #[test]
@@ -178,7 +217,7 @@ mod tests {
         let eject = |now| {
             let times = [standing.failed(&OUTLIER, now, || true), standing.failed(&OUTLIER, now, || true)];
             let time = times.into_iter().flatten().next().unwrap();
-            assert_eq!(standing.share_at(now + time, None), WHOLE);
+            assert_eq!(standing.share_at(now + time, Rules::default()), WHOLE);
             time
         };
         for expected in [30, 60, 120, 240, 300, 300] {
@@ -194,7 +233,7 @@ mod tests {
         let (standing, begin) = (Standing::default(), Instant::now());
         standing.failed(&OUTLIER, begin, || true);
         standing.failed(&OUTLIER, begin, || true);
-        let slow = Some(seconds(10));
+        let slow = Rules { slow_start: Some(seconds(10)), ..Rules::default() };
         let back = begin + seconds(40);
         for (after, share) in [(0, 100), (2, 200), (5, 500), (9, 900), (10, WHOLE), (11, WHOLE)] {
             assert_eq!(standing.share_at(back + seconds(after), slow), share, "{after}");
@@ -202,5 +241,32 @@ mod tests {
         assert_eq!(standing.state(slow), State::Up);
         standing.begin_slowly(Instant::now());
         assert_eq!(standing.state(slow), State::Ramping);
+    }
+
+    #[test]
+    fn checks_take_a_target_out_and_bring_it_back() {
+        let health = Health { healthy: 2, unhealthy: 3, ..Health::default() };
+        let rules = Rules { checked: true, ..Rules::default() };
+        let standing = Standing::default();
+        for (well, changed, state) in [
+            (true, None, State::Up),
+            (false, None, State::Up),
+            (false, None, State::Up),
+            (true, None, State::Up),
+            (false, None, State::Up),
+            (false, None, State::Up),
+            (false, Some(false), State::Down),
+            (false, None, State::Down),
+            (true, None, State::Down),
+            (false, None, State::Down),
+            (true, None, State::Down),
+            (true, Some(true), State::Up),
+        ] {
+            assert_eq!((standing.checked(well, &health), standing.state(rules)), (changed, state));
+        }
+        let new = Standing::default();
+        assert_eq!(new.checked(false, &health), Some(false), "the first check decides");
+        assert_eq!(new.state(rules), State::Down);
+        assert_eq!(new.state(Rules::default()), State::Up, "where nothing is checked it does not count");
     }
 }

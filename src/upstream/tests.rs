@@ -1,6 +1,7 @@
 use super::*;
 use crate::conf::model::{HashOn, Target};
 use palisade_contract::Place;
+use std::time::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -22,6 +23,7 @@ fn upstream(targets: &[(&str, u16)], balance: Balance) -> Upstream {
         keepalive: 2,
         outlier: None,
         slow_start: None,
+        health: None,
         retries: model::Retries::default(),
     };
     Upstream::compile(&Arc::from("u"), &at(written), None).unwrap()
@@ -90,6 +92,7 @@ fn a_target_that_stays_is_the_same_after_a_reload() {
         keepalive: 2,
         outlier: None,
         slow_start: None,
+        health: None,
         retries: model::Retries::default(),
     };
     let after = Upstream::compile(&Arc::from("u"), &at(after), Some(&before)).unwrap();
@@ -157,7 +160,7 @@ fn what_was_tried_is_tried_again_only_where_there_is_nothing_else() {
 fn a_share_that_grows_begins_small() {
     for balance in [Balance::RoundRobin, Balance::Random, Balance::Hash(HashOn::Path)] {
         let mut upstream = upstream(&THREE, balance.clone());
-        upstream.slow_start = Some(Duration::from_secs(3600));
+        upstream.rules.slow_start = Some(Duration::from_secs(3600));
         let target = upstream.target("127.0.0.2:80".parse().unwrap()).unwrap();
         target.standing.begin_slowly(Instant::now());
         let chosen = counts(&upstream, 3000).get("127.0.0.2").copied().unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Targets as people and tools see them: `GET /upstreams`.
 
-use super::{State, Target};
+use super::{State, Target, standing::Rules};
 use serde::Serialize;
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 /// A target of the configuration.
 #[derive(Debug, Serialize)]
@@ -31,10 +31,10 @@ pub struct AddressView {
 }
 
 impl AddressView {
-    pub(super) fn of(target: &Target, slow_start: Option<Duration>) -> Self {
+    pub(super) fn of(target: &Target, rules: Rules) -> Self {
         AddressView {
             address: target.address,
-            state: target.standing.state(slow_start),
+            state: target.standing.state(rules),
             in_flight: target.in_flight(),
             requests: target.begun(),
         }

@@ -17,6 +17,7 @@ mod auth;
 mod bodies;
 mod cors;
 mod examples;
+mod health;
 mod http2;
 mod jwt;
 mod life;

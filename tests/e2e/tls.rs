@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Client, Origin},
-    harness::{Gateway, PATIENCE},
+    harness::{Gateway, PATIENCE, until},
     http2::{block_on, json},
 };
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
@@ -142,7 +142,15 @@ upstreams:
   forged: {targets: [{address: ORIGIN}], tls: {server_name: origin.test, ca: certs/other.pem}}
   misnamed: {targets: [{address: ORIGIN}], tls: {server_name: shop.test, ca: certs/origin.pem}}
   genuine: {targets: [{address: ORIGIN}], tls: {server_name: origin.test, ca: certs/origin.pem}}
+  nameless: {targets: [{address: ORIGIN}], tls: {ca: certs/origin.pem}}
+  checked:
+    {targets: [{address: ORIGIN}], tls: {server_name: origin.test, ca: certs/origin.pem}, health: {interval: 20ms}}
+  checked-misnamed:
+    {targets: [{address: ORIGIN}], tls: {server_name: shop.test, ca: certs/origin.pem}, health: {interval: 20ms}}
 routes:
+  nameless: {paths: [/nameless], upstream: nameless}
+  checked: {paths: [/checked], upstream: checked}
+  checked-misnamed: {paths: [/checked-misnamed], upstream: checked-misnamed}
   unknown: {paths: [/unknown], upstream: unknown}
   forged: {paths: [/forged], upstream: forged}
   misnamed: {paths: [/misnamed], upstream: misnamed}
@@ -155,11 +163,15 @@ routes:
     let gateway = prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref());
     // The good one last and first: a connection of its pool must not serve the others.
     gateway.get("/genuine").expect(200);
-    for path in ["/unknown", "/forged", "/misnamed"] {
+    for path in ["/unknown", "/forged", "/misnamed", "/nameless"] {
         assert_eq!(gateway.get(path).expect(502).reason(), "upstream_tls", "{path}");
     }
     gateway.get("/genuine").expect(200);
-    origin.received();
-    origin.received();
+    // Checks ask with the same identity.
+    until("the checks", || (gateway.get("/checked-misnamed").status == 503).then_some(()));
+    gateway.get("/checked").expect(200);
+    for _ in 0..3 {
+        origin.received();
+    }
     assert!(origin.is_untouched());
 }
