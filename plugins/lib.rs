@@ -19,6 +19,7 @@ mod ip_restriction;
 mod jwt;
 mod key_auth;
 mod presented;
+mod rate_limiting;
 mod redirect;
 mod request_size_limiting;
 mod request_termination;
@@ -31,6 +32,7 @@ pub use cors::Cors;
 pub use ip_restriction::IpRestriction;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
+pub use rate_limiting::RateLimiting;
 pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
 pub use request_termination::RequestTermination;
@@ -43,6 +45,8 @@ pub static PLUGINS: &[Descriptor] = &[
     // Screen
     Descriptor::of::<CorrelationId>(),
     Descriptor::of::<IpRestriction>(),
+    // Stands in Limit where it counts by who is calling.
+    Descriptor::of::<RateLimiting>(),
     Descriptor::of::<Redirect>(),
     Descriptor::of::<Cors>(),
     // Authenticate
@@ -69,6 +73,7 @@ mod tests {
             [
                 "correlation-id",
                 "ip-restriction",
+                "rate-limiting",
                 "redirect",
                 "cors",
                 "key-auth",

@@ -3,11 +3,15 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use palisade_contract::{
-    Decision, Descriptor, Effect, Exchange, Outcome,
+    Client, Decision, Descriptor, Effect, Exchange, Outcome, Step, Verdict,
     testkit::{Case, Instance, Kit},
 };
 use palisade_plugins::*;
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 fn bench(c: &mut Criterion, name: &str, plugin: &Instance, case: impl Fn() -> Case) {
     c.bench_function(name, |b| b.iter_batched(&case, |case| plugin.run(case), BatchSize::SmallInput));
@@ -91,5 +95,41 @@ fn audit(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, plugins, audit);
+/// A decision among a million live keys, and what it takes on its own: of the key's cost only the exchange's
+/// address is changed from one to the next.
+fn rate_limiting(c: &mut Criterion) {
+    const KEYS: u32 = 1_000_000;
+    let kit = Kit::of(Descriptor::of::<RateLimiting>());
+    let case = || Case::get("/").client(|client| client.https = false);
+    let mut ex = Kit::of(Descriptor::of::<ResponseHeaders>()).build("{}").unwrap().run(case()).ex;
+    let mut clients: Vec<Arc<Client>> = (0..KEYS)
+        .map(|number| Arc::new(Client { ip: Ipv4Addr::from(number).into(), ..ex.client().clone() }))
+        .collect();
+    // Neighbours in time are none in memory.
+    clients.sort_by_key(|client| match client.ip {
+        IpAddr::V4(ip) => ip.to_bits().wrapping_mul(0x9e37_79b9),
+        IpAddr::V6(_) => 0,
+    });
+    for (name, fields) in [
+        ("a minute", "minute: 1000000"),
+        ("a bucket", "rate: 1000000/s"),
+        (
+            "a second, a minute, an hour and a day",
+            "second: 1000000, minute: 1000000, hour: 1000000, day: 1000000",
+        ),
+    ] {
+        let plugin = kit
+            .build(&format!("{{{fields}, limit_by: ip, hide_client_headers: true, max_keys: 2000000}}"))
+            .unwrap();
+        let mut next = clients.iter().cycle();
+        let mut decide = || {
+            ex.set_client(next.next().unwrap().clone());
+            assert!(matches!(plugin.built.plugin().on_request(&mut ex), Step::Now(Ok(Verdict::Continue))));
+        };
+        (0..KEYS).for_each(|_| decide());
+        c.bench_function(&format!("rate-limiting, {KEYS} live keys, {name}"), |b| b.iter(&mut decide));
+    }
+}
+
+criterion_group!(benches, plugins, rate_limiting, audit);
 criterion_main!(benches);

@@ -21,6 +21,7 @@ mod health;
 mod http2;
 mod jwt;
 mod life;
+mod limits;
 mod origin;
 mod plugins;
 mod retries;

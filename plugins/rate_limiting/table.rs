@@ -1,0 +1,339 @@
+//! The counts of all keys of one entry: sharded, exact, and bounded.
+//!
+//! A key is known by 128 bits of a keyed hash that nobody outside can compute. A record that says no more than a
+//! fresh one is idle; each new key takes the place of an idle one where the shard's hand finds one. **At the
+//! ceiling** no live record is ever freed: new keys of a shard are counted together, under one record that is as
+//! limited as any, until idle ones make room; and a key that gets a record of its own then begins with what was
+//! counted there. So a flood of new keys can neither reset its own limit nor anybody's.
+
+use super::counter::{Limit, Period, Standing, is_idle, nanos};
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+use std::{
+    hash::{BuildHasher, DefaultHasher, Hasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+/// Shards; a power of two.
+const SHARDS: usize = 64;
+/// Records that are allocated at a time.
+const CHUNK: usize = 256;
+/// How many records the hand looks at for each new key.
+const SCAN: usize = 8;
+/// Words of a record that hold its key.
+const KEY: usize = 4;
+/// Words of a record with every limit there is.
+const LONGEST: usize = KEY + 2 + 4 * 7;
+
+/// A key's hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key(u64, u64);
+
+/// Both halves of a key's hash, fed at once.
+pub(super) struct KeyHasher(DefaultHasher, DefaultHasher);
+
+impl KeyHasher {
+    pub(super) fn key(&self) -> Key {
+        Key(self.0.finish(), self.1.finish())
+    }
+
+    /// A part of a key, told apart from what stands before and behind it.
+    pub(super) fn part(&mut self, tag: u8, bytes: &[u8]) {
+        for half in [&mut self.0, &mut self.1] {
+            half.write_u8(tag);
+            half.write_usize(bytes.len());
+            half.write(bytes);
+        }
+    }
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// True where a limit is used up.
+    pub(super) refused: bool,
+    /// The limit that refused, or the one that is closest to it: its place among the limits.
+    pub(super) limit: usize,
+    /// How the key stands with it, after this request.
+    pub(super) standing: Standing,
+    /// True where the table is full and the key is counted with others.
+    pub(super) shared: bool,
+}
+
+/// How much a table may hold, and what a refused request costs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) max_keys: usize,
+    pub(super) count_refused: bool,
+}
+
+/// The counts of all keys.
+pub(super) struct Table {
+    shards: Box<[Mutex<Shard>]>,
+    seeds: (RandomState, RandomState),
+    made: Instant,
+    /// When it was last said that the table is full, in seconds.
+    said: AtomicU64,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Table {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            seeds: (RandomState::new(), RandomState::new()),
+            made: Instant::now(),
+            said: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes room in every record for what these limits count. What is counted already stays.
+    pub(super) fn prepare(&self, limits: &[Limit]) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            for limit in limits {
+                if shard.layout.offset(limit.period).is_none() {
+                    shard.widen(limit.period);
+                }
+            }
+        }
+    }
+
+    pub(super) fn hasher(&self) -> KeyHasher {
+        KeyHasher(self.seeds.0.build_hasher(), self.seeds.1.build_hasher())
+    }
+
+    /// Nanoseconds since the table was made.
+    pub(super) fn now(&self) -> u64 {
+        nanos(self.made.elapsed())
+    }
+
+    /// Judges a request, and counts it in all limits or in none.
+    pub(super) fn take(&self, key: Key, limits: &[Limit], terms: Terms, now: u64) -> Taken {
+        let index = usize::try_from(key.1 % SHARDS as u64).unwrap_or(0);
+        // The remainder of a division by the number of shards is one of them.
+        let Some(shard) = self.shards.get(index) else { unreachable!() };
+        let mut shard = shard.lock();
+        let found = shard.find(key).or_else(|| shard.insert(key, terms.max_keys / SHARDS, now));
+        let shared = found.is_none();
+        let layout = shard.layout;
+        judge(&layout, shard.record(found), limits, terms.count_refused, now).with(shared)
+    }
+
+    /// True once a minute, for who wants to say that the table is full.
+    pub(super) fn says_full(&self, now: u64) -> bool {
+        let minute = now / 60_000_000_000 + 1;
+        self.said.swap(minute, Ordering::Relaxed) != minute
+    }
+
+    /// Records in use, and the bytes that they take with all that belongs to them.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.shards.iter().map(|shard| shard.lock().size()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+    }
+}
+
+impl Taken {
+    fn with(self, shared: bool) -> Self {
+        Taken { shared, ..self }
+    }
+}
+
+fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: bool, now: u64) -> Taken {
+    let mut refused = false;
+    for limit in limits {
+        refused |= layout.words(record, limit.period).is_none_or(|words| limit.standing(words, now).wait > 0);
+    }
+    if !refused || count_refused {
+        for limit in limits {
+            if let Some(words) = layout.words_mut(record, limit.period) {
+                limit.count(words, now);
+            }
+        }
+    }
+    let nothing = Standing { left: 0, wait: u64::MAX, more: u64::MAX };
+    let mut taken = Taken { refused, limit: 0, standing: nothing, shared: false };
+    let mut closest = None;
+    for (index, limit) in limits.iter().enumerate() {
+        let standing = layout.words(record, limit.period).map_or(nothing, |words| limit.standing(words, now));
+        // Who is refused must wait for the slowest; who passes looks at what is used up first.
+        let rank = if refused { u64::MAX - standing.wait } else { u64::from(standing.left) };
+        if closest.is_none_or(|closest| rank < closest) {
+            closest = Some(rank);
+            (taken.limit, taken.standing) = (index, standing);
+        }
+    }
+    taken
+}
+
+/// Where the words of each limit begin in a record. Limits are added, never taken away.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    offsets: [Option<u8>; Period::ALL.len()],
+    stride: usize,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Layout { offsets: [None; Period::ALL.len()], stride: KEY }
+    }
+}
+
+impl Layout {
+    fn offset(&self, period: Period) -> Option<usize> {
+        self.offsets.get(period as usize).copied().flatten().map(usize::from)
+    }
+
+    fn words<'r>(&self, record: &'r [u32], period: Period) -> Option<&'r [u32]> {
+        record.get(self.offset(period)?..)?.get(..period.words())
+    }
+
+    fn words_mut<'r>(&self, record: &'r mut [u32], period: Period) -> Option<&'r mut [u32]> {
+        record.get_mut(self.offset(period)?..)?.get_mut(..period.words())
+    }
+
+    fn is_idle(&self, record: &[u32], now: u64) -> bool {
+        let idle = |period| self.words(record, period).is_none_or(|words| is_idle(period, words, now));
+        Period::ALL.into_iter().all(idle)
+    }
+}
+
+struct Shard {
+    layout: Layout,
+    index: HashTable<u32>,
+    records: Records,
+    /// Where the search for an idle record goes on.
+    hand: usize,
+    /// What keys without a record of their own are counted under.
+    others: [u32; LONGEST],
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Shard {
+            layout: Layout::default(),
+            index: HashTable::new(),
+            records: Records { stride: KEY, ..Records::default() },
+            hand: 0,
+            others: [0; LONGEST],
+        }
+    }
+}
+
+/// Records of one length, in chunks: growing copies nothing.
+#[derive(Default)]
+struct Records {
+    chunks: Vec<Box<[u32]>>,
+    len: usize,
+    stride: usize,
+}
+
+impl Records {
+    fn get(&self, at: usize) -> Option<&[u32]> {
+        self.chunks.get(at / CHUNK)?.get(at % CHUNK * self.stride..)?.get(..self.stride)
+    }
+
+    fn get_mut(&mut self, at: usize) -> Option<&mut [u32]> {
+        self.chunks.get_mut(at / CHUNK)?.get_mut(at % CHUNK * self.stride..)?.get_mut(..self.stride)
+    }
+
+    fn push(&mut self) -> usize {
+        if self.len == self.chunks.len() * CHUNK {
+            self.chunks.push(vec![0; CHUNK * self.stride].into());
+        }
+        self.len += 1;
+        self.len - 1
+    }
+
+    fn key(&self, at: usize) -> Option<Key> {
+        match self.get(at)? {
+            [a, b, c, d, ..] => Some(Key(join(*a, *b), join(*c, *d))),
+            _ => None,
+        }
+    }
+}
+
+impl Shard {
+    fn find(&self, key: Key) -> Option<usize> {
+        let at = self.index.find(key.0, |at| self.records.key(*at as usize) == Some(key))?;
+        Some(*at as usize)
+    }
+
+    /// A record for a new key; none where there is no room.
+    fn insert(&mut self, key: Key, most: usize, now: u64) -> Option<usize> {
+        let at = match self.idle(now) {
+            Some(idle) => {
+                let old = self.records.key(idle)?;
+                let entry = self.index.find_entry(old.0, |at| *at as usize == idle);
+                drop(entry.ok()?.remove());
+                idle
+            }
+            None if self.records.len < most.max(1) => self.records.push(),
+            None => return None,
+        };
+        let records = &self.records;
+        let again = |at: &u32| records.key(*at as usize).map_or(0, |key| key.0);
+        self.index.insert_unique(key.0, u32::try_from(at).ok()?, again);
+        // Nothing, or what was counted for this key among others while there was no room.
+        if let Some(record) = self.records.get_mut(at) {
+            record.iter_mut().zip(&self.others).for_each(|(word, other)| *word = *other);
+            for (word, half) in record.iter_mut().zip(halves(key)) {
+                *word = half;
+            }
+        }
+        Some(at)
+    }
+
+    /// Moves the hand on to an idle record, for a few records at most.
+    fn idle(&mut self, now: u64) -> Option<usize> {
+        for _ in 0..SCAN.min(self.records.len) {
+            self.hand = (self.hand + 1) % self.records.len;
+            if self.layout.is_idle(self.records.get(self.hand)?, now) {
+                return Some(self.hand);
+            }
+        }
+        None
+    }
+
+    fn record(&mut self, at: Option<usize>) -> &mut [u32] {
+        let Shard { records, others, .. } = self;
+        match at.and_then(|at| records.get_mut(at)) {
+            Some(record) => record,
+            None => others,
+        }
+    }
+
+    /// Makes all records longer by the words of a limit.
+    fn widen(&mut self, period: Period) {
+        let old = self.layout.stride;
+        if let Some(offset) = self.layout.offsets.get_mut(period as usize) {
+            *offset = u8::try_from(old).ok();
+        }
+        self.layout.stride += period.words();
+        let stride = self.layout.stride;
+        for chunk in &mut self.records.chunks {
+            let mut wider = vec![0; CHUNK * stride];
+            for (to, from) in wider.chunks_exact_mut(stride).zip(chunk.chunks_exact(old)) {
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            }
+            *chunk = wider.into();
+        }
+        self.records.stride = stride;
+    }
+
+    #[cfg(test)]
+    fn size(&self) -> (usize, usize) {
+        let records = self.records.chunks.len() * CHUNK * self.layout.stride * size_of::<u32>();
+        let chunks = self.records.chunks.capacity() * size_of::<Box<[u32]>>();
+        (self.index.len(), records + chunks + self.index.allocation_size() + size_of::<Self>())
+    }
+}
+
+fn join(low: u32, high: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the halves of words")]
+fn halves(key: Key) -> [u32; KEY] {
+    [key.0 as u32, (key.0 >> 32) as u32, key.1 as u32, (key.1 >> 32) as u32]
+}

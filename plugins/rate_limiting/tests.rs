@@ -1,0 +1,321 @@
+use super::{
+    counter::{Limit, Period},
+    table::{Key, Table, Taken, Terms},
+    *,
+};
+use palisade_contract::{
+    Descriptor,
+    testkit::{Case, Instance, Kit, Ran},
+};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const SECOND: u64 = 1_000_000_000;
+const TERMS: Terms = Terms { max_keys: 1_000_000, count_refused: false };
+
+fn kit() -> Kit {
+    Kit::of(Descriptor::of::<RateLimiting>())
+}
+
+fn build(yaml: &str) -> Instance {
+    kit().build(yaml).unwrap()
+}
+
+fn minute(quota: u32) -> Limit {
+    Limit { period: Period::Minute, quota, every: 0 }
+}
+
+fn every_limit() -> [Limit; 5] {
+    Period::ALL.map(|period| Limit { period, quota: 1_000_000, every: SECOND })
+}
+
+fn key(table: &Table, number: u64) -> Key {
+    let mut hasher = table.hasher();
+    hasher.part(1, &number.to_be_bytes());
+    hasher.key()
+}
+
+fn table(limits: &[Limit]) -> Table {
+    let table = Table::new();
+    table.prepare(limits);
+    table
+}
+
+/// Runs until the plugin refuses, and says how many passed.
+fn passes(plugin: &Instance, case: impl Fn() -> Case) -> usize {
+    (0..100)
+        .take_while(|_| matches!(plugin.run(case()).verdict, Ok(palisade_contract::Verdict::Continue)))
+        .count()
+}
+
+#[test]
+fn eight_threads_pass_exactly_the_limit() {
+    for limits in [
+        vec![minute(1_000)],
+        vec![Limit { period: Period::Rate, quota: 1_000, every: 3600 * SECOND }],
+        vec![minute(1_500), Limit { period: Period::Day, quota: 1_000, every: 0 }],
+    ] {
+        for _ in 0..20 {
+            let table = table(&limits);
+            let passed: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        for number in 0..1_500 {
+                            let caller = number % 3;
+                            let taken = table.take(key(&table, caller as u64), &limits, TERMS, table.now());
+                            passed[caller].fetch_add(usize::from(!taken.refused), Ordering::Relaxed);
+                        }
+                    });
+                }
+            });
+            for passed in &passed {
+                assert_eq!(passed.load(Ordering::Relaxed), 1_000, "{limits:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_counts_in_all_limits_or_in_none() {
+    let limits = [minute(2), Limit { period: Period::Hour, quota: 3, every: 0 }];
+    let table = table(&limits);
+    let take = |now: u64| table.take(key(&table, 1), &limits, TERMS, now);
+    assert!(!take(0).refused && !take(0).refused);
+    // Refused by the minute a hundred times: the hour has seen two.
+    for _ in 0..100 {
+        let Taken { refused, limit, .. } = take(0);
+        assert!(refused && limit == 0);
+    }
+    assert!(!take(100 * SECOND).refused);
+    let taken = take(100 * SECOND);
+    assert!(taken.refused && taken.limit == 1, "{taken:?}");
+    assert!(!take(100 * SECOND + taken.standing.wait).refused);
+}
+
+#[test]
+fn refused_requests_count_only_where_that_is_asked_for() {
+    for (count_refused, recovers) in [(false, true), (true, false)] {
+        let limits = [minute(2)];
+        let table = table(&limits);
+        let terms = Terms { count_refused, ..TERMS };
+        // Ten calls in each slice: whoever never stops.
+        let passed: Vec<u64> = (0..20u64)
+            .flat_map(|slice| std::iter::repeat_n(slice, 10))
+            .filter(|slice| !table.take(key(&table, 1), &limits, terms, slice * 12 * SECOND).refused)
+            .collect();
+        assert_eq!(passed.iter().any(|slice| *slice > 0), recovers, "{passed:?}");
+    }
+}
+
+#[test]
+fn a_million_keys_with_every_limit_take_150_bytes_each_at_most() {
+    const KEYS: usize = 1_000_000;
+    for (limits, most) in [(&every_limit()[..], 150), (&[minute(60)][..], 64)] {
+        let table = table(limits);
+        for number in 0..KEYS as u64 {
+            assert!(!table.take(key(&table, number), limits, TERMS, 0).refused);
+        }
+        let (keys, bytes) = table.size();
+        assert_eq!(keys, KEYS);
+        assert!(bytes / KEYS <= most, "{} bytes a key", bytes / KEYS);
+    }
+}
+
+#[test]
+fn a_flood_of_new_keys_neither_grows_the_table_nor_resets_anybody() {
+    let limits = [minute(5)];
+    let table = table(&limits);
+    let terms = Terms { max_keys: 6_400, count_refused: false };
+    let take = |number: u64, now: u64| table.take(key(&table, number), &limits, terms, now);
+    for _ in 0..5 {
+        assert!(!take(0, 0).refused);
+    }
+    assert!(take(0, 0).refused);
+    let (mut shared, mut passed) = (0, 0);
+    for number in 1..100_000 {
+        let taken = take(number, SECOND);
+        shared += usize::from(taken.shared);
+        passed += usize::from(taken.shared && !taken.refused);
+    }
+    assert!(table.size().0 <= 6_400, "{:?}", table.size());
+    assert!(shared > 90_000 && passed <= 64 * 5, "{shared} shared, {passed} of them passed");
+    assert!(take(0, 59 * SECOND).refused, "the flood has freed a record that is used up");
+    // A minute later there is room again: idle records are taken over, the table does not grow.
+    let later = 140 * SECOND;
+    for number in 200_000..205_000 {
+        let taken = take(number, later);
+        assert!(!taken.refused && !taken.shared, "{number} {taken:?}");
+    }
+    assert!(table.size().0 <= 6_400);
+}
+
+#[test]
+fn what_was_counted_with_others_is_not_forgotten() {
+    let limits = [minute(5)];
+    let table = table(&limits);
+    let terms = |max_keys| Terms { max_keys, count_refused: false };
+    // One record a shard, and it is taken.
+    let mut fill = 1_000..;
+    while table.size().0 < 64 {
+        table.take(key(&table, fill.next().unwrap()), &limits, terms(64), 0);
+    }
+    let passed = (0..10).filter(|_| !table.take(key(&table, 7), &limits, terms(64), 0).refused).count();
+    assert!(passed <= 5);
+    // With room it gets a record of its own, and has not more left than before.
+    let after = (0..10).filter(|_| !table.take(key(&table, 7), &limits, terms(6_400), 0).refused).count();
+    assert!(passed + after <= 5, "{passed} and {after}");
+}
+
+#[test]
+fn a_new_limit_keeps_what_the_others_have_counted() {
+    let old = [minute(3)];
+    let table = table(&old);
+    for _ in 0..2 {
+        assert!(!table.take(key(&table, 1), &old, TERMS, 0).refused);
+    }
+    let new = [minute(4), Limit { period: Period::Hour, quota: 10, every: 0 }];
+    table.prepare(&new);
+    assert!(!table.take(key(&table, 1), &new, TERMS, 0).refused);
+    assert!(!table.take(key(&table, 1), &new, TERMS, 0).refused);
+    assert!(table.take(key(&table, 1), &new, TERMS, 0).refused);
+    // The smaller number applies at once.
+    assert!(table.take(key(&table, 1), &[minute(2)], TERMS, 0).refused);
+}
+
+#[test]
+fn counts_survive_a_reload_where_scope_key_and_what_is_counted_by_stay() {
+    // A kit keeps what outlives a reload from one build to the next.
+    let kit = kit();
+    let day = |yaml: &str| kit.build(yaml).unwrap();
+    assert_eq!(passes(&day("{day: 5, limit_by: ip}"), || Case::get("/")), 5);
+    assert_eq!(passes(&day("{day: 7, hour: 7, limit_by: ip}"), || Case::get("/")), 2);
+    assert_eq!(passes(&day("{day: 5, limit_by: path}"), || Case::get("/")), 5);
+}
+
+#[test]
+fn what_is_counted_by() {
+    let from = |ip: &'static str| move || Case::get("/a").from(ip);
+    let plugin = build("{day: 2, limit_by: ip}");
+    assert_eq!(passes(&plugin, from("192.0.2.1")), 2);
+    assert_eq!(passes(&plugin, from("192.0.2.2")), 2);
+    assert_eq!(passes(&plugin, from("::ffff:192.0.2.2")), 0);
+    assert_eq!(passes(&plugin, from("2001:db8::1")), 2);
+    assert_eq!(passes(&plugin, from("2001:db8::ffff:1")), 0, "one /64");
+    assert_eq!(passes(&plugin, from("2001:db8:0:1::1")), 2);
+
+    let plugin = build("{day: 2, limit_by: header:x-tenant}");
+    let tenant = |value: &'static str| move || Case::get("/").header("x-tenant", value);
+    assert_eq!(passes(&plugin, tenant("a")), 2);
+    assert_eq!(passes(&plugin, tenant("b")), 2);
+    assert_eq!(passes(&plugin, || Case::get("/")), 2, "those without one are counted together");
+    assert_eq!(passes(&plugin, || Case::get("/").header("x-tenant", "c").header("x-tenant", "d")), 0);
+
+    let plugin = build("{day: 2, limit_by: [ip, path]}");
+    assert_eq!(passes(&plugin, || Case::get("/a?x=1")), 2);
+    assert_eq!(passes(&plugin, || Case::get("/a?x=2")), 0);
+    assert_eq!(passes(&plugin, || Case::get("/b")), 2);
+
+    let plugin = build("{day: 2, limit_by: consumer}");
+    assert_eq!(passes(&plugin, || Case::get("/").principal("alice", &[])), 2);
+    assert_eq!(passes(&plugin, || Case::get("/").principal("bob", &[]).from("192.0.2.9")), 2);
+    assert_eq!(passes(&plugin, from("192.0.2.1")), 2, "who is not known is counted together");
+    assert_eq!(passes(&plugin, from("192.0.2.2")), 0);
+    assert!(plugin.built.plugin().needs_principal());
+
+    let plugin = build("{day: 2, limit_by: consumer, fallback: ip}");
+    assert_eq!(passes(&plugin, from("192.0.2.1")), 2);
+    assert_eq!(passes(&plugin, from("192.0.2.2")), 2);
+    assert!(!plugin.built.plugin().needs_principal());
+}
+
+#[test]
+fn claims_and_routes_count_too() {
+    let plugin = build("{day: 2, limit_by: claim:tenant}");
+    let pass = |tenant: Option<serde_json::Value>| {
+        let mut ran = build("{day: 1, limit_by: ip}").run(Case::get("/").principal("x", &[]));
+        let mut principal = (**ran.ex.principal().unwrap()).clone();
+        principal.claims = Arc::new(tenant.into_iter().map(|tenant| ("tenant".to_owned(), tenant)).collect());
+        let host = ran.ex.host_side();
+        host.principal = Some(Arc::new(principal));
+        let step = plugin.built.plugin().on_request(&mut ran.ex);
+        matches!(
+            palisade_contract::testkit::block_on(step.resolve()),
+            Ok(palisade_contract::Verdict::Continue)
+        )
+    };
+    for tenant in [Some("a".into()), Some("b".into()), Some(serde_json::json!(["a"])), Some(1.into()), None] {
+        assert_eq!([0; 3].map(|_| pass(tenant.clone())), [true, true, false], "{tenant:?}");
+    }
+    assert!(!pass(Some(serde_json::Value::Null)), "no claim at all");
+
+    let plugin = build("{day: 1, limit_by: [route, ip]}");
+    let pass = |route: &str| {
+        let mut ran = build("{day: 1, limit_by: ip}").run(Case::get("/"));
+        ran.ex.host_side().route = Some(route.into());
+        let step = plugin.built.plugin().on_request(&mut ran.ex);
+        matches!(
+            palisade_contract::testkit::block_on(step.resolve()),
+            Ok(palisade_contract::Verdict::Continue)
+        )
+    };
+    assert_eq!([pass("a"), pass("b"), pass("a")], [true, true, false]);
+}
+
+#[test]
+fn what_the_client_is_told() {
+    let plugin = build("{minute: 3, day: 100, rate: 2/s, burst: 10, limit_by: ip}");
+    let ran: Ran = plugin.run(Case::get("/")).passed();
+    let text = |name: &str| ran.head.headers[name].to_str().unwrap().to_owned();
+    assert_eq!(text("ratelimit-policy"), "\"rate\";q=10;w=5, \"minute\";q=3;w=60, \"day\";q=100;w=86400");
+    let limit = text("ratelimit");
+    let wait: u64 =
+        limit.strip_prefix("\"minute\";r=2;t=").unwrap_or_else(|| panic!("{limit}")).parse().unwrap();
+    assert!((60..=72).contains(&wait), "{limit}");
+    assert_eq!(passes(&plugin, || Case::get("/")), 2);
+    let denial = plugin.run(Case::get("/")).denied(429, "rate_limited");
+    let (name, value) = &denial.headers()[0];
+    let wait: u64 = value.to_str().unwrap().parse().unwrap();
+    assert!(name == "retry-after" && (1..=72).contains(&wait), "{name}: {value:?}");
+    assert_eq!(denial.private_detail(), Some("minute is used up"));
+    let silent = build("{minute: 3, limit_by: ip, hide_client_headers: true}");
+    assert!(silent.run(Case::get("/")).passed().head.headers.is_empty());
+}
+
+#[test]
+fn where_it_stands_depends_on_what_it_counts_by() {
+    for (by, stage) in [
+        ("ip", Stage::Screen),
+        ("[ip, path, route, 'header:x-a']", Stage::Screen),
+        ("consumer", Stage::Limit),
+        ("[ip, consumer]", Stage::Limit),
+        ("claim:tenant", Stage::Limit),
+    ] {
+        assert_eq!(build(&format!("{{minute: 1, limit_by: {by}}}")).stage, stage, "{by}");
+    }
+}
+
+#[test]
+fn mistakes_are_refused_at_load() {
+    for (yaml, expected) in [
+        ("{}", "there is no limit"),
+        ("{minute: 5}", "it is not said what is counted by"),
+        ("{minute: 0, limit_by: ip}", "`minute: 0` lets nobody pass"),
+        ("{rate: 5/s, burst: 0, limit_by: ip}", "`burst: 0` lets nobody pass"),
+        ("{minute: -1, limit_by: ip}", "minute"),
+        ("{minute: 5, hour: 4, limit_by: ip}", "`minute` allows more than `hour`"),
+        ("{burst: 5, minute: 5, limit_by: ip}", "`burst` has no meaning without `rate`"),
+        ("{rate: 5, limit_by: ip}", "is not a rate"),
+        ("{rate: 5/w, limit_by: ip}", "`5/w` is not a rate"),
+        ("{minute: 5, limit_by: user}", "`user` is nothing to count by"),
+        ("{minute: 5, limit_by: 'header:a b'}", "is nothing to count by"),
+        ("{minute: 5, limit_by: 'claim:'}", "is nothing to count by"),
+        ("{minute: 5, limit_by: [ip, ip]}", "`ip` is in the list already"),
+        ("{minute: 5, limit_by: []}", "the list has from 1 to 8 parts"),
+        ("{minute: 5, limit_by: ip, fallback: ip}", "`fallback` has no meaning"),
+        ("{minute: 5, limit_by: ip, max_keys: 5}", "`max_keys` is from 1000"),
+        ("{minute: 5, limit_by: ip, policy: redis}", "unknown field `policy`"),
+    ] {
+        let error = kit().build(yaml).unwrap_err();
+        assert!(error.contains(expected), "{yaml}: {error}");
+    }
+}
