@@ -7,7 +7,6 @@ use super::{
 };
 use http::{HeaderName, HeaderValue};
 use palisade_contract::ResponseHeader;
-use std::time::Duration;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -81,5 +80,5 @@ fn window(limit: &Limit) -> u64 {
 }
 
 fn seconds(nanos: u64) -> u64 {
-    Duration::from_nanos(nanos).as_secs() + u64::from(nanos % SECOND > 0)
+    nanos.div_ceil(SECOND)
 }

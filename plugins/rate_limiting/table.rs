@@ -18,7 +18,7 @@ use std::{
 /// Shards; a power of two.
 const SHARDS: usize = 64;
 /// Records that are allocated at a time.
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 /// How many records the hand looks at for each new key.
 const SCAN: usize = 8;
 /// Words of a record that hold its key.
@@ -265,7 +265,7 @@ impl Shard {
             Some(idle) => {
                 let old = self.records.key(idle)?;
                 let entry = self.index.find_entry(old.0, |at| *at as usize == idle);
-                drop(entry.ok()?.remove());
+                entry.ok()?.remove();
                 idle
             }
             None if self.records.len < most.max(1) => self.records.push(),

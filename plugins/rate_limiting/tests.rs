@@ -108,8 +108,9 @@ fn refused_requests_count_only_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_million_keys_with_every_limit_take_150_bytes_each_at_most() {
-    const KEYS: usize = 1_000_000;
+fn a_key_takes_150_bytes_at_most_with_every_limit_there_is() {
+    // The index has just doubled, as it has at a million: it is at its widest.
+    const KEYS: usize = 125_000;
     for (limits, most) in [(&every_limit()[..], 150), (&[minute(60)][..], 64)] {
         let table = table(limits);
         for number in 0..KEYS as u64 {
@@ -142,7 +143,7 @@ fn a_flood_of_new_keys_neither_grows_the_table_nor_resets_anybody() {
     assert!(take(0, 59 * SECOND).refused, "the flood has freed a record that is used up");
     // A minute later there is room again: idle records are taken over, the table does not grow.
     let later = 140 * SECOND;
-    for number in 200_000..205_000 {
+    for number in 200_000..202_000 {
         let taken = take(number, later);
         assert!(!taken.refused && !taken.shared, "{number} {taken:?}");
     }
