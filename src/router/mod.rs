@@ -82,7 +82,7 @@ pub struct Router<R> {
 pub enum Lookup<'s, 'p, R> {
     /// A route takes the request.
     Found(Match<'s, 'p, R>),
-    /// No pattern of the host covers the path: 404.
+    /// No pattern of the host covers the path, nor its fold: 404.
     NotFound,
     /// A pattern covers the path, but none of its routes takes the method: 405.
     MethodNotAllowed {
@@ -219,7 +219,10 @@ impl<R> Router<R> {
         choose: &dyn Fn(&'s Target) -> Choice<'s>,
     ) -> Lookup<'s, 'p, R> {
         let Some(host) = self.host(host) else { return Lookup::NotFound };
-        let Some(target) = host.plain.find(path) else { return Lookup::NotFound };
+        let Some(target) = host.plain.find(path) else {
+            // Nothing of ours, but an origin behind another route might take it for something of ours.
+            return if host.look_alike(path).is_some() { Lookup::Ambiguous } else { Lookup::NotFound };
+        };
         let (candidate, entry) = match choose(target) {
             Choice::Route(candidate) => match self.entry(candidate) {
                 Some(entry) => (candidate, entry),
@@ -299,15 +302,20 @@ impl Host {
         found: &Candidate,
         choose: &dyn Fn(&'s Target) -> Choice<'s>,
     ) -> bool {
-        if self.folded.is_none() && is_folded(path) {
-            return false;
-        }
-        let table = self.folded.as_ref().unwrap_or(&self.plain);
-        match table.find(&fold(path)).map(|target| choose(target)) {
+        match self.look_alike(path).map(|target| choose(target)) {
             None => false,
             Some(Choice::Route(other)) => other.route != found.route,
             Some(Choice::MethodNotAllowed | Choice::HeadersMismatch) => true,
         }
+    }
+
+    /// What the folded path belongs to, where folding can change anything.
+    fn look_alike(&self, path: &str) -> Option<&Arc<Target>> {
+        // `OPTIONS *` is no path; its fold would be one.
+        if (self.folded.is_none() && is_folded(path)) || !path.starts_with('/') {
+            return None;
+        }
+        self.folded.as_ref().unwrap_or(&self.plain).find(&fold(path))
     }
 }
 

@@ -62,6 +62,28 @@ routes:
 }
 
 #[test]
+fn a_look_alike_of_a_route_is_refused_though_no_route_has_its_path() {
+    let gateway = Gateway::start(
+        "
+routes:
+  admin: {paths: [/admin/*], methods: [GET], plugins: {request-termination: {status_code: 204}}}
+  Upper: {paths: [/Upper], plugins: {request-termination: {status_code: 204}}}
+",
+    );
+    for path in ["/admin", "/admin/X;y", "/Upper"] {
+        gateway.get(path).expect(204);
+    }
+    for path in ["/Admin", "/ADMIN/x", "/admin;a=1/x", "/admin./x", "/admin%20/x", "/upper", "/UPPER"] {
+        assert_eq!(gateway.get(path).expect(400).reason(), "path_ambiguous", "{path}");
+    }
+    assert_eq!(gateway.request("DELETE", "/Admin", &[]).expect(400).reason(), "path_ambiguous");
+    for path in ["/administrator", "/Public;x/y", "/uppe"] {
+        assert_eq!(gateway.get(path).expect(404).reason(), "no_route", "{path}");
+    }
+    assert_eq!(gateway.request("OPTIONS", "*", &[]).expect(404).reason(), "no_route");
+}
+
+#[test]
 fn the_origin_gets_the_path_that_was_routed() {
     let origin = Origin::start(OK);
     let gateway = Gateway::start(

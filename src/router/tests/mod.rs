@@ -313,8 +313,20 @@ fn look_alikes_of_another_route_are_refused() {
             ("GET h /public/100%25", "public"),
         ],
     );
-    // Without another route there is nothing to be taken for.
-    check_table(&[("admin", "- /admin/*")], &[("GET h /Admin/x", "404"), ("GET h /admin/X", "admin")]);
+    // A look-alike that is no route's own path is refused as well.
+    check_table(
+        &[("admin", "- /admin/* GET"), ("Upper", "- /Upper/*")],
+        &[
+            ("GET h /Admin/x", "400"),
+            ("DELETE h /Admin/x", "400"),
+            ("GET h /admin%20", "400"),
+            ("GET h /upper/x", "400"),
+            ("GET h /admin/X", "admin"),
+            ("GET h /other;x", "404"),
+            ("GET h /other", "404"),
+        ],
+    );
+    check_table(&[("admin", "- /admin/*")], &[("GET h /Admin/x", "400"), ("GET h /adminx", "404")]);
 }
 
 #[test]

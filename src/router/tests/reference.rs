@@ -147,12 +147,14 @@ fn decide(routes: &[Written], request: &Request<'_>, folded: bool) -> Result<Vec
 
 /// What the router must answer.
 fn reference(routes: &[Written], request: &Request<'_>) -> String {
+    let folded = (request.0, folded_path(&request.1), request.2, request.3);
+    let look_alike = decide(routes, &folded, true);
     let (index, written) = match decide(routes, request, false) {
         Ok(found) => found.into_iter().next().unwrap(),
+        Err(refusal) if refusal == "404" && look_alike != Err("404".to_owned()) => return "400".into(),
         Err(refusal) => return refusal,
     };
-    let folded = (request.0, folded_path(&request.1), request.2, request.3);
-    match decide(routes, &folded, true) {
+    match look_alike {
         Ok(other) if other[0].0 != index => return "400".into(),
         Err(refusal) if refusal != "404" => return "400".into(),
         _ => {}
