@@ -83,7 +83,7 @@ pub(super) struct RawLimits {
     /// For a request's whole head.
     #[schemars(extend("default" = "10s"))]
     pub(super) header_timeout: Option<HumanDuration>,
-    /// For a request's whole body. Not for upgraded connections.
+    /// For a request's whole body. Not for upgraded connections, and not for HTTP/2 streams to a `grpc` upstream.
     #[schemars(extend("default" = "30s"))]
     pub(super) body_timeout: Option<HumanDuration>,
     /// Between two requests of a connection.

@@ -5,6 +5,7 @@ use super::{
     framing::{self, Head, HeadLimits, MAX_EMPTY_LINES, Refusal},
     guard::Guard,
     registry::{Live, Parked, Registry},
+    stream,
 };
 use crate::conf::model::Limits;
 use bytes::Buf;
@@ -227,10 +228,8 @@ where
                     let busy = active.enter();
                     let shared = self.clone();
                     let serve = async move {
-                        shared
-                            .proxy
-                            .process_new_http(ServerSession::new_http2(session), &shared.draining)
-                            .await;
+                        let session = ServerSession::new_http2(session);
+                        stream::timed(shared.proxy.process_new_http(session, &shared.draining)).await;
                         drop(busy);
                     };
                     tokio::spawn(CONNECTION.scope(info.clone(), serve));

@@ -33,6 +33,9 @@ const READ: usize = 16 * 1024;
 /// What is read of a client that is still sending after its answer, so that it can read the answer.
 const LINGER_BYTES: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a client that has closed its sending side may wait for its answer. It cannot be told from one that
+/// has left until something is written to it; so it is believed for this long, and longer once it is answered.
+const HALF_CLOSED: Duration = Duration::from_secs(3);
 /// How long a client may take nothing of a response, besides what its rate allows.
 const STALLED: Duration = Duration::from_secs(20);
 
@@ -54,6 +57,7 @@ struct Inner {
     /// Content of the current body that Pingora has read.
     content: u64,
     limit: u64,
+    /// When the body must be here; once the client has closed its side, when it is taken for gone.
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     exchange: Exchange,
@@ -139,6 +143,14 @@ impl Guard {
     /// Why reading failed, where the connection was not at fault: the body, or the time of the exchange.
     pub fn violation(&self) -> Option<Refusal> {
         self.0.lock().violation
+    }
+
+    /// True where all of the current body is here, in good order and within its limit, read or not.
+    pub fn has_whole_body(&self) -> bool {
+        let inner = self.0.lock();
+        let (mut framing, mut content) = (inner.framing.clone(), inner.content);
+        let read = framing.advance(&inner.buffer, &mut |piece| content += piece.len() as u64);
+        inner.violation.is_none() && read.is_ok() && framing.is_done() && content <= inner.limit
     }
 
     /// True where the connection can take another request: the body was read to its end.
@@ -312,6 +324,17 @@ impl Inner {
         Poll::Ready(Ok(bytes.len()))
     }
 
+    /// The client has closed its sending side after a complete request. Some tools do that and wait for their
+    /// answer: ready only where it does not begin in time. From the first byte of it on, writing tells who left.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_late(cx) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn half_close(&mut self) {
+        self.deadline = Instant::now().checked_add(HALF_CLOSED);
+        self.timer = None;
+    }
+
     /// True where the body's deadline has passed; else the task is woken when it does.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = self.deadline else { return false };
@@ -343,6 +366,9 @@ impl Inner {
         cx: &mut Context<'_>,
         write: impl FnOnce(&mut Held, &mut Stream, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        if self.closed {
+            self.deadline = None;
+        }
         match write(&mut self.held, &mut self.io, cx) {
             Poll::Ready(result) => {
                 self.writing.progress();
@@ -408,17 +434,14 @@ impl AsyncRead for Guard {
         let mut inner = self.0.lock();
         let inner = &mut *inner;
         if inner.framing.is_done() {
-            // Pingora must learn of a close, but never see the bytes of the next request.
+            // Pingora must learn that the client left, but never see the bytes of the next request.
             if inner.upgrade == Upgrade::Asked {
                 inner.waiting = Some(cx.waker().clone());
             }
-            if inner.closed {
-                return Poll::Ready(Ok(()));
+            if !inner.closed && inner.buffer.is_empty() && inner.fill(cx)? == Poll::Ready(0) {
+                inner.half_close();
             }
-            if inner.buffer.is_empty()
-                && let Poll::Ready(count) = inner.fill(cx)?
-                && count == 0
-            {
+            if inner.closed && inner.poll_gone(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             ready!(inner.exchange.poll_over(cx, inner.written));

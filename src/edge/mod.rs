@@ -24,6 +24,7 @@ pub mod listen;
 mod pace;
 pub mod path;
 pub mod registry;
+pub mod stream;
 pub mod tls;
 pub mod upgrade;
 

@@ -1,7 +1,7 @@
 //! The gateway's own answers, written to the client.
 
 use super::ctx::Ctx;
-use crate::{chain::Stop, respond::Answer};
+use crate::{chain::Stop, edge, respond::Answer};
 use http::{Method, StatusCode};
 use palisade_contract::{Denial, Fault};
 use pingora::{
@@ -25,8 +25,13 @@ impl Ctx {
         flight.swap(session);
         explained?;
         if !session.is_body_done() {
-            // The rest of the body is not read: the connection cannot be used again.
-            session.set_keepalive(None);
+            if flight.guard.as_ref().is_some_and(edge::Guard::has_whole_body) {
+                // Nothing is left to come: Pingora takes it from the guard when the answer is sent.
+                session.set_close_on_response_before_downstream_finish(false);
+            } else {
+                // The rest of the body is not read: the connection cannot be used again.
+                session.set_keepalive(None);
+            }
         }
         self.status = head.status.as_u16();
         let bodyless = session.req_header().method == Method::HEAD || answer.body().is_empty();
@@ -40,7 +45,12 @@ impl Ctx {
 
     /// Something failed on the way to the origin or back, or a plugin refused on the way.
     pub(super) async fn answer_failure(&mut self, session: &mut Session, error: &Error) -> FailToProxy {
-        let stop = self.stop.take().or_else(|| self.stop_of(error));
+        let waited = *error.esource() == ErrorSource::Upstream && *error.etype() == ErrorType::ReadTimedout;
+        let stop = self.stop.take().or_else(|| match waited && self.unfinished.is_some() {
+            // The origin waited for the client, as we did.
+            true => Some(Stop::Denied(Denial::new(StatusCode::REQUEST_TIMEOUT, "body_timeout"))),
+            false => self.stop_of(error),
+        });
         if self.child {
             // The parent answers its client.
             self.stop = stop;
@@ -74,7 +84,11 @@ impl Ctx {
         }
         let fault = match error.esource() {
             ErrorSource::Downstream => match error.etype() {
-                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed => {
+                // An `H2Error` here is a stream that the client has reset.
+                ErrorType::WriteError
+                | ErrorType::ReadError
+                | ErrorType::ConnectionClosed
+                | ErrorType::H2Error => {
                     self.reason = Some("client_closed");
                     return None;
                 }

@@ -5,7 +5,7 @@ use super::{
     buffered,
     ctx::{Ctx, RequestBody},
 };
-use crate::chain::Stop;
+use crate::{chain::Stop, edge};
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 use palisade_contract::{Body, BodyNeed, Denial, Fault};
@@ -59,6 +59,9 @@ impl Ctx {
         if self.child || session.was_upgraded() {
             return Ok(());
         }
+        if end && self.unfinished.take().is_some() {
+            edge::stream::end_body();
+        }
         match &self.body {
             RequestBody::Judged(_) => return Ok(()),
             RequestBody::Replaced(bytes) => {
@@ -102,8 +105,8 @@ pub(super) async fn read_whole(
     ctx: &mut Ctx,
 ) -> Result<std::result::Result<Bytes, Stop>> {
     let most = ctx.snapshot.limits.buffered_bytes;
-    let timeout = ctx.snapshot.limits.body_timeout;
     let Some(flight) = &mut ctx.flight else { return Ok(Ok(Bytes::new())) };
+    let timeout = flight.route.limits.body_timeout.unwrap_or(ctx.snapshot.limits.body_timeout);
     let limit = flight.body_limit;
     let declared = session
         .req_header()

@@ -14,7 +14,7 @@ use crate::{
     gateway::{RouteRuntime, Snapshot},
 };
 use bytes::Bytes;
-use palisade_contract::Exchange;
+use palisade_contract::{Exchange, RequestHeader};
 use parking_lot::Mutex;
 use pingora::proxy::Session;
 use std::{sync::Arc, time::Instant};
@@ -45,6 +45,9 @@ pub struct Ctx {
     pub(super) body: RequestBody,
     /// When an exchange must be over that no guard keeps the time of.
     pub(super) exchange_end: Option<Instant>,
+    /// The head of an HTTP/2 request whose body has not ended: should its time run out, there is no session any
+    /// more to take it from.
+    pub(super) unfinished: Option<Box<RequestHeader>>,
 }
 
 /// What becomes of the request's body after the chain has run.
@@ -94,6 +97,7 @@ impl Ctx {
             reason: None,
             body: RequestBody::Streamed,
             exchange_end: None,
+            unfinished: None,
         }
     }
 
@@ -128,6 +132,16 @@ impl Ctx {
             };
             // A parent that is gone has no client left to answer.
             let _ = back.send(handback);
+        }
+    }
+}
+
+impl Drop for Ctx {
+    fn drop(&mut self) {
+        if let Some(head) = self.unfinished.take()
+            && edge::stream::is_late()
+        {
+            self.record_late(*head);
         }
     }
 }

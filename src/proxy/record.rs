@@ -1,13 +1,16 @@
 //! One record for each request, whatever happened to it.
 
-use super::{Proxy, ctx::Ctx};
+use super::{
+    Proxy,
+    ctx::{Ctx, Flight},
+};
 use crate::{
     chain::Run,
     edge::{ConnInfo, Refusal},
     gateway::Snapshot,
     server::request_id,
 };
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use palisade_contract::{Decision, Effect, Exchange, Outcome, RequestHeader};
 use pingora::{Error, proxy::Session};
 
@@ -21,16 +24,34 @@ impl Proxy {
             return ctx.give_back();
         }
         let Some(mut flight) = ctx.flight.take() else { return };
+        ctx.request_bytes = ctx.request_bytes.max(session.body_bytes_read() as u64);
+        ctx.conclude(&mut flight, CLIENT_CLOSED, error);
+        flight.lend(session, |flight| flight.chain.clone().log(&mut flight.ex, &mut flight.run));
+    }
+}
+
+impl Ctx {
+    /// The request's body did not come in time: nobody is left to be answered, the stream is reset.
+    pub(super) fn record_late(&mut self, head: RequestHeader) {
+        let Some(mut flight) = self.flight.take() else { return };
+        flight.ex.request = head;
+        self.reason.get_or_insert("body_timeout");
+        self.conclude(&mut flight, StatusCode::REQUEST_TIMEOUT.as_u16(), None);
+        flight.chain.clone().log(&mut flight.ex, &mut flight.run);
+    }
+
+    /// Puts the outcome into the exchange and the counters. `unanswered`: the status where none was sent.
+    fn conclude(&self, flight: &mut Flight, unanswered: u16, error: Option<&Error>) {
         let mut outcome = Outcome {
-            status: if ctx.status == 0 { CLIENT_CLOSED } else { ctx.status },
-            request_bytes: ctx.request_bytes.max(session.body_bytes_read() as u64),
-            response_bytes: ctx.response_bytes,
+            status: if self.status == 0 { unanswered } else { self.status },
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
             duration: flight.ex.begun().elapsed(),
-            reason: ctx.reason,
+            reason: self.reason,
             error: error.map(ToString::to_string),
             ..Outcome::default()
         };
-        if let Some(report) = &ctx.report {
+        if let Some(report) = &self.report {
             let report = report.lock();
             outcome.upstream_address = report.address;
             outcome.attempts = report.attempts;
@@ -48,7 +69,6 @@ impl Proxy {
             upstream.as_ref().map(|name| (name, time)),
         );
         flight.ex.host_side().outcome = outcome;
-        flight.lend(session, |flight| flight.chain.clone().log(&mut flight.ex, &mut flight.run));
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// True where a body may go on for as long as it likes: gRPC streams.
+    pub streams: bool,
     balance: Balance,
     turn: Turn,
     /// Apart from the other: a retry would take the turn of a request, and upset the round.
@@ -158,6 +160,7 @@ impl Upstream {
         Upstream {
             name: name.clone(),
             timeouts: written.timeouts.clone(),
+            streams: written.protocol == Protocol::Grpc,
             turn: Turn::default(),
             retry_turn: Turn::default(),
             sharing: peer::sharing(written.protocol, written.keepalive),

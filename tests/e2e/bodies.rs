@@ -190,3 +190,57 @@ routes:
     assert_eq!(gateway.get("/silent").expect(504).reason(), "upstream_timeout");
     gateway.get("/broken").expect(502).reason();
 }
+
+const WHOLE: &str = "
+routes:
+  echo: {paths: [/echo/*], upstream: demo}
+  key: {paths: [/key], upstream: demo, plugins: {key-auth: {}}}
+  request: {paths: [/request], upstream: demo, plugins: {test-request-body: {deny: evil}}}
+  response: {paths: [/response], upstream: demo, plugins: {test-response-body: {deny: '*'}}}
+";
+
+#[test]
+fn a_denial_keeps_the_connection_where_the_whole_body_has_come() {
+    let gateway = Gateway::start_with_test_plugins(WHOLE);
+    let mut client = gateway.connect();
+    for in_chunks in [false, true] {
+        for size in [4, 100_000] {
+            let mut body = pattern(size);
+            body[..4].copy_from_slice(b"evil");
+            let answer = post(&mut client, "/request", &body, in_chunks).expect(403);
+            assert_eq!(
+                (answer.reason().as_str(), answer.header("connection")),
+                ("evil_request", Some("keep-alive"))
+            );
+        }
+        // What came with the head need not be read to be refused.
+        let mut sent = match in_chunks {
+            true => head("POST", "/key", &["Transfer-Encoding: chunked"]).into_bytes(),
+            false => head("POST", "/key", &["Content-Length: 500"]).into_bytes(),
+        };
+        sent.extend(if in_chunks { chunked(&pattern(500)) } else { pattern(500) });
+        client.send(sent);
+        client.response().expect(401);
+        assert_eq!(
+            post(&mut client, "/echo/", b"next", in_chunks).expect(200).json()["body"]["text"],
+            "next"
+        );
+    }
+    // The rest of a body that has not come would have to be waited for.
+    client.send(head("POST", "/key", &["Content-Length: 500"])).send("a part");
+    assert_eq!(client.response().expect(401).header("connection"), Some("close"));
+}
+
+#[test]
+fn a_slow_body_is_answered_with_408() {
+    let gateway = Gateway::start_with_test_plugins(&format!("limits: {{body_timeout: 300ms}}\n{WHOLE}"));
+    for path in ["/echo/", "/request"] {
+        let mut client = gateway.connect();
+        client.send(head("POST", path, &["Content-Length: 100"])).send("a part");
+        assert_eq!(client.response().expect(408).reason(), "body_timeout", "{path}");
+        assert!(client.is_closed());
+    }
+    for line in gateway.audit(2) {
+        assert_eq!((&line["status"], &line["reason"]), (&408.into(), &"body_timeout".into()), "{line}");
+    }
+}

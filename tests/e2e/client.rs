@@ -156,6 +156,17 @@ impl Client {
         }
     }
 
+    /// Closes the sending side; what comes can still be read.
+    pub fn half_close(&mut self) -> &mut Client {
+        self.tcp.shutdown(Shutdown::Write).unwrap();
+        self
+    }
+
+    /// Leaves at once, and says so with a reset.
+    pub fn reset(self) {
+        rustix::net::sockopt::set_socket_linger(&self.tcp, Some(Duration::ZERO)).unwrap();
+    }
+
     /// Leaves at once.
     pub fn abort(self) {
         let _ = self.tcp.shutdown(Shutdown::Both);

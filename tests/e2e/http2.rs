@@ -2,6 +2,7 @@
 
 use crate::{
     bodies::{SIZES, pattern},
+    h2c::{Stream, grpc_origin},
     harness::Gateway,
 };
 use futures::{SinkExt, StreamExt, stream};
@@ -178,4 +179,88 @@ fn websockets_authenticate_like_any_get() {
     let lines = gateway.audit(3);
     let tunnel = lines.iter().find(|line| line["status"] == 101).unwrap();
     assert_eq!(tunnel["consumer"], "alice");
+}
+
+#[test]
+fn a_slow_body_over_http2_ends_in_time() {
+    let conf = "
+listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+upstreams: {grpc: {targets: [{address: ORIGIN}], protocol: grpc}}
+routes:
+  echo: {paths: [/echo/*], upstream: demo, limits: {body_timeout: 300ms}}
+  whole: {paths: [/whole], upstream: demo, limits: {body_timeout: 300ms}, plugins: {test-request-body: {}}}
+  grpc: {paths: [/grpc], upstream: grpc, limits: {body_timeout: 300ms}}
+  late: {paths: [/slow], upstream: demo, limits: {body_timeout: 300ms}}
+";
+    block_on(async {
+        let (origin, serving) = grpc_origin().await;
+        let gateway = Gateway::start_with_test_plugins(&conf.replace("ORIGIN", &origin.to_string()));
+        let address = gateway.at("listener h2");
+        for drip in [false, true] {
+            let mut stream = Stream::open(address, "/echo/", Some("a part")).await;
+            let begun = std::time::Instant::now();
+            if drip {
+                while begun.elapsed() < std::time::Duration::from_millis(250) {
+                    stream.piece("more");
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+            }
+            assert_eq!(stream.was_reset().await, h2::Reason::CANCEL);
+            assert_eq!(stream.again("/none").await, 404, "the connection lives on");
+        }
+        let mut stream = Stream::open(address, "/whole", Some("a part")).await;
+        assert_eq!(stream.answer().await.0, 408);
+        // A stream may go on for as long as it likes, and a body that has ended has no clock any more.
+        let mut call = Stream::open(address, "/grpc", Some("one")).await;
+        let mut waiting = Stream::open(address, "/slow?ms=900", Some("body")).await;
+        waiting.end();
+        assert_eq!(waiting.answer().await.0, 200);
+        call.piece("two");
+        call.end();
+        let (status, body, _) = call.answer().await;
+        assert_eq!((status, &*body), (200, &b"onetwo"[..]));
+        let lines = tokio::task::block_in_place(|| gateway.audit(7));
+        let late = lines.iter().filter(|line| line["reason"] == "body_timeout");
+        let late: Vec<_> = late.map(|line| (line["status"].clone(), line["path"].clone())).collect();
+        assert_eq!(late.len(), 3, "{lines:#?}");
+        assert!(late.iter().all(|(status, path)| status == 408 && path != "/"), "{late:?}");
+        serving.abort();
+    });
+}
+
+#[test]
+fn grpc_reaches_the_origin_with_its_trailers() {
+    block_on(async {
+        let (origin, serving) = grpc_origin().await;
+        let conf = "
+listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+upstreams: {grpc: {targets: [{address: ORIGIN}], protocol: grpc}}
+routes: {grpc: {paths: [/shop.Cart/Add], methods: [POST], upstream: grpc, plugins: {key-auth: {}}}}
+"
+        .replace("ORIGIN", &origin.to_string());
+        let gateway = Gateway::start(&conf);
+        let call = |key: &'static str| {
+            let request = http::Request::post("http://gateway.test/shop.Cart/Add")
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .header("apikey", key);
+            Stream::send(gateway.at("listener h2"), request.body(()).unwrap(), false)
+        };
+        let mut stream = call("alice-key").await;
+        let mut sent = Vec::new();
+        for number in 0..50 {
+            let piece = format!("message {number}").repeat(100);
+            stream.piece(&piece);
+            sent.extend_from_slice(piece.as_bytes());
+        }
+        stream.end();
+        let (status, body, trailers) = stream.answer().await;
+        assert_eq!((status, body == sent), (200, true));
+        assert_eq!(trailers["grpc-status"], "7");
+        assert_eq!(trailers["grpc-message"], "not today");
+        assert_eq!(trailers["x-te"], "trailers");
+        let mut refused = call("wrong").await;
+        assert_eq!(refused.answer().await.0, 401);
+        serving.abort();
+    });
 }
