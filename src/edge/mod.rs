@@ -15,6 +15,7 @@ pub mod budget;
 pub mod canonical;
 pub mod connection;
 mod exchange;
+pub mod expiry;
 pub mod framing;
 pub mod guard;
 pub mod handover;

@@ -1,6 +1,7 @@
 //! The running gateway: the current snapshot, reloads, and everything that lives longer than a snapshot.
 
 mod admin_state;
+mod descriptors;
 mod run;
 
 pub use run::{RunOptions, run};

@@ -1,6 +1,6 @@
 //! Starting, serving, reloading and draining a process.
 
-use super::{Gateway, environment};
+use super::{Gateway, descriptors, environment};
 use crate::{
     conf::{
         self,
@@ -8,6 +8,7 @@ use crate::{
     },
     edge::{
         connection::Shared,
+        expiry,
         handover::{self, Control, Taken},
         listen::{self, Listener, Settings},
         tls,
@@ -71,7 +72,7 @@ pub(super) fn tls_configs(config: &Config) -> Result<TlsConfigs, Vec<ConfigError
 pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String> {
     // Pingora's connectors need a process-wide provider; there may be one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    raise_descriptors();
+    descriptors::raise();
     let config = conf::load(&options.dir, &registry, &environment).map_err(|error| error.to_string())?;
     if config.listeners.is_empty() {
         return Err(format!(
@@ -88,14 +89,6 @@ pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String
     let result = runtime.block_on(serve(options, &config, registry));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
-}
-
-/// Each connection takes a descriptor, and each request that goes on another.
-fn raise_descriptors() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => log::debug!("{limit} file descriptors"),
-        Err(error) => log::warn!("cannot raise the number of file descriptors: {error}"),
-    }
 }
 
 /// Sockets by what they are for: `listener NAME`, `admin`, `probes`.
@@ -173,6 +166,7 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
         Arc::new(Gateway::start(config, registry, upstream, host).map_err(|error| error.to_string())?);
     let tls = tls_configs(config)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
+    warn(config);
     let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };
     let mut sockets = Sockets::bind(config, &mut taken)?;
     let report = sockets.report();
@@ -224,6 +218,12 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
     }
     let _ = tokio::task::spawn_blocking(|| palisade_plugins::flush_audit(Duration::from_secs(5))).await;
     Ok(())
+}
+
+/// What is not wrong, but soon may be.
+fn warn(config: &Config) {
+    descriptors::warn(config);
+    expiry::warn(config);
 }
 
 fn control(config: &Config) -> Result<Control, String> {
@@ -329,7 +329,10 @@ pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Res
     let (config, generation) = gateway.reload().await?;
     // The files were read a moment ago; should one have gone since, the old certificates stay.
     match tls_configs(&config) {
-        Ok(tls) => listeners.update(&config, &tls),
+        Ok(tls) => {
+            warn(&config);
+            listeners.update(&config, &tls);
+        }
         Err(errors) => log::error!(
             "certificates were not reloaded:\n{}",
             palisade_contract::ConfigErrors(errors).render(&config.sources)

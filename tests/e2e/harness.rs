@@ -64,6 +64,20 @@ impl Gateway {
         write(self.dir.path(), "test.yaml", conf);
     }
 
+    /// Replaces any file of the configuration. Nothing is reloaded by that.
+    pub fn put(&self, name: &str, text: &str) {
+        write(self.dir.path(), name, text);
+    }
+
+    /// Starts a second process on the same directory, which takes over.
+    pub fn successor(&self) -> Successor {
+        let binary = Path::new(env!("CARGO_BIN_EXE_palisade"));
+        Successor {
+            child: spawn(self.dir.path(), binary, "next", &["--upgrade"]),
+            dir: self.dir.path().to_owned(),
+        }
+    }
+
     /// The address of a line of the ports file: `listener public`, `admin`, `probes`.
     pub fn at(&self, name: &str) -> SocketAddr {
         *self.ports.get(name).unwrap_or_else(|| panic!("no `{name}` in {:?}", self.ports))
@@ -140,6 +154,40 @@ impl Gateway {
     }
 }
 
+/// The process that takes over from a gateway. It is killed when this is dropped.
+pub struct Successor {
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Successor {
+    /// Waits until its log says something.
+    pub fn wait_for_log(&self, text: &str) {
+        let file = self.dir.join("next.log");
+        until(text, || fs::read_to_string(&file).unwrap_or_default().contains(text).then_some(()));
+    }
+
+    /// The address of a line of its ports file.
+    pub fn at(&self, name: &str) -> SocketAddr {
+        let file = self.dir.join("next.ports");
+        until(name, || {
+            let text = fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n'))?;
+            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        })
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let text = fs::read_to_string(self.dir.join("next.log")).unwrap_or_default();
+            eprintln!("--- log of the successor\n{text}");
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -168,7 +216,12 @@ impl Prepared {
 
     /// Runs `palisade run` on it, which must refuse: gives the exit code and standard error.
     pub fn refused(&self) -> (i32, String) {
-        let mut child = self.spawn(Path::new(env!("CARGO_BIN_EXE_palisade")));
+        self.refused_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub fn refused_with(&self, more: &[&str]) -> (i32, String) {
+        let mut child = spawn(self.0.path(), Path::new(env!("CARGO_BIN_EXE_palisade")), "", more);
         let started = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -186,7 +239,7 @@ impl Prepared {
 
     /// Starts a gateway and waits until it listens.
     pub fn start(self, binary: &Path) -> Gateway {
-        let child = self.spawn(binary);
+        let child = spawn(self.0.path(), binary, "", &[]);
         let mut gateway = Gateway { child, dir: self.0, ports: BTreeMap::new() };
         let file = gateway.dir.path().join("ports");
         let text = until("the ports file", || {
@@ -204,19 +257,22 @@ impl Prepared {
             .collect();
         gateway
     }
+}
 
-    fn spawn(&self, binary: &Path) -> Child {
-        let log = fs::File::create(self.0.path().join("log")).unwrap();
-        Command::new(binary)
-            .args(["run", "--threads", "2", "--conf", "conf", "--ports-file", "ports"])
-            .current_dir(self.0.path())
-            .env("PALISADE_LOG", "info")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap()
-    }
+/// Runs it on the directory; its log and ports file are `log` and `ports`, or `NAME.log` and `NAME.ports`.
+fn spawn(dir: &Path, binary: &Path, name: &str, more: &[&str]) -> Child {
+    let file = |what: &str| if name.is_empty() { what.to_owned() } else { format!("{name}.{what}") };
+    let log = fs::File::create(dir.join(file("log"))).unwrap();
+    Command::new(binary)
+        .args(["run", "--threads", "2", "--conf", "conf", "--ports-file", &file("ports")])
+        .args(more)
+        .current_dir(dir)
+        .env("PALISADE_LOG", "info")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// Polls until there is something, and fails when there is nothing for too long.

@@ -227,3 +227,38 @@ routes:
     assert!(decisions.contains("fault_allowed"), "{decisions}");
     assert_eq!(lines.iter().filter(|line| line["status"] == 500).count(), 2);
 }
+
+#[test]
+fn pieces_are_judged_and_changed_as_they_pass() {
+    let origin = Origin::start("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n");
+    let broken = Origin::start("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfine evil");
+    let gateway = Gateway::start_with_test_plugins(
+        &"
+upstreams: {raw: {targets: [{address: RAW}]}, broken: {targets: [{address: BROKEN}]}}
+plugins: {test-pieces: {deny: evil, replace: fine, with: longer, times: 2}}
+routes:
+  raw: {paths: [/raw], upstream: raw}
+  broken: {paths: [/broken], upstream: broken}
+  echo: {paths: [/echo/*], upstream: demo}
+"
+        .replace("RAW", &origin.address.to_string())
+        .replace("BROKEN", &broken.address.to_string()),
+    );
+    assert_eq!(gateway.get("/raw").expect(200).text(), "longerlonger");
+    assert!(!origin.received().contains("gzip"));
+    let mut client = gateway.connect();
+    client.send(head("POST", "/echo/", &["Transfer-Encoding: chunked"]));
+    client.send("5\r\npiece\r\n").send("0\r\n\r\n");
+    assert_eq!(client.response().expect(200).json()["body"]["text"], "piece");
+    client.send(head("POST", "/echo/", &["Transfer-Encoding: chunked"]));
+    client.send("4\r\nevil\r\n0\r\n\r\n");
+    assert_eq!(client.response().expect(403).reason(), "evil_piece");
+    // The head may be on its way already; what must not come is the piece.
+    let mut client = gateway.connect();
+    client.send(head("GET", "/broken", &["Connection: close"]));
+    let rest = client.rest();
+    assert!(!rest.contains("fine evil") && !rest.contains("longer"), "{rest}");
+    let lines = gateway.audit(4);
+    let refused = lines.iter().filter(|line| line["reason"] == "evil_piece");
+    assert_eq!(refused.count(), 2, "{lines:#?}");
+}

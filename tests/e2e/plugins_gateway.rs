@@ -9,7 +9,12 @@ use serde::Deserialize;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    palisade::builder().plugin::<RequestBody>().plugin::<ResponseBody>().plugin::<Failing>().run()
+    palisade::builder()
+        .plugin::<RequestBody>()
+        .plugin::<ResponseBody>()
+        .plugin::<Pieces>()
+        .plugin::<Failing>()
+        .run()
 }
 
 /// What is looked for in a body.
@@ -94,6 +99,44 @@ impl Plugin for ResponseBody {
     fn on_response_body(&self, _: &mut Exchange, body: &mut Body) -> Result<Verdict, Fault> {
         Ok(if self.0.judge(body) {
             Verdict::Deny(Denial::new(StatusCode::BAD_GATEWAY, "evil_response"))
+        } else {
+            Verdict::Continue
+        })
+    }
+}
+
+struct Pieces(Config);
+
+impl PluginKind for Pieces {
+    const NAME: &'static str = "test-pieces";
+    const SUMMARY: &'static str = "Judges and changes bodies piece by piece, both ways.";
+    type Config = Config;
+
+    fn stage(_: &Config) -> Stage {
+        Stage::Inspect
+    }
+
+    fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
+        Ok(Pieces(config))
+    }
+}
+
+impl Plugin for Pieces {
+    fn request_body(&self) -> BodyNeed {
+        BodyNeed::Stream
+    }
+
+    fn response_body(&self) -> BodyNeed {
+        BodyNeed::Stream
+    }
+
+    fn on_request_body<'a>(&'a self, _: &'a mut Exchange, body: &'a mut Body) -> Step<'a> {
+        if self.0.judge(body) { Denial::forbidden("evil_piece").into() } else { Step::CONTINUE }
+    }
+
+    fn on_response_body(&self, _: &mut Exchange, body: &mut Body) -> Result<Verdict, Fault> {
+        Ok(if self.0.judge(body) {
+            Verdict::Deny(Denial::new(StatusCode::BAD_GATEWAY, "evil_piece"))
         } else {
             Verdict::Continue
         })

@@ -16,11 +16,13 @@ use std::{
     sync::Arc,
 };
 
-fn certificate(host: &str) -> CertifiedKey<KeyPair> {
+/// A certificate that signs itself.
+pub fn certificate(host: &str) -> CertifiedKey<KeyPair> {
     generate_simple_self_signed([host.to_owned()]).unwrap()
 }
 
-fn trusting(certificate: &CertifiedKey<KeyPair>, alpn: &[&str]) -> ClientConfig {
+/// A client that trusts it.
+pub fn trusting(certificate: &CertifiedKey<KeyPair>, alpn: &[&str]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.cert.der().clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -33,7 +35,7 @@ fn trusting(certificate: &CertifiedKey<KeyPair>, alpn: &[&str]) -> ClientConfig 
 }
 
 /// A handshake, and the protocol that was agreed on.
-fn handshake(
+pub fn handshake(
     address: SocketAddr,
     host: &'static str,
     config: ClientConfig,

@@ -1,0 +1,53 @@
+//! File descriptors: as many as the system allows, and a warning where that is not enough.
+
+use crate::conf::model::Config;
+
+/// What a process needs besides connections: listeners, logs, idle connections to origins.
+const BESIDES: u64 = 200;
+
+/// Raises the limit as far as it goes: each connection takes a descriptor, and each request that goes on another.
+pub(super) fn raise() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => log::debug!("{limit} file descriptors"),
+        Err(error) => log::warn!("cannot raise the number of file descriptors: {error}"),
+    }
+}
+
+/// Warns where the connections that the configuration allows need more descriptors than there are.
+pub(super) fn warn(config: &Config) {
+    let most = config.listeners.values().map(|listener| listener.value.limits.connections).max();
+    let (Some(most), Ok((limit, _))) = (most, rlimit::Resource::NOFILE.get()) else { return };
+    if let Some(text) = shortage(most as u64, limit) {
+        log::warn!("{text}");
+    }
+}
+
+fn shortage(connections: u64, limit: u64) -> Option<String> {
+    let needed = connections.saturating_mul(2).saturating_add(BESIDES);
+    (needed > limit).then(|| {
+        let room = limit.saturating_sub(BESIDES) / 2;
+        format!(
+            "`limits.connections: {connections}` may need {needed} file descriptors, of which this process has \
+             {limit}: raise the limit (`ulimit -Hn`, `LimitNOFILE=`), or write `connections: {room}`"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_need_two_descriptors_each() {
+        for (connections, limit, enough) in [
+            (20_000, 40_200, true),
+            (20_000, 40_199, false),
+            (1, 0, false),
+            (u64::MAX, 1 << 40, false),
+            (100, 400, true),
+        ] {
+            assert_eq!(shortage(connections, limit).is_none(), enough, "{connections} {limit}");
+        }
+        assert!(shortage(20_000, 4_096).unwrap().contains("`connections: 1948`"));
+    }
+}
