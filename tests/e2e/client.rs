@@ -156,13 +156,6 @@ impl Client {
         }
     }
 
-    /// Everything until the end, however it comes.
-    pub fn rest(&mut self) -> String {
-        let mut rest = Vec::new();
-        let _ = self.stream.read_to_end(&mut rest);
-        String::from_utf8_lossy(&rest).into_owned()
-    }
-
     /// Waits for the next byte: true where none comes any more. The byte can still be read.
     pub fn is_ended(&mut self) -> bool {
         self.stream.fill_buf().map_or(true, <[u8]>::is_empty)
