@@ -26,7 +26,7 @@ mod request_termination;
 mod response_headers;
 
 pub use acl::Acl;
-pub use audit::{Audit, flush as flush_audit};
+pub use audit::{Audit, flush as flush_audit, reopen as reopen_audit};
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
 pub use ip_restriction::IpRestriction;
@@ -42,6 +42,8 @@ use palisade_contract::Descriptor;
 
 /// Registry, execution order inside a stage, and order in the documents.
 pub static PLUGINS: &[Descriptor] = &[
+    // First where it must promise a record, in Screen; else in Observe
+    Descriptor::of::<Audit>(),
     // Screen
     Descriptor::of::<CorrelationId>(),
     Descriptor::of::<IpRestriction>(),
@@ -59,8 +61,6 @@ pub static PLUGINS: &[Descriptor] = &[
     // Transform
     Descriptor::of::<ResponseHeaders>(),
     Descriptor::of::<RequestTermination>(),
-    // Observe
-    Descriptor::of::<Audit>(),
 ];
 
 #[cfg(test)]
@@ -71,6 +71,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "audit",
                 "correlation-id",
                 "ip-restriction",
                 "rate-limiting",
@@ -81,8 +82,7 @@ mod tests {
                 "acl",
                 "request-size-limiting",
                 "response-headers",
-                "request-termination",
-                "audit"
+                "request-termination"
             ]
         );
     }

@@ -1,6 +1,11 @@
 //! One request as one JSON line.
 
-use super::text;
+use super::{
+    fields::{Field, Fields},
+    mask::{self, Masks},
+    text,
+};
+use http::{HeaderName, Version};
 use palisade_contract::{Decision, Exchange};
 
 /// The longest line, its line break included.
@@ -8,13 +13,28 @@ pub(super) const LONGEST: usize = 8 << 10;
 /// The part of a line that is kept for what has a length of its own: numbers, addresses, the end.
 const MARGIN: usize = 1 << 10;
 
+/// What a line holds.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) fields: Fields,
+    /// Header fields of the request that are added.
+    pub(super) headers: Vec<HeaderName>,
+    pub(super) masks: Masks,
+}
+
 /// Appends the line, its line break included.
-pub(super) fn write(out: &mut Vec<u8>, ex: &Exchange, query: bool) {
-    let mut line = Line { start: out.len(), out, cut: false };
-    request(&mut line, ex, query);
+pub(super) fn write(out: &mut Vec<u8>, ex: &Exchange, layout: &Layout) {
+    let mut line = Line { start: out.len(), out, fields: layout.fields, cut: false };
+    request(&mut line, ex, layout);
     client(&mut line, ex);
+    principal(&mut line, ex);
     outcome(&mut line, ex);
-    decisions(&mut line, ex);
+    if line.fields.has(Field::Decisions) {
+        decisions(&mut line, ex);
+    }
+    if !layout.headers.is_empty() {
+        headers(&mut line, ex, layout);
+    }
     line.end();
 }
 
@@ -32,52 +52,105 @@ macro_rules! quote {
     };
 }
 
-fn request(line: &mut Line<'_>, ex: &Exchange, query: bool) {
-    line.quoted(quote!("time"), |out| text::time(out, ex.started()));
-    line.text(quote!("id"), ex.id());
-    line.text(quote!("route"), ex.route().map_or("_none", |route| route));
-    line.optional(quote!("upstream"), ex.upstream().map(|name| &**name));
-    line.text(quote!("method"), ex.method().as_str());
-    line.text(quote!("host"), ex.host());
-    line.text(quote!("path"), ex.path());
-    if query {
-        line.optional(quote!("query"), ex.query());
+fn request(line: &mut Line<'_>, ex: &Exchange, layout: &Layout) {
+    line.quoted(Field::Time, quote!("time"), |out| text::time(out, ex.started()));
+    line.text(Field::Id, quote!("id"), ex.id());
+    if line.fields.has(Field::Trace) {
+        trace(line, ex.id());
+    }
+    line.text(Field::Route, quote!("route"), ex.route().map_or("_none", |route| route));
+    line.optional(Field::Upstream, quote!("upstream"), ex.upstream().map(|name| &**name));
+    line.text(Field::Method, quote!("method"), ex.method().as_str());
+    line.text(Field::Host, quote!("host"), ex.host());
+    let params = ex.path_params();
+    if layout.masks.has_params() {
+        let hidden = params.iter().filter(|(name, _)| layout.masks.masks_param(name));
+        let hidden: Vec<&str> = hidden.map(|(_, value)| value.as_str()).collect();
+        line.text(Field::Path, quote!("path"), &layout.masks.path(ex.path(), &hidden));
+    } else {
+        line.text(Field::Path, quote!("path"), ex.path());
+    }
+    if line.fields.has(Field::Query)
+        && let Some(query) = ex.query()
+    {
+        line.text(Field::Query, quote!("query"), &layout.masks.query(query));
+    }
+    if !params.is_empty() && line.fields.has(Field::Params) {
+        line.map(name!("params"), params, |line, (name, value)| {
+            let shown = if layout.masks.masks_param(name) { mask::MASKED } else { value };
+            line.pair(name, |out, room| text::string(out, shown.as_bytes(), room));
+        });
+    }
+    line.text(Field::Protocol, quote!("protocol"), protocol(ex.request.version));
+}
+
+/// The trace that the origin is told of is the id, where that is one.
+fn trace(line: &mut Line<'_>, id: &str) {
+    let digits = id.bytes().filter(|byte| *byte != b'-');
+    if digits.clone().count() == 32 && digits.clone().all(|byte| byte.is_ascii_hexdigit()) {
+        line.quoted(Field::Trace, quote!("trace"), |out| out.extend(digits));
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
     }
 }
 
 fn client(line: &mut Line<'_>, ex: &Exchange) {
     let client = ex.client();
-    line.quoted(quote!("client"), |out| text::ip(out, client.ip));
-    line.quoted(quote!("peer"), |out| text::socket(out, client.peer));
-    line.text(quote!("listener"), &client.listener);
+    line.quoted(Field::Client, quote!("client"), |out| text::ip(out, client.ip));
+    line.quoted(Field::Peer, quote!("peer"), |out| text::socket(out, client.peer));
+    line.text(Field::Listener, quote!("listener"), &client.listener);
     if let Some(tls) = &client.tls {
-        line.text(quote!("tls"), &tls.version);
+        line.text(Field::Tls, quote!("tls"), &tls.version);
+        line.text(Field::TlsCipher, quote!("tls_cipher"), &tls.cipher);
+        line.optional(Field::TlsServerName, quote!("tls_server_name"), tls.server_name.as_deref());
     }
-    if let Some(principal) = ex.principal() {
-        line.text(quote!("principal"), &principal.id);
-        line.optional(quote!("consumer"), principal.consumer.as_ref().map(|consumer| &*consumer.name));
-        line.optional(quote!("credential"), principal.credential.as_deref());
-        if principal.anonymous {
-            line.raw(b",\"anonymous\":true");
-        }
+}
+
+fn principal(line: &mut Line<'_>, ex: &Exchange) {
+    let Some(principal) = ex.principal() else { return };
+    line.text(Field::Principal, quote!("principal"), &principal.id);
+    let consumer = principal.consumer.as_ref().map(|consumer| &*consumer.name);
+    line.optional(Field::Consumer, quote!("consumer"), consumer);
+    line.optional(Field::Credential, quote!("credential"), principal.credential.as_deref());
+    if principal.anonymous && line.fields.has(Field::Anonymous) {
+        line.raw(b",\"anonymous\":true");
     }
 }
 
 fn outcome(line: &mut Line<'_>, ex: &Exchange) {
     let outcome = ex.outcome();
-    line.number(name!("status"), outcome.status);
-    line.optional(quote!("reason"), outcome.reason);
-    line.number(name!("request_bytes"), outcome.request_bytes);
-    line.number(name!("response_bytes"), outcome.response_bytes);
-    line.number(name!("duration_us"), outcome.duration.as_micros() as u64);
+    line.number(Field::Status, name!("status"), outcome.status);
+    line.optional(Field::Reason, quote!("reason"), outcome.reason);
+    line.number(Field::RequestBytes, name!("request_bytes"), outcome.request_bytes);
+    line.number(Field::ResponseBytes, name!("response_bytes"), outcome.response_bytes);
+    line.number(Field::DurationUs, name!("duration_us"), outcome.duration.as_micros() as u64);
     if let Some(address) = outcome.upstream_address {
-        line.quoted(quote!("upstream_address"), |out| text::socket(out, address));
-        line.number(name!("attempts"), outcome.attempts);
+        line.quoted(Field::UpstreamAddress, quote!("upstream_address"), |out| text::socket(out, address));
+        line.number(Field::Attempts, name!("attempts"), outcome.attempts);
     }
     if let Some(time) = outcome.upstream_time {
-        line.number(name!("upstream_us"), time.as_micros() as u64);
+        line.number(Field::UpstreamUs, name!("upstream_us"), time.as_micros() as u64);
     }
-    line.optional(quote!("error"), outcome.error.as_deref());
+    line.optional(Field::Error, quote!("error"), outcome.error.as_deref());
+}
+
+fn headers(line: &mut Line<'_>, ex: &Exchange, layout: &Layout) {
+    let present = layout.headers.iter().filter(|name| ex.request.headers.contains_key(*name));
+    line.map(name!("headers"), present, |line, name| {
+        line.pair(name.as_str(), |out, room| {
+            if layout.masks.masks_header(name) {
+                text::string(out, mask::MASKED.as_bytes(), room)
+            } else {
+                mask::joined(out, ex.request.headers.get_all(name), room)
+            }
+        });
+    });
 }
 
 fn decisions(line: &mut Line<'_>, ex: &Exchange) {
@@ -101,9 +174,9 @@ fn effect(line: &mut Line<'_>, decision: &Decision) {
     line.raw(b",\"effect\":\"");
     line.raw(decision.effect.as_str().as_bytes());
     line.out.push(b'"');
-    line.optional(quote!("reason"), decision.reason);
-    line.optional(quote!("detail"), decision.detail.as_deref());
-    line.number(name!("ns"), decision.nanos);
+    line.optional(Field::Decisions, quote!("reason"), decision.reason);
+    line.optional(Field::Decisions, quote!("detail"), decision.detail.as_deref());
+    line.number(Field::Decisions, name!("ns"), decision.nanos);
     line.out.push(b'}');
 }
 
@@ -111,6 +184,7 @@ fn effect(line: &mut Line<'_>, decision: &Decision) {
 struct Line<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
+    fields: Fields,
     /// Something did not fit.
     cut: bool,
 }
@@ -125,19 +199,26 @@ impl Line<'_> {
         self.out.extend_from_slice(bytes);
     }
 
-    fn quoted(&mut self, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
-        self.raw(name);
-        value(self.out);
-        self.out.push(b'"');
+    fn quoted(&mut self, field: Field, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
+        if self.fields.has(field) {
+            self.raw(name);
+            value(self.out);
+            self.out.push(b'"');
+        }
     }
 
-    fn number(&mut self, name: &[u8], value: impl itoa::Integer) {
-        self.raw(name);
-        text::number(self.out, value);
+    fn number(&mut self, field: Field, name: &[u8], value: impl itoa::Integer) {
+        if self.fields.has(field) {
+            self.raw(name);
+            text::number(self.out, value);
+        }
     }
 
     /// Text of any length: none may take more than a quarter of the line, and all together leave the margin.
-    fn text(&mut self, name: &[u8], value: &str) {
+    fn text(&mut self, field: Field, name: &[u8], value: &str) {
+        if !self.fields.has(field) {
+            return;
+        }
         let room = self.room();
         if room < name.len() {
             self.cut = true;
@@ -148,18 +229,45 @@ impl Line<'_> {
         self.cut |= !whole;
     }
 
-    fn optional(&mut self, name: &[u8], value: Option<&str>) {
+    fn optional(&mut self, field: Field, name: &[u8], value: Option<&str>) {
         if let Some(value) = value {
-            self.text(name, value);
+            self.text(field, name, value);
         }
     }
 
-    fn end(self) {
-        if let Some(first) = self.out.get_mut(self.start) {
-            *first = b'{';
+    /// An object whose members `each` writes with [`Line::pair`].
+    fn map<T>(&mut self, name: &[u8], items: impl IntoIterator<Item = T>, each: impl Fn(&mut Self, T)) {
+        self.raw(name);
+        let first = self.out.len();
+        items.into_iter().for_each(|item| each(self, item));
+        match self.out.get_mut(first) {
+            Some(comma) => *comma = b'{',
+            None => self.out.push(b'{'),
         }
+        self.out.push(b'}');
+    }
+
+    fn pair(&mut self, name: &str, value: impl FnOnce(&mut Vec<u8>, usize) -> bool) {
+        let room = self.room();
+        if room < name.len() + 8 {
+            self.cut = true;
+            return;
+        }
+        self.raw(b",\"");
+        self.cut |= !text::string(self.out, name.as_bytes(), room);
+        self.raw(b":\"");
+        let room = self.room().min(LONGEST / 4);
+        self.cut |= !value(self.out, room);
+    }
+
+    fn end(self) {
         if self.cut {
             self.out.extend_from_slice(b",\"truncated\":true");
+        }
+        match self.out.get_mut(self.start) {
+            Some(first) => *first = b'{',
+            // None of the chosen fields was there.
+            None => self.out.push(b'{'),
         }
         self.out.extend_from_slice(b"}\n");
     }

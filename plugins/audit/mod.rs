@@ -1,53 +1,45 @@
 //! `audit`: one JSON line for each request.
+//!
+//! [`line`] makes a line, [`queue`] takes it to the thread of its [`sink`], which is in [`writer`].
 
+mod config;
+mod fields;
 mod line;
+mod mask;
 mod queue;
+mod sink;
 mod text;
 mod writer;
 
-pub use writer::flush;
+pub use config::{Config, OnFull};
+pub use writer::{flush, reopen};
 
-use palisade_contract::{BuildEnv, ConfigError, ConfigErrors, Exchange, Hooks, Plugin, PluginKind, Stage};
-use schemars::JsonSchema;
-use serde::Deserialize;
-use std::{cell::RefCell, sync::Arc};
-use writer::{Sink, Writer};
-
-/// Writes the access record: exactly one JSON line for each request, whatever happened to it, with the decision
-/// of every plugin that ran. Exactly one of `file` and `stdout`. Bodies, credentials and other headers are never
-/// written.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// A file, relative to `state_dir`; lines are appended.
-    file: Option<String>,
-    /// Standard output.
-    #[serde(default)]
-    stdout: bool,
-    /// Write the query too. Keys and tokens in queries would then be in the record.
-    #[serde(default)]
-    query: bool,
-    /// What happens when lines come faster than they can be written, or the disk is full, and 16 MiB of them wait:
-    /// `drop` loses them, `block` makes requests wait.
-    #[serde(default)]
-    on_full: OnFull,
-}
-
-/// What happens when lines come faster than they can be written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFull {
-    /// Lines are lost, and how many is logged.
-    #[default]
-    Drop,
-    /// The request's end waits.
-    Block,
-}
+use line::Layout;
+use palisade_contract::{
+    BuildEnv, ConfigError, ConfigErrors, Exchange, Fault, Hooks, Plugin, PluginKind, Stage, Step, Verdict,
+};
+use queue::Queue;
+use sink::Settings;
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Instant,
+};
+use writer::{Counts, Writer};
 
 /// The plugin.
 pub struct Audit {
+    /// None where the configuration is only checked.
     writer: Option<Arc<Writer>>,
-    query: bool,
+    layout: Layout,
+    settings: Settings,
+    /// The writer knows these settings.
+    adopted: AtomicBool,
     on_full: OnFull,
 }
 
@@ -56,29 +48,54 @@ impl PluginKind for Audit {
     const SUMMARY: &'static str = "Writes one JSON line for each request: the access record.";
     type Config = Config;
 
-    fn stage(_: &Config) -> Stage {
-        Stage::Observe
+    /// What is not served without a record is asked for its place first of all.
+    fn stage(config: &Config) -> Stage {
+        if config.on_full == OnFull::Drop { Stage::Observe } else { Stage::Screen }
     }
 
     fn build(config: Config, env: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
-        let sink = match (&config.file, config.stdout) {
-            (Some(path), false) => Sink::File(env.path_to_write(path)),
-            (None, true) => Sink::Stdout,
-            _ => {
-                return Err(ConfigError::new("exactly one of `file` and `stdout` says where to")
-                    .help("write `file: audit.jsonl`, or `stdout: true`")
-                    .into());
-            }
+        let mut errors = Vec::new();
+        let sink = config.sink(env).map_err(|error| errors.push(error));
+        let (settings, field, on_full) = (config.settings(&mut errors), config.sink_field(), config.on_full);
+        let layout = config.layout(env, &mut errors);
+        let (Ok(sink), Some(layout), true) = (sink, layout, errors.is_empty()) else {
+            return Err(errors.into());
         };
         let writer = if env.dry_run {
             None
         } else {
-            // Two entries of one file share its writer, or their lines would mix.
-            let open = Writer::shared(&sink)
-                .map_err(|error| ConfigError::at("file", format!("cannot write {sink}: {error}")))?;
+            let counts =
+                Counts { lost: env.counter("records_lost"), failures: env.counter("write_failures") };
+            // Two entries of one sink share its writer, or their lines would mix.
+            let open = Writer::shared(&sink, env.host, settings.clone(), &counts).map_err(|error| {
+                ConfigError::at(field, format!("cannot write {sink}: {error}")).help(
+                    "make the place writable for the user that the gateway runs as, or name another one",
+                )
+            })?;
             Some(open)
         };
-        Ok(Audit { writer, query: config.query, on_full: config.on_full })
+        Ok(Audit { writer, layout, settings, adopted: AtomicBool::new(false), on_full })
+    }
+}
+
+/// A place in the queue that a request holds for its record.
+#[derive(Default)]
+struct Place {
+    queue: Option<Arc<Queue>>,
+    taken: AtomicBool,
+}
+
+impl Place {
+    fn take(&self) -> Option<&Arc<Queue>> {
+        self.queue.as_ref().filter(|_| !self.taken.swap(true, Ordering::AcqRel))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(queue) = self.take() {
+            queue.redeem(None);
+        }
     }
 }
 
@@ -86,20 +103,57 @@ thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+impl Audit {
+    /// Holds a promised place until the request is over.
+    fn hold(ex: &mut Exchange, queue: &Arc<Queue>) {
+        ex.state::<Place>().queue = Some(queue.clone());
+    }
+}
+
 impl Plugin for Audit {
     fn hooks(&self) -> Hooks {
-        Hooks::LOG
+        if self.on_full == OnFull::Drop { Hooks::LOG } else { Hooks::REQUEST | Hooks::LOG }
+    }
+
+    fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
+        let Some(writer) = self.writer.as_ref().filter(|_| self.on_full != OnFull::Drop) else {
+            return Step::CONTINUE;
+        };
+        let queue = writer.queue();
+        if queue.promise(ex.begun(), None) {
+            Audit::hold(ex, queue);
+            return Step::CONTINUE;
+        }
+        if self.on_full == OnFull::Deny {
+            return Step::Now(Err(Fault::unavailable("audit_unavailable")));
+        }
+        Step::Later(Box::pin(async move {
+            poll_fn(|cx| match queue.promise(Instant::now(), Some(cx.waker())) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+            Audit::hold(ex, queue);
+            Ok(Verdict::Continue)
+        }))
     }
 
     fn on_log(&self, ex: &Exchange) {
-        if let Some(writer) = &self.writer {
-            // Made outside the queue's lock, in memory that is used again.
-            LINE.with_borrow_mut(|line| {
-                line.clear();
-                line::write(line, ex, self.query);
-                writer.write(line, self.on_full == OnFull::Block);
-            });
+        let Some(writer) = &self.writer else { return };
+        if !self.adopted.load(Ordering::Relaxed) && !self.adopted.swap(true, Ordering::AcqRel) {
+            // The first request of a new configuration: until then the old one may have stayed.
+            writer.adopt(&self.settings);
         }
+        // Made outside the queue's lock, in memory that is used again.
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            line::write(line, ex, &self.layout);
+            let place = if self.on_full == OnFull::Drop { None } else { ex.state_ref::<Place>() };
+            match place.and_then(Place::take) {
+                Some(queue) => queue.redeem(Some(line)),
+                None => writer.queue().push(line),
+            }
+        });
     }
 }
 

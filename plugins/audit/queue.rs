@@ -5,17 +5,19 @@
 //! by a full batch; in between it looks by itself, once in a flush window, so that nearly no request pays for a
 //! wake-up.
 
+use super::line::LONGEST;
 use parking_lot::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
 
-/// Lines that may wait, in bytes.
-pub(super) const CAPACITY: usize = 16 << 20;
-/// How long a line may wait before it is written.
-const WINDOW: Duration = Duration::from_millis(50);
 /// Lines that are handed over together, in bytes.
-const BATCH: usize = 64 << 10;
+pub(super) const BATCH: usize = 64 << 10;
 /// Batches that are kept to be used again.
 const SPARE: usize = 4;
+/// A write that takes longer than this has failed, as far as new requests are concerned.
+const STUCK: Duration = Duration::from_secs(2);
 
 /// Whole lines.
 #[derive(Default)]
@@ -25,7 +27,6 @@ pub(super) struct Batch {
 }
 
 /// Lines that wait, up to a bound.
-#[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
     /// The writing thread has something to do.
@@ -34,8 +35,17 @@ pub(super) struct Queue {
     emptied: Condvar,
 }
 
-#[derive(Default)]
+/// What a queue may hold, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Bytes that may wait or be promised.
+    pub(super) capacity: usize,
+    /// How long a line may wait before it is written.
+    pub(super) flush: Duration,
+}
+
 struct State {
+    bounds: Bounds,
     /// Takes lines.
     current: Batch,
     /// Have taken all they can.
@@ -43,20 +53,28 @@ struct State {
     spare: Vec<Batch>,
     /// Bytes in `current` and `full`.
     waiting: usize,
-    /// The writing thread has lines that are not written yet.
-    writing: bool,
+    /// Bytes that the writing thread has, and since when.
+    in_hand: usize,
+    since: Option<Instant>,
+    /// Bytes promised to requests that were admitted.
+    promised: usize,
+    /// The last write failed.
+    failing: bool,
+    /// Requests that wait for a place.
+    wakers: Vec<Waker>,
     rest: Rest,
     dropped: u64,
     closed: bool,
-    /// Somebody waits for the lines to be written.
-    hurry: bool,
+    /// The file is to be opened again.
+    reopen: bool,
+    /// So many wait for the lines to be written.
+    hurry: usize,
 }
 
 /// What the writing thread does, as far as it must be woken.
-#[derive(Default, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Rest {
     /// It looks by itself soon.
-    #[default]
     None,
     /// Until the end of the window, or a full batch.
     Nap,
@@ -64,9 +82,23 @@ enum Rest {
     Sleep,
 }
 
+/// What the writing thread finds.
+pub(super) struct Taken {
+    /// No lines come any more.
+    pub(super) closed: bool,
+    /// The file is to be opened again.
+    pub(super) reopen: bool,
+    /// Lines that were dropped since the last time.
+    pub(super) dropped: u64,
+}
+
 impl State {
     fn is_due(&self) -> bool {
-        !self.full.is_empty() || self.hurry || self.closed
+        !self.full.is_empty() || self.hurry > 0 || self.closed || self.reopen
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.waiting + self.in_hand + self.promised + bytes <= self.bounds.capacity
     }
 
     fn put(&mut self, line: &[u8]) {
@@ -94,18 +126,46 @@ impl State {
         }
         wakes
     }
+
+    fn admits(&self, now: Instant) -> bool {
+        let stuck = self.since.is_some_and(|since| now.saturating_duration_since(since) > STUCK);
+        !self.failing && !stuck && self.has_room(LONGEST)
+    }
 }
 
 impl Queue {
-    /// Puts a line into the queue. Where it is full, the line is dropped and counted, or with `block` this waits.
-    pub(super) fn push(&self, line: &[u8], block: bool) {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        let state = State {
+            bounds,
+            current: Batch::default(),
+            full: Vec::new(),
+            spare: Vec::new(),
+            waiting: 0,
+            in_hand: 0,
+            since: None,
+            promised: 0,
+            failing: false,
+            wakers: Vec::new(),
+            rest: Rest::None,
+            dropped: 0,
+            closed: false,
+            reopen: false,
+            hurry: 0,
+        };
+        Queue { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new() }
+    }
+
+    /// Other bounds from now on.
+    pub(super) fn set(&self, bounds: Bounds) {
+        self.state.lock().bounds = bounds;
+    }
+
+    /// Puts a line into the queue, or counts it as dropped where there is no room.
+    pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.state.lock();
-        while state.waiting + line.len() > CAPACITY {
-            if !block {
-                state.dropped += 1;
-                return;
-            }
-            self.emptied.wait(&mut state);
+        if !state.has_room(line.len()) {
+            state.dropped += 1;
+            return;
         }
         state.put(line);
         let wakes = state.wakes();
@@ -115,9 +175,38 @@ impl Queue {
         }
     }
 
-    /// For the writing thread: gives back what is written, waits for lines and takes them all. True where no
-    /// others can come. After `patience` without a line it comes back without any.
-    pub(super) fn take(&self, batches: &mut Vec<Batch>, patience: Option<Duration>) -> bool {
+    /// Promises a place for one line. False where lines cannot be written at present, or too many wait; `waker`
+    /// is then woken when it may be asked again.
+    pub(super) fn promise(&self, now: Instant, waker: Option<&Waker>) -> bool {
+        let mut state = self.state.lock();
+        let admits = state.admits(now);
+        if admits {
+            state.promised += LONGEST;
+        } else {
+            state.wakers.extend(waker.cloned());
+        }
+        admits
+    }
+
+    /// Keeps a promise with this line, or takes it back.
+    pub(super) fn redeem(&self, line: Option<&[u8]>) {
+        let mut state = self.state.lock();
+        state.promised = state.promised.saturating_sub(LONGEST);
+        if let Some(line) = line {
+            state.put(line);
+        }
+        let wakes = state.wakes();
+        let wakers = if state.failing { Vec::new() } else { std::mem::take(&mut state.wakers) };
+        drop(state);
+        if wakes {
+            self.filled.notify_one();
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// For the writing thread: what it took is written. Waits for more and takes that. After `patience` without
+    /// a line it comes back without any.
+    pub(super) fn take(&self, batches: &mut Vec<Batch>, patience: Option<Duration>) -> Taken {
         let mut state = self.state.lock();
         for mut batch in batches.drain(..) {
             if state.spare.len() < SPARE {
@@ -126,9 +215,12 @@ impl Queue {
                 state.spare.push(batch);
             }
         }
-        state.writing = false;
+        (state.in_hand, state.since) = (0, None);
         self.emptied.notify_all();
-        let mut until = Instant::now() + WINDOW;
+        for waker in std::mem::take(&mut state.wakers) {
+            waker.wake();
+        }
+        let mut until = Instant::now() + state.bounds.flush;
         while !state.is_due() {
             state.rest = Rest::Nap;
             if !self.filled.wait_until(&mut state, until).timed_out() {
@@ -143,7 +235,7 @@ impl Queue {
                 Some(patience) if self.filled.wait_for(&mut state, patience).timed_out() => break,
                 Some(_) => {}
             }
-            until = Instant::now() + WINDOW;
+            until = Instant::now() + state.bounds.flush;
         }
         state.rest = Rest::None;
         std::mem::swap(&mut state.full, batches);
@@ -151,23 +243,38 @@ impl Queue {
             let next = state.spare.pop().unwrap_or_default();
             batches.push(std::mem::replace(&mut state.current, next));
         }
-        state.waiting = 0;
-        state.writing = !batches.is_empty();
-        state.closed
+        state.in_hand = std::mem::take(&mut state.waiting);
+        state.since = (state.in_hand > 0).then(Instant::now);
+        Taken {
+            closed: state.closed,
+            reopen: std::mem::take(&mut state.reopen),
+            dropped: std::mem::take(&mut state.dropped),
+        }
     }
 
-    /// For the writing thread: waits before it tries again. True where nobody puts lines in any more.
-    pub(super) fn pause(&self, time: Duration) -> bool {
+    /// For the writing thread: a write failed. Waits before the next attempt. What was asked for meanwhile.
+    pub(super) fn pause(&self, time: Duration) -> Taken {
         let mut state = self.state.lock();
-        if !state.closed {
+        state.failing = true;
+        if !state.closed && !state.reopen {
             self.filled.wait_for(&mut state, time);
         }
-        state.closed
+        Taken {
+            closed: state.closed,
+            reopen: std::mem::take(&mut state.reopen),
+            dropped: std::mem::take(&mut state.dropped),
+        }
     }
 
-    /// How many lines were dropped since this was asked last.
-    pub(super) fn dropped(&self) -> u64 {
-        std::mem::take(&mut self.state.lock().dropped)
+    /// For the writing thread: a batch is written.
+    pub(super) fn progress(&self) {
+        let mut state = self.state.lock();
+        state.since = Some(Instant::now());
+        if std::mem::take(&mut state.failing) {
+            let wakers = std::mem::take(&mut state.wakers);
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Lets go of everything that waits; how many lines that were.
@@ -181,19 +288,67 @@ impl Queue {
     /// Waits until everything is written; false where that takes too long.
     pub(super) fn flush(&self, until: Instant) -> bool {
         let mut state = self.state.lock();
-        state.hurry = true;
+        state.hurry += 1;
         self.filled.notify_one();
         let mut done = true;
-        while done && (state.waiting > 0 || state.writing) {
+        while done && state.waiting + state.in_hand > 0 {
             done = !self.emptied.wait_until(&mut state, until).timed_out();
         }
-        state.hurry = false;
+        state.hurry -= 1;
         done
+    }
+
+    /// The file is opened again before the next line is written.
+    pub(super) fn reopen(&self) {
+        self.state.lock().reopen = true;
+        self.filled.notify_one();
     }
 
     /// No lines come any more: the thread writes what waits, and ends.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
         self.filled.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(places: usize) -> Queue {
+        Queue::new(Bounds { capacity: places * LONGEST, flush: Duration::from_millis(1) })
+    }
+
+    #[test]
+    fn a_promise_keeps_a_place_for_its_line_alone() {
+        let (queue, now) = (queue(2), Instant::now());
+        assert!(queue.promise(now, None) && queue.promise(now, None));
+        assert!(!queue.promise(now, None));
+        queue.push(b"x\n");
+        queue.redeem(None);
+        assert!(queue.promise(now, None));
+        queue.redeem(Some(b"a\n"));
+        queue.redeem(Some(b"b\n"));
+        let mut batches = Vec::new();
+        assert_eq!(queue.take(&mut batches, None).dropped, 1);
+        assert_eq!(batches[0].bytes, b"a\nb\n");
+    }
+
+    #[test]
+    fn nothing_is_promised_while_lines_cannot_be_written() {
+        let (queue, now) = (queue(9), Instant::now());
+        let _ = queue.pause(Duration::ZERO);
+        assert!(!queue.promise(now, None));
+        queue.progress();
+        assert!(queue.promise(now, None));
+        // The writing thread took a line and has not come back.
+        queue.redeem(Some(b"a\n"));
+        let mut batches = Vec::new();
+        queue.take(&mut batches, None);
+        assert!(queue.promise(now, None));
+        assert!(!queue.promise(Instant::now() + STUCK + Duration::from_secs(1), None));
+        queue.close();
+        queue.take(&mut batches, None);
+        assert!(queue.promise(Instant::now() + STUCK + Duration::from_secs(1), None));
     }
 }

@@ -1,15 +1,21 @@
 use super::*;
+use bytes::Bytes;
 use palisade_contract::{
-    Decision, Descriptor, Effect,
-    testkit::{Case, Kit},
+    CredentialPlace, Decision, Descriptor, Effect, HttpError,
+    testkit::{Case, Kit, TestHost},
 };
-use std::time::Duration;
+use parking_lot::Mutex;
+use std::time::{Duration, Instant};
 
 const DESCRIPTOR: Descriptor = Descriptor::of::<Audit>();
 
 fn lines(yaml: &str, cases: Vec<Case>) -> Vec<serde_json::Value> {
+    lines_of(Kit::of(DESCRIPTOR), yaml, cases)
+}
+
+fn lines_of(kit: Kit, yaml: &str, cases: Vec<Case>) -> Vec<serde_json::Value> {
     let dir = tempfile::tempdir().unwrap();
-    let plugin = Kit::of(DESCRIPTOR).state_dir(dir.path()).build(yaml).unwrap();
+    let plugin = kit.state_dir(dir.path()).build(yaml).unwrap();
     for case in cases {
         plugin.run(case).passed();
     }
@@ -88,7 +94,11 @@ fn decisions_say_which_entry_decided_what() {
 
 #[test]
 fn the_query_only_when_asked_for() {
-    let found = lines("{file: log/audit.jsonl, query: true, on_full: block}", vec![Case::get("/a?b=c")]);
+    let found = lines_of(
+        Kit::of(DESCRIPTOR).credential_places(Vec::new()),
+        "{file: log/audit.jsonl, query: true, on_full: block}",
+        vec![Case::get("/a?b=c")],
+    );
     assert_eq!(found[0]["query"], "b=c");
 }
 
@@ -102,12 +112,197 @@ fn the_file_is_for_its_owner_alone() {
 }
 
 #[test]
+fn fields_are_chosen() {
+    let case =
+        || Case::get("/a?b=c&token=t").header("user-agent", "x\"\u{e9}y").header("authorization", "Bearer s");
+    let conf = "{file: log/audit.jsonl, fields: {include: [status, query, anonymous]}, headers: [Authorization, user-agent, absent]}";
+    let places = vec![CredentialPlace::Query("k".into())];
+    let kit = Kit::of(DESCRIPTOR).credential_places(places);
+    assert_eq!(
+        lines_of(kit, conf, vec![case()])[0],
+        serde_json::json!({
+            "status": 200,
+            "query": "b=c&token=[masked]",
+            "headers": {"authorization": "[masked]", "user-agent": "x\"\u{e9}y"}
+        })
+    );
+    let found = lines("{file: log/audit.jsonl, fields: {exclude: [time, decisions]}}", vec![case()]);
+    let line = found[0].as_object().unwrap();
+    assert!(!line.contains_key("time") && !line.contains_key("decisions") && !line.contains_key("query"));
+    assert_eq!(line["protocol"], "HTTP/1.1");
+    assert_eq!(line["trace"], "00000000000000000000000000000001");
+    let found = lines("{file: log/audit.jsonl, fields: {include: [anonymous]}}", vec![case()]);
+    assert_eq!(found[0], serde_json::json!({}));
+}
+
+#[test]
+fn what_authenticators_take_for_a_credential_is_masked() {
+    let conf = "{file: log/audit.jsonl, query: true, headers: [x-clinic-key, x-other]}";
+    let case = || {
+        Case::get("/?k=1&x=2").header("x-clinic-key", "a").header("x-clinic-key", "b").header("x-other", "c")
+    };
+    let key = CredentialPlace::Header(http::HeaderName::from_static("x-clinic-key"));
+    let kit = Kit::of(DESCRIPTOR).credential_places(vec![key, CredentialPlace::Query("k".into())]);
+    let found = lines_of(kit, conf, vec![case()]);
+    assert_eq!(found[0]["query"], "k=[masked]&x=2");
+    assert_eq!(found[0]["headers"], serde_json::json!({"x-clinic-key": "[masked]", "x-other": "c"}));
+    // Nobody has said yet what holds credentials: everything may.
+    let found = lines(conf, vec![case()]);
+    assert_eq!(found[0]["query"], "k=[masked]&x=[masked]");
+    assert_eq!(found[0]["headers"]["x-other"], "[masked]");
+}
+
+#[test]
+fn the_record_that_was_asked_for_is_named_or_masked() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = |conf: &str| {
+        let plugin = Kit::of(DESCRIPTOR).state_dir(dir.path()).build(conf).unwrap();
+        let mut ex = plugin.run(Case::get("/patients/42/notes")).ex;
+        ex.host_side().path_params = vec![("id".into(), "42".to_owned())];
+        plugin.built.plugin().on_log(&ex);
+        flush(Duration::from_secs(10));
+        let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
+        serde_json::from_str::<serde_json::Value>(text.lines().last().unwrap()).unwrap()
+    };
+    let found = record("{file: a.jsonl}");
+    assert_eq!((&found["params"]["id"], &found["path"]), (&"42".into(), &"/patients/42/notes".into()));
+    let found = record("{file: a.jsonl, mask: {params: [id]}}");
+    assert_eq!(found["params"]["id"], "[masked]");
+    assert_eq!(found["path"], "/patients/[masked]/notes");
+}
+
+#[test]
+fn a_full_device_is_handled_as_written() {
+    // It takes no byte, and says that it is full.
+    let kit = |conf: &str| {
+        let kit = Kit::of(DESCRIPTOR);
+        let plugin = kit.build(conf).unwrap();
+        (kit, plugin)
+    };
+    let (_kit, plugin) = kit("{file: /dev/full, on_full: deny, flush: 1ms}");
+    assert_eq!(plugin.stage, Stage::Screen);
+    // The first is admitted: nobody knows yet. Its record stays, and no other is admitted.
+    let mut tries = 0;
+    while plugin.run(Case::get("/")).verdict.is_ok() {
+        tries += 1;
+        assert!(tries < 1_000_000, "it admits what it cannot record");
+    }
+    plugin.run(Case::get("/")).faulted("audit_unavailable");
+    drop(plugin);
+    let (kit, plugin) =
+        kit("{file: /dev/full, on_full: drop, queue: 64KiB, flush: 1ms, fields: {include: [path]}}");
+    assert_eq!(plugin.stage, Stage::Observe);
+    for _ in 0..5000 {
+        plugin.run(Case::get(&format!("/{}", "x".repeat(1000)))).passed();
+    }
+    drop(plugin);
+    flush(Duration::from_secs(10));
+    // Every one of them, exactly: those that waited are lost with the writer.
+    let since = Instant::now();
+    while kit.counted("records_lost") < 5000 && since.elapsed() < Duration::from_secs(30) {
+        std::thread::yield_now();
+    }
+    assert_eq!(kit.counted("records_lost"), 5000);
+    assert!(kit.counted("write_failures") > 0);
+}
+
+#[test]
+fn two_entries_of_one_file_share_it_and_a_removed_one_is_written_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let kit = Kit::of(DESCRIPTOR).state_dir(dir.path());
+    let conf = "{file: a.jsonl, flush: 60s, fields: {include: [path]}}";
+    let (one, two) = (kit.build(conf).unwrap(), kit.build(conf).unwrap());
+    for number in 0..500 {
+        one.run(Case::get(&format!("/{number}")));
+        two.run(Case::get(&format!("/{number}")));
+    }
+    drop((one, two));
+    flush(Duration::from_secs(10));
+    let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
+    let expected: String = (0..1000).map(|number| format!("{{\"path\":\"/{}\"}}\n", number / 2)).collect();
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_collector_gets_every_line_and_a_refused_batch_again() {
+    type Call = (String, String, Vec<u8>);
+    let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
+    let seen = calls.clone();
+    let host = TestHost::new(move |request| {
+        let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        let mut calls = seen.lock();
+        // The first answer is a failure, the second gets lost.
+        let answer = match calls.len() {
+            0 => Ok(http::Response::builder().status(503).body(Bytes::new()).unwrap()),
+            1 => Err(HttpError::Timeout),
+            _ => Ok(http::Response::new(Bytes::new())),
+        };
+        calls.push((request.uri().to_string(), header("authorization"), request.body().to_vec()));
+        Box::pin(async { answer })
+    });
+    let kit = Kit::of(DESCRIPTOR).host(Arc::new(host));
+    let conf =
+        "{http: {url: \"https://c.test/in\", headers: {authorization: Bearer x}}, fields: {include: [path]}}";
+    let plugin = kit.build(conf).unwrap();
+    for path in ["/a", "/b"] {
+        plugin.run(Case::get(path)).passed();
+    }
+    flush(Duration::from_secs(30));
+    let calls = calls.lock();
+    assert!(calls.len() >= 3);
+    let first = &calls[0];
+    assert_eq!((&*first.0, &*first.1), ("https://c.test/in", "Bearer x"));
+    assert!(calls[..3].iter().all(|call| call == first), "the same batch until it is taken");
+    let taken: Vec<u8> = calls[2..].iter().flat_map(|call| call.2.clone()).collect();
+    assert_eq!(String::from_utf8(taken).unwrap(), "{\"path\":\"/a\"}\n{\"path\":\"/b\"}\n");
+    assert_eq!(kit.counted("write_failures"), 2);
+}
+
+#[test]
+fn a_request_that_ends_without_its_record_gives_its_place_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let kit = Kit::of(DESCRIPTOR).state_dir(dir.path());
+    let plugin = kit.build("{file: a.jsonl, on_full: deny, queue: 64KiB}").unwrap();
+    let ask = || {
+        let mut ex = Case::get("/").exchange();
+        let passed = matches!(plugin.built.plugin().on_request(&mut ex), Step::Now(Ok(Verdict::Continue)));
+        passed.then_some(ex)
+    };
+    let held: Vec<_> = std::iter::from_fn(ask).collect();
+    assert_eq!(held.len(), (64 << 10) / line::LONGEST);
+    drop(held);
+    assert!(ask().is_some());
+}
+
+#[test]
 fn mistakes_are_refused_at_load() {
     let kit = Kit::of(DESCRIPTOR);
     for (yaml, expected) in [
         ("{}", "exactly one"),
         ("{file: a, stdout: true}", "exactly one"),
         ("{file: /proc/no/such/place}", "cannot write"),
+        ("{stdout: true, rotate: {every: 1d}}", "only a file can be rotated"),
+        ("{file: a, rotate: {keep: 3}}", "nothing says when"),
+        ("{file: a, rotate: {size: 1MiB, keep: 0}}", "between 1 and 10000"),
+        ("{file: a, rotate: {size: 0B}}", "of no size"),
+        ("{file: a, rotate: {every: 10ms}}", "the shortest time"),
+        ("{file: a, fields: {include: []}}", "needs a field"),
+        ("{file: a, fields: {include: [id], exclude: [id]}}", "cannot both"),
+        ("{file: a, fields: {include: [stauts]}}", "did you mean `status`"),
+        ("{file: a, headers: [\"a b\"]}", "is not the name of a header"),
+        ("{file: a, headers: [a, A]}", "named twice"),
+        ("{file: a, flush: 0ms}", "between `1ms` and `60s`"),
+        ("{file: a, queue: 1KiB}", "at least `64KiB`"),
+        ("{syslog: {to: localhost}}", "not the place of a collector"),
+        ("{syslog: {to: \"unix:/no/such/socket\"}}", "cannot write"),
+        ("{syslog: {to: \"udp:127.0.0.1:514\", facility: 24}}", "from 0 to 23"),
+        ("{syslog: {to: \"udp:127.0.0.1:514\", app_name: a b}}", "visible characters"),
+        ("{http: {url: /x}}", "not an `http` or `https` address"),
+        ("{http: {url: \"ftp://x/\"}}", "not an `http` or `https` address"),
+        ("{http: {url: \"https://a:b@x/\"}}", "without a password"),
+        ("{http: {url: \"https://x/\", headers: {host: x}}}", "is set by the gateway"),
+        ("{http: {url: \"https://x/\", headers: {\"a b\": x}}}", "is not the name of a header"),
+        ("{http: {url: \"https://x/\", timeout: 0s}}", "between `1ms` and `5m`"),
         ("{fil: a}", "did you mean `file`"),
     ] {
         assert!(kit.build(yaml).unwrap_err().contains(expected), "{yaml}");

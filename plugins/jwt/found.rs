@@ -3,7 +3,7 @@
 use super::{config::Config, refusal::Refusal};
 use crate::presented::{cookies, query_pairs};
 use http::{HeaderName, header};
-use palisade_contract::{ConfigError, Exchange};
+use palisade_contract::{ConfigError, CredentialPlace, Exchange};
 use std::{borrow::Cow, sync::Arc};
 
 const SCHEME: &[u8] = b"bearer";
@@ -51,6 +51,11 @@ impl Places {
             query: names(&config.query_names),
             hide: config.hide_credentials,
         }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<CredentialPlace> {
+        CredentialPlace::all(&self.headers, &self.query, !self.cookies.is_empty())
     }
 
     /// The one token of the request. Two of them are one too many: an origin might take the other.

@@ -37,8 +37,8 @@ use http::{HeaderName, HeaderValue, header::WWW_AUTHENTICATE};
 use identity::{Identity, Mapping};
 use keys::Keys;
 use palisade_contract::{
-    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Fault, Hooks,
-    Plugin, PluginKind, Stage, Step,
+    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
+    Fault, Hooks, Plugin, PluginKind, Stage, Step,
 };
 use refusal::Refusal;
 use std::{
@@ -223,6 +223,10 @@ impl Authenticator for Jwt {
             Judged::Undecided => Step::later(self.wait(ex)),
             judged => Step::Now(self.conclude(ex, judged)),
         }
+    }
+
+    fn credential_places(&self) -> Vec<CredentialPlace> {
+        self.places.all()
     }
 
     fn challenge(&self) -> HeaderValue {

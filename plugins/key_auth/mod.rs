@@ -8,8 +8,8 @@ use crate::presented::{cookies, query_pairs};
 use credential::Keys;
 use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{
-    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin,
-    PluginKind, Stage, Step,
+    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
+    Hooks, Plugin, PluginKind, Stage, Step,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -210,6 +210,10 @@ impl Plugin for KeyAuth {
 }
 
 impl Authenticator for KeyAuth {
+    fn credential_places(&self) -> Vec<CredentialPlace> {
+        CredentialPlace::all(&self.headers, &self.query, !self.cookies.is_empty())
+    }
+
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {
         let found = self.judge(ex);
         // Also what is not a key of ours is not the origin's business.

@@ -9,7 +9,8 @@ use crate::{
 };
 use http::HeaderName;
 use palisade_contract::{
-    BuildEnv, Built, ConfigError, Consumer, Descriptor, EntryInfo, Mode, Principal, Scope, Stage,
+    BuildEnv, Built, ConfigError, Consumer, CredentialPlace, CredentialPlaces, Descriptor, EntryInfo, Mode,
+    Principal, Scope, Stage,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -63,6 +64,9 @@ pub(super) struct Builder<'a> {
     pub(super) env: &'a CompileEnv<'a>,
     consumers: HashMap<Arc<str>, Arc<Consumer>>,
     headers: HashSet<HeaderName>,
+    /// Where authenticators look, and what plugins learn of it once all are built.
+    credentials: Vec<CredentialPlace>,
+    credential_places: CredentialPlaces,
     /// Consumers' adjustments, and whether a route had something to adjust.
     adjustments: Vec<(Arc<EntryInfo>, String)>,
     wider_keys: HashSet<Arc<str>>,
@@ -77,6 +81,8 @@ impl<'a> Builder<'a> {
             env,
             consumers,
             headers: HashSet::new(),
+            credentials: Vec::new(),
+            credential_places: CredentialPlaces::default(),
             adjustments: Vec::new(),
             wider_keys: HashSet::new(),
         }
@@ -171,11 +177,15 @@ impl<'a> Builder<'a> {
             state_dir: &self.config.state_dir,
             keep: self.env.keep,
             host: self.env.host,
+            credential_places: &self.credential_places,
             dry_run: self.env.dry_run,
         };
         let (stage, built) =
             descriptor.build(&entry.fields, &build_env).map_err(|found| errors.extend(found.0)).ok()?;
         self.headers.extend(built.plugin().writes_to_origin());
+        if let Built::Authenticator(authenticator) = &built {
+            self.credentials.extend(authenticator.credential_places());
+        }
         let common = self.common(entry, stage, &CompiledCommon::default(), errors);
         Some(Scoped::Instance(Instance { built, stage, rank, plugin: descriptor.name, common, info }))
     }
@@ -301,6 +311,11 @@ impl<'a> Builder<'a> {
                 .place(info.place.clone()),
             );
         }
+    }
+
+    /// Tells plugins where credentials are, once every authenticator is built.
+    pub(super) fn tell_credential_places(&mut self) {
+        self.credential_places.complete(std::mem::take(&mut self.credentials));
     }
 
     /// Every header that an entry writes upstream.

@@ -106,6 +106,7 @@ impl Snapshot {
             None
         };
         let none = Arc::new(route::none(&everywhere, env, &config.errors));
+        builder.tell_credential_places();
         builder.unused_adjustments(&mut errors);
         let owned_headers = builder.written_headers();
         match router {

@@ -102,6 +102,8 @@ families! {
         "what came of an entry's hooks; `plugin` is the entry's key, `reason` the stable code or empty";
     plugin_seconds: HistogramVec, "plugin_duration_seconds", ["plugin"], PLUGIN_SECONDS,
         "time in one hook of an entry";
+    plugin_events: IntCounterVec, "plugin_events_total", ["plugin", "event"], &[],
+        "what plugins count besides their decisions; `plugin` is the entry's key, its page lists the events";
     edge_refused: IntCounterVec, "edge_refused_total", ["reason"], &[],
         "requests refused before any route was looked for";
     connections: IntGaugeVec, "connections", ["state"], &[],

@@ -14,12 +14,13 @@ mod process;
 pub use handles::{EntryMetrics, RouteMetrics};
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use palisade_contract::EntryInfo;
+use palisade_contract::{Counters, EntryInfo};
 use parking_lot::Mutex;
 use prometheus::TextEncoder;
 
@@ -36,6 +37,8 @@ pub struct Metrics {
     origins: Arc<Origins>,
     /// What has been counted of connections already.
     connections: Mutex<Stats>,
+    /// What has been shown of plugins' counts already.
+    plugins: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
 }
 
 impl Metrics {
@@ -54,6 +57,7 @@ impl Metrics {
             entries: Kept::default(),
             origins: Arc::new(Origins::new(families.clone())),
             connections: Mutex::new(none),
+            plugins: Mutex::default(),
             families,
         }
     }
@@ -129,6 +133,23 @@ impl Metrics {
                 gauge.set(i64::from(is_up));
             }
         }
+    }
+
+    /// What plugins have counted since the start. A count that is no longer held goes.
+    pub fn plugins(&self, counters: &Counters) {
+        let mut shown = self.plugins.lock();
+        let mut next = HashMap::new();
+        counters.each(|key, event, count| {
+            let before = shown.remove(&(key.clone(), event)).unwrap_or(0);
+            if let Some(counter) = self.families.plugin_events.get(&[key, event]) {
+                counter.inc_by(count.saturating_sub(before));
+            }
+            next.insert((key.clone(), event), count);
+        });
+        for (key, event) in shown.keys() {
+            self.families.plugin_events.remove(&[key, event]);
+        }
+        *shown = next;
     }
 
     /// The edge refused a request before any route was looked for.

@@ -151,6 +151,22 @@ fn reloads_and_connections() {
 }
 
 #[test]
+fn what_plugins_count_shows_as_long_as_they_hold_it() {
+    let (metrics, counters) = (Metrics::new(), Counters::default());
+    let series = r#"palisade_plugin_events_total{event="lost",plugin="audit"}"#;
+    let lost = counters.get(&"audit".into(), "lost");
+    for (more, expected) in [(0, 0.0), (2, 2.0), (0, 2.0), (5, 7.0)] {
+        lost.add(more);
+        metrics.plugins(&counters);
+        assert_eq!(value(&metrics, series), Some(expected));
+    }
+    drop(lost);
+    counters.sweep();
+    metrics.plugins(&counters);
+    assert_eq!(value(&metrics, series), None);
+}
+
+#[test]
 fn the_process_is_described() {
     let metrics = Metrics::new();
     let version = concat!(r#"palisade_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#);
@@ -172,6 +188,9 @@ fn the_document_lists_every_metric() {
     metrics.edge_refused("x");
     route.retried("u", 1);
     metrics.targets([("u", "127.0.0.1:80".parse().unwrap(), true)].into_iter());
+    let counters = Counters::default();
+    let _held = counters.get(&"audit".into(), "x");
+    metrics.plugins(&counters);
     metrics.reloaded(true, 2);
     let _ = metrics.encode();
     let mut registered: Vec<String> =

@@ -63,6 +63,7 @@ impl AdminState for View {
                 .map(move |view| (&**name, view.address, view.state.takes_requests()))
         });
         self.gateway.metrics.targets(targets);
+        self.gateway.metrics.plugins(self.gateway.keep.counters());
         self.gateway.metrics.encode()
     }
 

@@ -346,6 +346,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
@@ -358,6 +359,7 @@ impl Signals {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
             quit: on(SignalKind::quit())?,
+            reopen: on(SignalKind::user_defined1())?,
         })
     }
 }
@@ -377,6 +379,10 @@ async fn wait_for_signals(gateway: &Arc<Gateway>, listeners: &Listeners, mut sig
             _ = signals.interrupt.recv() => {
                 log::info!("SIGINT: draining");
                 return;
+            }
+            _ = signals.reopen.recv() => {
+                log::info!("SIGUSR1: opening record files again");
+                palisade_plugins::reopen_audit();
             }
             _ = signals.quit.recv() => log::warn!("SIGQUIT ignored: use SIGTERM to stop, or start a successor with `palisade run --upgrade`"),
         }

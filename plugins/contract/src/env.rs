@@ -10,7 +10,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{conf::Place, decision::EntryInfo, host::Host, principal::Consumer};
+use crate::{
+    conf::Place,
+    counters::{Counter, Counters},
+    credentials::CredentialPlaces,
+    decision::EntryInfo,
+    host::Host,
+    principal::Consumer,
+};
 
 /// A consumer's credential, with where it is written.
 pub struct CredentialEntry {
@@ -48,6 +55,8 @@ pub struct BuildEnv<'a> {
     pub keep: &'a Keep,
     /// HTTP calls, background work and time.
     pub host: &'a Arc<dyn Host>,
+    /// Where the snapshot's authenticators look for credentials; complete when the first request comes.
+    pub credential_places: &'a CredentialPlaces,
     /// True where the configuration is only checked: open no file for writing, start nothing.
     pub dry_run: bool,
 }
@@ -61,6 +70,12 @@ impl BuildEnv<'_> {
             .into_iter()
             .flatten()
             .filter_map(|entry| Some((&entry.consumer, entry.value.downcast_ref::<C>()?, &entry.place)))
+    }
+
+    /// The count of an event of this entry, shown in the metrics. `event` is a word of the plugin's code. It
+    /// survives a reload.
+    pub fn counter(&self, event: &'static str) -> Counter {
+        self.keep.counters.get(&self.entry.key, event)
     }
 
     /// A path to read, relative to the file that the entry stands in.
@@ -108,6 +123,7 @@ type Shared = dyn Any + Send + Sync;
 pub struct Keep {
     kept: Mutex<HashMap<String, Arc<Shared>>>,
     shared: Mutex<HashMap<String, Weak<Shared>>>,
+    counters: Counters,
 }
 
 impl Keep {
@@ -143,6 +159,12 @@ impl Keep {
     pub fn sweep(&self) {
         self.kept.lock().retain(|_, value| Arc::strong_count(value) > 1);
         self.shared.lock().retain(|_, value| value.strong_count() > 0);
+        self.counters.sweep();
+    }
+
+    /// What plugins count.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 }
 

@@ -225,6 +225,11 @@ impl Exchange {
         self.host.path_params.iter().find(|(key, _)| &**key == name).map(|(_, value)| value.as_str())
     }
 
+    /// What the `{name}`s of the route's path stand for.
+    pub fn path_params(&self) -> &[(Arc<str>, String)] {
+        &self.host.path_params
+    }
+
     /// Who was proved to be calling; none before Authenticate, and where nothing authenticates.
     pub fn principal(&self) -> Option<&Arc<Principal>> {
         self.host.principal.as_ref()

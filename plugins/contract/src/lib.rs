@@ -10,6 +10,8 @@
 //! | [`verdict`] | what a plugin decides: [`Verdict`], [`Denial`], [`Reply`], [`Authentication`], [`Fault`] |
 //! | [`principal`] | who is calling: [`Principal`], [`Consumer`] |
 //! | [`decision`] | what is recorded of each plugin that ran |
+//! | [`counters`] | what a plugin counts besides its decisions, for the metrics |
+//! | [`credentials`] | where requests hold credentials, which must never be written down |
 //! | [`env`](mod@env) | what a plugin is given while it is built |
 //! | [`host`] | HTTP calls, background work and time, outside of requests |
 //! | [`conf`] | the configuration as written: spanned YAML, errors with a caret, durations and sizes |
@@ -21,6 +23,8 @@
 )]
 
 pub mod conf;
+pub mod counters;
+pub mod credentials;
 pub mod decision;
 pub mod env;
 pub mod exchange;
@@ -33,6 +37,8 @@ pub mod testkit;
 pub mod verdict;
 
 pub use conf::{ConfigError, ConfigErrors, Node, Place, Value};
+pub use counters::{Counter, Counters};
+pub use credentials::{CredentialPlace, CredentialPlaces};
 pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};
 pub use env::BuildEnv;
 pub use exchange::{Body, Client, Exchange, OriginChanges, Outcome, Tls};

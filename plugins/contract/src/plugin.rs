@@ -8,6 +8,7 @@ use std::{any::Any, fmt, ops::BitOr, sync::Arc};
 
 use crate::{
     conf::{ConfigErrors, Node},
+    credentials::CredentialPlace,
     env::BuildEnv,
     exchange::{Body, Exchange},
     verdict::{Authentication, Fault, Step, Verdict},
@@ -192,6 +193,9 @@ pub trait Plugin: Send + Sync + 'static {
 pub trait Authenticator: Plugin {
     /// Looks for a credential and proves it. Never decides what follows: the chain does.
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication>;
+
+    /// Where it looks for credentials: what is written down of a request masks them.
+    fn credential_places(&self) -> Vec<CredentialPlace>;
 
     /// The `WWW-Authenticate` challenge (RFC 9110 §11.6.1) for a 401.
     fn challenge(&self) -> HeaderValue;

@@ -55,8 +55,9 @@ use std::{
 };
 
 use crate::{
-    Authentication, Body, BuildEnv, Built, Client, ConfigErrors, Consumer, Denial, Descriptor, EntryInfo,
-    Exchange, Fault, Hooks, Host, Mode, Outcome, Place, Principal, Scope, Stage, Verdict,
+    Authentication, Body, BuildEnv, Built, Client, ConfigErrors, Consumer, CredentialPlace, CredentialPlaces,
+    Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place, Principal, Scope,
+    Stage, Verdict,
     conf::{Sources, parse},
     env::{CredentialEntry, Credentials, Keep},
 };
@@ -69,6 +70,7 @@ pub struct Kit {
     state_dir: PathBuf,
     keep: Keep,
     host: Arc<dyn Host>,
+    credential_places: CredentialPlaces,
 }
 
 impl Kit {
@@ -81,7 +83,20 @@ impl Kit {
             state_dir: PathBuf::from("."),
             keep: Keep::default(),
             host: Arc::new(TestHost::offline()),
+            credential_places: CredentialPlaces::default(),
         }
+    }
+
+    /// Where authenticators look for credentials.
+    #[must_use]
+    pub fn credential_places(self, places: Vec<CredentialPlace>) -> Self {
+        self.credential_places.complete(places);
+        self
+    }
+
+    /// What the plugin has counted of an event.
+    pub fn counted(&self, event: &'static str) -> u64 {
+        self.keep.counters().get(&self.descriptor.name.into(), event).get()
     }
 
     /// Where the plugin writes files.
@@ -148,6 +163,7 @@ impl Kit {
             state_dir: &self.state_dir,
             keep: &self.keep,
             host: &self.host,
+            credential_places: &self.credential_places,
             dry_run: false,
         };
         let (stage, built) = self.descriptor.build(&node, &env).map_err(|errors| rendered(&errors, yaml))?;
@@ -266,6 +282,17 @@ impl Case {
         self
     }
 
+    /// The exchange as it is before any hook.
+    pub fn exchange(self) -> Exchange {
+        let id = "00000000000000000000000000000001".into();
+        let mut ex = Exchange::new(self.request, Arc::new(self.client), id);
+        let host = ex.host_side();
+        host.authority = self.host.into();
+        host.principal = self.principal;
+        host.started = self.started.unwrap_or(host.started);
+        ex
+    }
+
     /// The request's body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
@@ -307,20 +334,16 @@ impl Instance {
     /// When a hook that `hooks()` leaves out does something.
     #[allow(clippy::panic, reason = "a test kit")]
     pub fn run(&self, case: Case) -> Ran {
-        let mut ex =
-            Exchange::new(case.request, Arc::new(case.client), "00000000000000000000000000000001".into());
-        let host = ex.host_side();
-        host.authority = case.host.into();
-        host.principal = case.principal;
-        host.started = case.started.unwrap_or(host.started);
         let plugin = self.built.plugin();
+        let sent = case.body.clone();
+        let (head, body) = (case.response.clone(), Body::new(case.response_body.clone(), true));
         let mut ran = Ran {
             found: None,
             verdict: Ok(Verdict::Continue),
-            head: case.response,
-            body: Body::new(case.response_body, true),
-            request_body: Body::new(case.body.clone().unwrap_or_default(), true),
-            ex,
+            head,
+            body,
+            request_body: Body::new(sent.clone().unwrap_or_default(), true),
+            ex: case.exchange(),
         };
         if let Built::Authenticator(authenticator) = &self.built {
             ran.found = Some(block_on(authenticator.authenticate(&mut ran.ex).resolve()));
@@ -335,7 +358,7 @@ impl Instance {
             verdict
         };
         ran.verdict = step(Hooks::REQUEST, block_on(plugin.on_request(&mut ran.ex).resolve()));
-        if ran.goes_on() && case.body.is_some() {
+        if ran.goes_on() && sent.is_some() {
             ran.verdict = step(
                 Hooks::REQUEST_BODY,
                 block_on(plugin.on_request_body(&mut ran.ex, &mut ran.request_body).resolve()),

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::conf::schema;
 use palisade_contract::{
-    BuildEnv, Descriptor, EntryInfo, Host, Mode, Node, Place, Scope, Stage, conf::Sources, env::Keep,
-    host::NoHost,
+    BuildEnv, CredentialPlaces, Descriptor, EntryInfo, Host, Mode, Node, Place, Scope, Stage, conf::Sources,
+    env::Keep, host::NoHost,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -91,6 +91,7 @@ fn stage(descriptor: &Descriptor, example: &str) -> Result<Stage, String> {
         state_dir: Path::new("var"),
         keep: &Keep::default(),
         host: &host,
+        credential_places: &CredentialPlaces::default(),
         dry_run: true,
     };
     let built = descriptor.build(entry, &env);
