@@ -193,11 +193,23 @@ impl Worker {
         self.queue.progress();
     }
 
+    /// Until it is done: what is not durable was not written.
     fn sync(&mut self) {
-        if let Err(error) = self.out.sync() {
+        while let Err(error) = self.out.sync() {
             self.counts.failures.add(1);
-            log::error!("the access record in {} cannot be made durable: {error}", self.name);
+            if self.complains() {
+                log::error!("the access record in {} cannot be made durable: {error}", self.name);
+            }
+            let meanwhile = self.queue.pause(RETRY[0]);
+            self.lose(meanwhile.dropped);
+            if meanwhile.reopen {
+                self.reopen();
+            }
+            if meanwhile.closed {
+                return;
+            }
         }
+        self.queue.progress();
     }
 
     fn reopen(&mut self) {

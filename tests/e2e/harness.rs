@@ -144,12 +144,18 @@ impl Gateway {
         until("the end of the process", || child.try_wait().unwrap())
     }
 
+    /// Where the gateway writes.
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
     /// Standard error so far.
     pub fn log(&self) -> String {
         log(self.dir.path())
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 }

@@ -13,6 +13,7 @@ mod client;
 mod harness;
 mod tokens;
 
+mod audit;
 mod auth;
 mod bodies;
 mod cors;

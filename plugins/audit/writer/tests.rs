@@ -180,3 +180,37 @@ fn a_flush_on_a_full_disk_gives_up() {
     assert!(!full.writer.queue.flush(Instant::now()));
     assert_eq!(full.bytes.lock().len(), 500);
 }
+
+/// A disk that takes everything and cannot make it durable until it is told to.
+struct Forgetful(mpsc::Receiver<()>, mpsc::Sender<()>);
+
+impl Out for Forgetful {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let _ = self.1.send(());
+        self.0.try_recv().map_err(io::Error::other)
+    }
+}
+
+#[test]
+fn what_is_not_durable_was_not_written() {
+    let ((heal, healed), (tries, tried)) = (mpsc::channel(), mpsc::channel());
+    let bounds = Bounds { capacity: 1 << 20, flush: Duration::from_millis(1) };
+    let settings = Settings { bounds, sync: true, rotate: None };
+    let counts = Counts { lost: Counter::default(), failures: Counter::default() };
+    let disk = Box::new(Forgetful(healed, tries));
+    let writer = Writer::start(disk, "a test".to_owned(), settings, counts.clone()).unwrap();
+    writer.queue.push(b"x\n");
+    // The second attempt follows the first failure.
+    tried.recv().unwrap();
+    tried.recv().unwrap();
+    assert!(!writer.queue.promise(Instant::now(), None));
+    assert!(!writer.queue.flush(Instant::now()));
+    heal.send(()).unwrap();
+    assert!(writer.queue.flush(soon()));
+    assert!(writer.queue.promise(Instant::now(), None));
+    assert!(counts.failures.get() > 0);
+}
