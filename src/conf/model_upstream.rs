@@ -4,7 +4,7 @@ use super::model::{At, CertificateFiles};
 use std::{path::PathBuf, time::Duration};
 
 /// Where requests go.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Upstream {
     /// How a target is chosen.
     pub balance: Balance,

@@ -120,7 +120,8 @@ pub(super) enum RawProtocol {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTarget {
-    /// Host (or address) and port: `shop.internal:8080`, `10.0.0.1:8080`, `[::1]:8080`.
+    /// Host (or address) and port: `shop.internal:8080`, `10.0.0.1:8080`, `[::1]:8080`. All IPv4 addresses of a name
+    /// share its weight, IPv6 where it has no other; it is resolved again every 10 s, as the system does it.
     #[schemars(extend("examples" = ["10.0.0.1:8080"]))]
     pub(super) address: String,
     /// From 1 to 1000.

@@ -162,7 +162,7 @@ fn compile_upstreams(
             continue;
         }
         let previous = env.previous.and_then(|snapshot| snapshot.upstreams.get(name)).map(|found| &**found);
-        match Upstream::compile(name, written, previous) {
+        match Upstream::compile(name, written, previous, env.dry_run) {
             Ok(upstream) => {
                 upstreams.insert(name.clone(), Arc::new(upstream));
             }

@@ -4,6 +4,7 @@ use super::{standing::WHOLE, target::Target};
 use crate::conf::model::Balance;
 use pingora::upstreams::peer::HttpPeer;
 use pingora_ketama::{Bucket, Continuum};
+use std::net::SocketAddr;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -59,6 +60,12 @@ impl Set {
             Continuum::new(&buckets)
         });
         Set { round: round(&weights), members, ring }
+    }
+
+    /// The target at an address.
+    pub(super) fn target(&self, address: SocketAddr) -> Option<&Arc<Target>> {
+        let index = self.members.binary_search_by_key(&address, |member| member.target.address).ok()?;
+        self.members.get(index).map(|member| &member.target)
     }
 
     /// The next member; none where `share` gives all of them nothing.

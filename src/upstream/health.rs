@@ -43,7 +43,9 @@ async fn one(
     peer.options.total_connection_timeout = Some(health.timeout);
     let check = async {
         match &health.path {
-            Some(path) => ask(http, &peer, upstream.protocol, path, &member.authority, health).await,
+            Some(path) => {
+                ask(http, &peer, upstream.blueprint.written.protocol, path, &member.authority, health).await
+            }
             None => plain.new_stream(&peer).await.map(drop).map_err(|error| error.to_string()),
         }
     };

@@ -1,10 +1,12 @@
 //! Where requests go: balancing over an upstream's targets, and the peer that Pingora connects to.
 
 mod balance;
+mod blueprint;
 mod health;
 mod identity;
 mod key;
 mod peer;
+mod resolve;
 mod retry;
 mod standing;
 mod target;
@@ -18,16 +20,17 @@ pub use standing::State;
 pub use target::{Lease, Target};
 pub use view::{AddressView, TargetView};
 
-use crate::conf::model::{self, At, Balance, Health, Outlier, Protocol, Timeouts, Upstream as Written};
+use crate::conf::model::{self, At, Balance, Outlier, Protocol, Timeouts, Upstream as Written};
 use arc_swap::ArcSwap;
 use balance::{Member, Set, Turn};
-use palisade_contract::{ConfigError, Exchange};
+use blueprint::Blueprint;
+use palisade_contract::{ConfigError, Exchange, Place};
 use parking_lot::Mutex;
 use pingora::upstreams::peer::HttpPeer;
 use standing::Rules;
 use std::{
     fmt,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Instant,
 };
@@ -50,12 +53,12 @@ pub struct Upstream {
     set: ArcSwap<Set>,
     outlier: Option<Outlier>,
     rules: Rules,
-    health: Option<Health>,
-    protocol: Protocol,
     /// What runs in the background, while this is what serves.
     tasks: Mutex<Vec<AbortHandle>>,
     retries: Retries,
-    targets: Vec<Listed>,
+    blueprint: Blueprint,
+    /// What each target stands for.
+    resolved: ArcSwap<Vec<Vec<SocketAddr>>>,
 }
 
 /// What a target is chosen by; empty where it is simply the next one.
@@ -71,71 +74,58 @@ pub struct Pick {
     pub lease: Lease,
 }
 
-/// A target as it is written, and what it stands for.
-#[derive(Debug, Clone)]
-struct Listed {
-    address: String,
-    resolved: Vec<SocketAddr>,
-    weight: u16,
-}
-
 impl Upstream {
     /// Resolves the targets and prepares their peers. Reads certificates and keys. What is known of a target that
-    /// `previous` has as well goes on being known.
+    /// `previous` has as well goes on being known. Where it is only to be checked, on a machine that may know other
+    /// names than the one that will serve, a name that does not resolve is a warning.
     pub fn compile(
         name: &Arc<str>,
         written: &At<Written>,
         previous: Option<&Upstream>,
+        dry_run: bool,
     ) -> Result<Self, Vec<ConfigError>> {
-        let upstream = &written.value;
         let mut errors = Vec::new();
         let identity = identity::Identity::load(written).unwrap_or_else(|error| {
             errors.extend(error);
             None
         });
-        let (mut members, mut targets) = (Vec::<Member>::new(), Vec::new());
-        for target in &upstream.targets {
-            let resolved = match resolve(target) {
-                Ok(resolved) => resolved,
-                Err(error) => {
+        let mut resolved = Vec::<Vec<SocketAddr>>::new();
+        for target in &written.value.targets {
+            let found = resolve::now(&target.value).unwrap_or_else(|error| {
+                let error = unresolved(target, &error);
+                if dry_run {
+                    log::warn!("{}: {}", target.place, error.message);
+                } else {
                     errors.push(error);
-                    continue;
                 }
-            };
-            // One address a target: a name with several would weigh several times as much.
-            for address in resolved.iter().copied().take(1) {
-                let server_name = upstream
-                    .tls
-                    .as_ref()
-                    .map(|tls| tls.server_name.clone().unwrap_or_else(|| target.value.host.clone()));
-                if members.iter().any(|member| member.target.address == address) {
-                    errors.push(
-                        ConfigError::at(target.path.clone(), format!("`{address}` is listed twice"))
-                            .help("give one entry a `weight` instead")
-                            .place(target.place.clone()),
-                    );
-                }
-                members.push(Member {
-                    target: target_at(address, previous, upstream),
-                    peer: peer::peer(name, address, server_name, upstream, identity.as_ref()),
-                    authority: authority(&target.value),
-                    weight: u32::from(target.value.weight),
-                });
-            }
-            targets.push(Listed {
-                address: format!("{}:{}", target.value.host, target.value.port),
-                resolved,
-                weight: target.value.weight,
+                Vec::new()
             });
+            if let Some(twice) =
+                found.iter().find(|address| resolved.iter().flatten().any(|other| other == *address))
+            {
+                errors.push(
+                    ConfigError::at(target.path.clone(), format!("`{twice}` is listed twice"))
+                        .help("give one entry a `weight` instead")
+                        .place(target.place.clone()),
+                );
+            }
+            resolved.push(found);
         }
-        if errors.is_empty() { Ok(Upstream::of(name, upstream, members, targets)) } else { Err(errors) }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let blueprint = Blueprint { written: written.value.clone(), identity };
+        let last = previous.map(|previous| previous.set.load_full());
+        Ok(Upstream::of(name, blueprint, resolved, last.as_deref()))
     }
 
     /// The embedded demo API.
     pub fn demo(address: SocketAddr) -> Self {
+        let target = model::Target { host: address.ip().to_string(), port: address.port(), weight: 1 };
+        let place = Place::of_file(std::path::Path::new(""));
         let written = Written {
             balance: Balance::RoundRobin,
-            targets: Vec::new(),
+            targets: vec![At { value: target, path: "demo".to_owned(), place }],
             timeouts: Timeouts::default(),
             tls: None,
             protocol: Protocol::Http1,
@@ -145,18 +135,12 @@ impl Upstream {
             health: None,
             retries: model::Retries::default(),
         };
-        let name: Arc<str> = Arc::from("demo");
-        let member = Member {
-            target: Arc::new(Target::new(address)),
-            peer: peer::peer(&name, address, None, &written, None),
-            authority: Arc::from(address.to_string()),
-            weight: 1,
-        };
-        let targets = vec![Listed { address: address.to_string(), resolved: vec![address], weight: 1 }];
-        Upstream::of(&name, &written, vec![member], targets)
+        let blueprint = Blueprint { written, identity: None };
+        Upstream::of(&Arc::from("demo"), blueprint, vec![vec![address]], None)
     }
 
-    fn of(name: &Arc<str>, written: &Written, members: Vec<Member>, targets: Vec<Listed>) -> Self {
+    fn of(name: &Arc<str>, blueprint: Blueprint, resolved: Vec<Vec<SocketAddr>>, last: Option<&Set>) -> Self {
+        let written = &blueprint.written;
         Upstream {
             name: name.clone(),
             timeouts: written.timeouts.clone(),
@@ -164,23 +148,36 @@ impl Upstream {
             turn: Turn::default(),
             retry_turn: Turn::default(),
             sharing: peer::sharing(written.protocol, written.keepalive),
-            set: ArcSwap::from_pointee(Set::new(members, &written.balance)),
+            set: ArcSwap::from_pointee(blueprint.set(name, &resolved, last)),
+            resolved: ArcSwap::from_pointee(resolved),
             balance: written.balance.clone(),
             outlier: written.outlier,
             rules: Rules { slow_start: written.slow_start, checked: written.health.is_some() },
-            health: written.health.clone(),
-            protocol: written.protocol,
             tasks: Mutex::default(),
             retries: Retries::new(&written.retries),
-            targets,
+            blueprint,
         }
+    }
+
+    /// Sends requests to what the targets stand for now.
+    fn renew(&self, resolved: Vec<Vec<SocketAddr>>) {
+        let set = self.blueprint.set(&self.name, &resolved, Some(&self.set.load()));
+        self.resolved.store(Arc::new(resolved));
+        self.set.store(Arc::new(set));
     }
 
     /// Begins what runs in the background; in a runtime.
     pub fn start(self: &Arc<Self>) {
         let mut tasks = self.tasks.lock();
-        if let (Some(health), true) = (&self.health, tasks.is_empty()) {
+        if !tasks.is_empty() {
+            return;
+        }
+        let written = &self.blueprint.written;
+        if let Some(health) = &written.health {
             tasks.push(tokio::spawn(health::run(self.clone(), health.clone())).abort_handle());
+        }
+        if written.targets.iter().any(|target| target.value.host.parse::<IpAddr>().is_err()) {
+            tasks.push(tokio::spawn(resolve::run(self.clone())).abort_handle());
         }
     }
 
@@ -258,11 +255,6 @@ impl Upstream {
         self.retries.take(Instant::now(), requests)
     }
 
-    fn target(&self, address: SocketAddr) -> Option<Arc<Target>> {
-        let set = self.set.load();
-        set.members.iter().find(|member| member.target.address == address).map(|member| member.target.clone())
-    }
-
     /// All its addresses as they are now.
     pub fn addresses(&self) -> Vec<AddressView> {
         let set = self.set.load();
@@ -271,14 +263,16 @@ impl Upstream {
 
     /// Its targets, for the admin API.
     pub fn targets(&self) -> Vec<TargetView> {
+        let (set, resolved) = (self.set.load(), self.resolved.load());
         let show =
-            |address: &SocketAddr| self.target(*address).map(|target| AddressView::of(&target, self.rules));
-        let listed = self.targets.iter().map(|listed| TargetView {
-            address: listed.address.clone(),
-            resolved: listed.resolved.clone(),
-            weight: listed.weight,
-            addresses: listed.resolved.iter().filter_map(show).collect(),
-        });
+            |address: &SocketAddr| set.target(*address).map(|target| AddressView::of(target, self.rules));
+        let listed =
+            self.blueprint.written.targets.iter().zip(resolved.iter()).map(|(target, resolved)| TargetView {
+                address: blueprint::authority(&target.value).to_string(),
+                resolved: resolved.clone(),
+                weight: target.value.weight,
+                addresses: resolved.iter().filter_map(show).collect(),
+            });
         listed.collect()
     }
 
@@ -297,42 +291,13 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
             .field("name", &self.name)
-            .field("targets", &self.targets)
+            .field("resolved", &self.resolved)
             .finish_non_exhaustive()
     }
 }
 
-/// The target as a request names it.
-fn authority(target: &model::Target) -> Arc<str> {
-    let (host, port) = (&target.host, target.port);
-    Arc::from(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
-}
-
-/// What is known of a target, or a new one: beside others that have long been there it begins slowly.
-fn target_at(address: SocketAddr, previous: Option<&Upstream>, written: &Written) -> Arc<Target> {
-    let Some(previous) = previous else { return Arc::new(Target::new(address)) };
-    previous.target(address).unwrap_or_else(|| {
-        let new = Target::new(address);
-        if written.slow_start.is_some() {
-            new.standing.begin_slowly(Instant::now());
-        }
-        Arc::new(new)
-    })
-}
-
-fn resolve(target: &At<model::Target>) -> Result<Vec<SocketAddr>, ConfigError> {
-    let written = &target.value;
-    let why = match (written.host.as_str(), written.port).to_socket_addrs() {
-        Ok(found) => {
-            let found: Vec<SocketAddr> = found.collect();
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            "it has no address".to_owned()
-        }
-        Err(error) => error.to_string(),
-    };
-    Err(ConfigError::at(target.path.clone(), format!("cannot resolve `{}`: {why}", written.host))
+fn unresolved(target: &At<model::Target>, why: &std::io::Error) -> ConfigError {
+    ConfigError::at(target.path.clone(), format!("cannot resolve `{}`: {why}", target.value.host))
         .help("write a name that resolves on this machine, or an address")
-        .place(target.place.clone()))
+        .place(target.place.clone())
 }

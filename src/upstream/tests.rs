@@ -26,7 +26,7 @@ fn upstream(targets: &[(&str, u16)], balance: Balance) -> Upstream {
         health: None,
         retries: model::Retries::default(),
     };
-    Upstream::compile(&Arc::from("u"), &at(written), None).unwrap()
+    Upstream::compile(&Arc::from("u"), &at(written), None, false).unwrap()
 }
 
 #[test]
@@ -95,8 +95,10 @@ fn a_target_that_stays_is_the_same_after_a_reload() {
         health: None,
         retries: model::Retries::default(),
     };
-    let after = Upstream::compile(&Arc::from("u"), &at(after), Some(&before)).unwrap();
-    let target = |upstream: &Upstream, host: &str| upstream.target(format!("{host}:80").parse().unwrap());
+    let after = Upstream::compile(&Arc::from("u"), &at(after), Some(&before), false).unwrap();
+    let target = |upstream: &Upstream, host: &str| {
+        upstream.set.load().target(format!("{host}:80").parse().unwrap()).cloned()
+    };
     let (stays, stayed) = (target(&before, "127.0.0.2"), target(&after, "127.0.0.2"));
     assert!(Arc::ptr_eq(&stays.unwrap(), &stayed.unwrap()));
     assert!(target(&after, "127.0.0.3").is_some() && target(&after, "127.0.0.1").is_none());
@@ -117,7 +119,7 @@ const THREE: [(&str, u16); 3] = [("127.0.0.1", 1), ("127.0.0.2", 1), ("127.0.0.3
 
 fn eject(upstream: &Upstream, host: &str) {
     let outlier = Outlier { consecutive_failures: 1, eject: Duration::from_secs(3600) };
-    let target = upstream.target(format!("{host}:80").parse().unwrap()).unwrap();
+    let target = upstream.set.load().target(format!("{host}:80").parse().unwrap()).cloned().unwrap();
     assert!(target.standing.failed(&outlier, Instant::now(), || true).is_some());
 }
 
@@ -161,7 +163,7 @@ fn a_share_that_grows_begins_small() {
     for balance in [Balance::RoundRobin, Balance::Random, Balance::Hash(HashOn::Path)] {
         let mut upstream = upstream(&THREE, balance.clone());
         upstream.rules.slow_start = Some(Duration::from_secs(3600));
-        let target = upstream.target("127.0.0.2:80".parse().unwrap()).unwrap();
+        let target = upstream.set.load().target("127.0.0.2:80".parse().unwrap()).cloned().unwrap();
         target.standing.begin_slowly(Instant::now());
         let chosen = counts(&upstream, 3000).get("127.0.0.2").copied().unwrap_or_default();
         assert!((40..250).contains(&chosen), "{balance:?} {chosen}");
@@ -175,4 +177,74 @@ fn the_least_loaded_for_its_weight_is_chosen() {
     let heavy =
         picks.iter().filter(|pick| pick.lease.target().address.ip().to_string() == "127.0.0.2").count();
     assert_eq!(heavy, 30);
+}
+
+fn addresses(hosts: &[&str]) -> Vec<SocketAddr> {
+    hosts.iter().map(|host| format!("{host}:80").parse().unwrap()).collect()
+}
+
+#[test]
+fn the_addresses_of_a_name_share_its_weight() {
+    let upstream = upstream(&[("localhost", 2), ("127.0.0.9", 1)], Balance::RoundRobin);
+    resolve::follow(&upstream, 0, Ok(addresses(&["127.0.0.1", "127.0.0.2", "127.0.0.3"])));
+    let counts = counts(&upstream, 90);
+    for (host, count) in [("127.0.0.1", 20), ("127.0.0.2", 20), ("127.0.0.3", 20), ("127.0.0.9", 30)] {
+        assert_eq!(counts[host], count, "{host}");
+    }
+}
+
+#[test]
+fn a_name_that_stands_for_something_else_is_followed() {
+    let upstream = upstream(&[("localhost", 1)], Balance::RoundRobin);
+    resolve::follow(&upstream, 0, Ok(addresses(&["127.0.0.1", "127.0.0.2"])));
+    let target = |host: &str| upstream.set.load().target(addresses(&[host])[0]).cloned();
+    let (stays, lease) = (target("127.0.0.2").unwrap(), target("127.0.0.2").unwrap().begin().0);
+    resolve::follow(&upstream, 0, Ok(addresses(&["127.0.0.2", "127.0.0.3"])));
+    assert!(target("127.0.0.1").is_none() && target("127.0.0.3").is_some());
+    assert!(Arc::ptr_eq(&stays, &target("127.0.0.2").unwrap()));
+    assert_eq!(stays.in_flight(), 1);
+    // A resolver that fails changes nothing.
+    resolve::follow(&upstream, 0, Err(std::io::ErrorKind::NotFound.into()));
+    assert!(target("127.0.0.2").is_some() && target("127.0.0.3").is_some());
+    assert_eq!(upstream.targets()[0].addresses.len(), 2);
+    drop(lease);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_asked_for_again_while_it_serves() {
+    let upstream = Arc::new(upstream(&[("localhost", 1)], Balance::RoundRobin));
+    let stands_for = || upstream.resolved.load().first().cloned().unwrap();
+    let real = stands_for();
+    resolve::follow(&upstream, 0, Ok(addresses(&["127.0.0.77"])));
+    upstream.start();
+    for _ in 0..60 {
+        if stands_for() == real {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(stands_for(), real);
+    upstream.stop();
+    assert!(upstream.tasks.lock().is_empty());
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_an_error_of_who_serves() {
+    let written = |host: &str| Written {
+        balance: Balance::Hash(HashOn::Path),
+        targets: vec![at(Target { host: host.to_owned(), port: 80, weight: 1 })],
+        timeouts: Timeouts::default(),
+        tls: None,
+        protocol: Protocol::Http1,
+        keepalive: 2,
+        outlier: None,
+        slow_start: None,
+        health: None,
+        retries: model::Retries::default(),
+    };
+    let unknown = at(written("no-such-host.invalid"));
+    let errors = Upstream::compile(&Arc::from("u"), &unknown, None, false).unwrap_err();
+    assert!(errors[0].message.contains("cannot resolve `no-such-host.invalid`"), "{errors:?}");
+    let checked = Upstream::compile(&Arc::from("u"), &unknown, None, true).unwrap();
+    assert!(checked.pick(&Key(Vec::new()), &[]).is_none());
 }
