@@ -2,7 +2,7 @@ use super::*;
 use bytes::Bytes;
 use palisade_contract::{
     CredentialPlace, Decision, Descriptor, Effect, HttpError,
-    testkit::{Case, Kit, TestHost},
+    testkit::{Case, Kit, TestHost, block_on},
 };
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
@@ -256,6 +256,33 @@ fn a_collector_gets_every_line_and_a_refused_batch_again() {
     let taken: Vec<u8> = calls[2..].iter().flat_map(|call| call.2.clone()).collect();
     assert_eq!(String::from_utf8(taken).unwrap(), "{\"path\":\"/a\"}\n{\"path\":\"/b\"}\n");
     assert_eq!(kit.counted("write_failures"), 2);
+}
+
+#[test]
+fn with_block_a_request_waits_for_a_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let kit = Kit::of(DESCRIPTOR).state_dir(dir.path());
+    let plugin = kit.build("{file: a.jsonl, on_full: block, queue: 64KiB}").unwrap();
+    let hook = |ex: &mut Exchange| match plugin.built.plugin().on_request(ex) {
+        Step::Now(done) => Some(done),
+        Step::Later(_) => None,
+    };
+    let mut held: Vec<Exchange> = (0..8).map(|_| Case::get("/held").exchange()).collect();
+    assert!(held.iter_mut().all(|ex| matches!(hook(ex), Some(Ok(Verdict::Continue)))));
+    let mut waiting = Case::get("/waited").exchange();
+    assert!(hook(&mut waiting).is_none());
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let done = block_on(plugin.built.plugin().on_request(&mut waiting).resolve());
+            plugin.built.plugin().on_log(&waiting);
+            matches!(done, Ok(Verdict::Continue))
+        });
+        held.drain(..).for_each(|ex| plugin.built.plugin().on_log(&ex));
+        assert!(waits.join().unwrap());
+    });
+    flush(Duration::from_secs(10));
+    let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
+    assert_eq!((text.matches("/held").count(), text.matches("/waited").count()), (8, 1));
 }
 
 #[test]
