@@ -116,6 +116,14 @@ impl Plugin for CorrelationId {
         true
     }
 
+    fn writes_to_origin(&self) -> Vec<HeaderName> {
+        vec![self.header.clone()]
+    }
+
+    fn reads_from_client(&self) -> Vec<HeaderName> {
+        vec![self.header.clone()]
+    }
+
     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
         let trusted = self.trust_client || ex.client().behind_proxy;
         let mut values = ex.request.headers.get_all(&self.header).iter();

@@ -17,6 +17,9 @@ pub struct Config {
     /// `permissions-policy`, and over TLS `strict-transport-security`, where the answer has none of its own; removes
     /// `server`, `x-powered-by` and `x-aspnet-version`.
     defaults: bool,
+    /// Adds `cache-control: no-store` to answers for identified callers where the origin says nothing about caching: what
+    /// is one caller's must not reach another out of a cache. By default as `defaults`.
+    no_store: Option<bool>,
     /// Headers that replace the origin's.
     set: BTreeMap<String, String>,
     /// Headers that are added to the origin's.
@@ -27,13 +30,20 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { defaults: true, set: BTreeMap::new(), add: BTreeMap::new(), remove: Vec::new() }
+        Config {
+            defaults: true,
+            no_store: None,
+            set: BTreeMap::new(),
+            add: BTreeMap::new(),
+            remove: Vec::new(),
+        }
     }
 }
 
 /// The plugin.
 pub struct ResponseHeaders {
     defaults: bool,
+    no_store: bool,
     set: Vec<(HeaderName, HeaderValue)>,
     add: Vec<(HeaderName, HeaderValue)>,
     remove: Vec<HeaderName>,
@@ -61,6 +71,11 @@ const TELLTALE: [HeaderName; 3] =
 fn is_framing(name: &HeaderName) -> bool {
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, header::TRAILER]
         .contains(name)
+}
+
+/// True where the answer may be for one caller alone. Who passes as an anonymous consumer is nobody in particular.
+fn is_personal(ex: &Exchange) -> bool {
+    ex.principal().is_some_and(|principal| !principal.anonymous)
 }
 
 impl PluginKind for ResponseHeaders {
@@ -123,7 +138,13 @@ impl PluginKind for ResponseHeaders {
         let plain = |fields: Vec<(HeaderName, HeaderValue, String)>| {
             fields.into_iter().map(|(name, value, _)| (name, value)).collect()
         };
-        Ok(ResponseHeaders { defaults: config.defaults, set: plain(set), add: plain(add), remove })
+        Ok(ResponseHeaders {
+            defaults: config.defaults,
+            no_store: config.no_store.unwrap_or(config.defaults),
+            set: plain(set),
+            add: plain(add),
+            remove,
+        })
     }
 }
 
@@ -150,6 +171,9 @@ impl Plugin for ResponseHeaders {
             if ex.client().https && !head.headers.contains_key(header::STRICT_TRANSPORT_SECURITY) {
                 let _ = head.insert_header(header::STRICT_TRANSPORT_SECURITY, HSTS);
             }
+        }
+        if self.no_store && is_personal(ex) && !head.headers.contains_key(header::CACHE_CONTROL) {
+            let _ = head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         for name in &self.remove {
             head.remove_header(name);
@@ -194,6 +218,31 @@ mod tests {
         let ran = run("{}", Case::get("/").client(|client| client.https = true));
         assert!(ran.head.headers.contains_key("strict-transport-security"));
         assert!(run("defaults: false", Case::get("/")).head.headers.is_empty());
+    }
+
+    #[test]
+    fn what_is_one_callers_is_not_stored() {
+        let alice = || Case::get("/").principal("alice", &[]);
+        let stored = |yaml: &str, case: Case| {
+            let head = run(yaml, case).head;
+            head.headers.get("cache-control").map(|value| value.to_str().unwrap().to_owned())
+        };
+        let (no_store, public) = (Some("no-store".to_owned()), Some("public".to_owned()));
+        assert_eq!(stored("{}", alice()), no_store);
+        assert_eq!(stored("{}", alice().response_header("cache-control", "public")), public);
+        assert_eq!(stored("{}", Case::get("/")), None);
+        assert_eq!(stored("no_store: false", alice()), None);
+        assert_eq!(stored("defaults: false", alice()), None);
+        assert_eq!(stored("{defaults: false, no_store: true}", alice()), no_store);
+        assert_eq!(stored("set: {cache-control: public}", alice()), public);
+        let mut ran = run("{no_store: false}", alice());
+        let host = ran.ex.host_side();
+        let principal = host.principal.take().unwrap();
+        host.principal = Some(std::sync::Arc::new(palisade_contract::Principal {
+            anonymous: true,
+            ..(*principal).clone()
+        }));
+        assert!(!is_personal(&ran.ex));
     }
 
     #[test]

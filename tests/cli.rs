@@ -161,6 +161,34 @@ fn init_refuses_what_is_no_origin_and_writes_nothing() {
 }
 
 #[test]
+fn routes_show_what_is_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "version: 1
+upstreams: {api: {targets: [{address: '127.0.0.1:9'}]}}
+plugins: {cors: {origins: ['*']}, response-headers: {}}
+routes: {a: {paths: [/], upstream: api, plugins: {cors: {mode: off}}}}
+consumers: {alice: {plugins: {response-headers: {mode: off}}}}
+";
+    fs::write(dir.path().join("a.yaml"), text).unwrap();
+    let conf = dir.path().to_str().unwrap();
+    let table = stdout(&run(&["routes", "--conf", conf]));
+    let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().take(4).collect()).collect();
+    assert_eq!(
+        words[2..],
+        [
+            &["screen", "cors", "off", "route"][..],
+            &["transform", "response-headers", "enforce", "everywhere"],
+            &["for", "consumer", "alice:"],
+            &["transform", "response-headers", "off", "consumer"]
+        ]
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&run(&["routes", "--json", "--conf", conf]))).unwrap();
+    assert_eq!(json[0]["plugins"][0]["mode"], "off");
+    assert_eq!(json[0]["consumers"]["alice"][1]["mode"], "off");
+}
+
+#[test]
 fn routes_show_the_default_configuration() {
     let table = stdout(&run(&["routes", "--conf", "conf"]));
     // A comment more in a file is no change of the table: of places only the file is compared.

@@ -13,7 +13,7 @@ Example:
   palisade routes --conf conf --json | jq '.[] | select(.plugins == [])'
 
 For each route: which requests it takes and where they go; below it its plugins in the order in which they \
-run, with stage, mode, and the scope that they were written in. An entry that is off is not shown.";
+run, with stage, mode, and the scope that they were written in. An entry that is off stands where it would run.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -77,18 +77,9 @@ fn route_rows(route: &RouteView<'_>) -> Vec<Row> {
     for (consumer, entries) in &route.consumers {
         let own: Vec<&EntryView<'_>> =
             entries.iter().filter(|entry| !route.plugins.contains(entry)).collect();
-        let off: Vec<&str> = route
-            .plugins
-            .iter()
-            .filter(|entry| !entries.iter().any(|own| own.entry == entry.entry))
-            .map(|entry| entry.entry)
-            .collect();
-        if !own.is_empty() || !off.is_empty() {
+        if !own.is_empty() {
             rows.push(Row::Line(format!("  for consumer {consumer}:")));
             rows.extend(own.into_iter().map(entry_row));
-        }
-        if !off.is_empty() {
-            rows.push(Row::Line(format!("  off: {}", off.join(", "))));
         }
     }
     rows
@@ -186,13 +177,15 @@ mod tests {
         let mut conditional = entry("rate-limiting#burst", "limit", "everywhere");
         conditional.conditional = true;
         conditional.mode = Mode::Monitor;
+        let mut off = entry("rate-limiting#burst", "limit", "consumer");
+        off.mode = Mode::Off;
         let route = RouteView {
             name: "cart",
             r#match: &takes,
             upstream: Some("shop"),
             strip_prefix: Some("/v1"),
             plugins: vec![entry("key-auth", "authenticate", "route"), conditional],
-            consumers: [("alice", vec![entry("key-auth", "authenticate", "route")])].into(),
+            consumers: [("alice", vec![entry("key-auth", "authenticate", "route"), off])].into(),
         };
         let expected = "\
 ROUTE  METHODS  HOSTS AND PATHS   UPSTREAM
@@ -202,7 +195,7 @@ cart   GET      a.example/cart/*  shop without /v1
   authenticate  key-auth             enforce  route             routes.yaml:3:5
   limit         rate-limiting#burst  monitor  everywhere, when  routes.yaml:3:5
   for consumer alice:
-  off: rate-limiting#burst
+  limit         rate-limiting#burst  off      consumer          routes.yaml:3:5
 ";
         assert_eq!(table(&[route]), expected);
     }

@@ -1,30 +1,33 @@
 //! Headers that only the gateway writes, and what it writes.
 
 use super::ConnInfo;
-use bytes::BytesMut;
-use http::{HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{Client, Exchange, RequestHeader};
 use std::{borrow::Cow, collections::HashSet, net::IpAddr};
 
+// Names are static text: Pingora would copy a `HeaderName` to keep the case it is sent in.
+
 /// The mapped consumer's name.
-pub static CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
+pub const CONSUMER_ID: &str = "x-consumer-id";
 /// The consumer's groups, separated by commas.
-pub static CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
+pub const CONSUMER_GROUPS: &str = "x-consumer-groups";
 /// Which credential was used; never the secret.
-pub static CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub const CREDENTIAL_IDENTIFIER: &str = "x-credential-identifier";
+/// The request's id; always written by the gateway itself.
+pub const REQUEST_ID: &str = "x-request-id";
+const TRACEPARENT: &str = "traceparent";
+const REAL_IP: &str = "x-real-ip";
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+const FORWARDED_PORT: &str = "x-forwarded-port";
 
 /// True for a name that only the gateway writes, or that no client may send to an origin. Names are compared
 /// as origins might: `.` and `_` read as `-`. Lower case in.
 pub fn is_owned(name: &str) -> bool {
     if name.contains(['.', '_']) {
-        return is_owned(&name.replace(['.', '_'], "-"));
+        let plain = name.replace(['.', '_'], "-");
+        return plain == REQUEST_ID || is_owned(&plain);
     }
     const PREFIXES: [&str; 4] = ["x-consumer-", "x-authenticated-", "x-forwarded-", "x-ssl-client-"];
     match name.as_bytes().first() {
@@ -55,10 +58,12 @@ pub fn is_owned(name: &str) -> bool {
 }
 
 /// Removes from a client's request what only the gateway writes, what belongs to one hop, and what would make
-/// an origin read another method or path. A WebSocket upgrade stays.
+/// an origin read another method or path. A WebSocket upgrade stays, and so do the names in `late`, but not those that
+/// an origin might take for them.
 pub fn strip(
     request: &mut RequestHeader,
     owned: &HashSet<HeaderName>,
+    late: &[HeaderName],
     client_ip_header: Option<&HeaderName>,
 ) -> pingora::Result<()> {
     let is_removed = |name: &HeaderName| {
@@ -66,9 +71,10 @@ pub fn strip(
         is_owned(text)
             || owned.contains(name)
             || client_ip_header == Some(name)
-            || (!owned.is_empty()
+            || (!(owned.is_empty() && late.is_empty())
                 && text.contains(['.', '_'])
-                && owned.iter().any(|own| own.as_str() == text.replace(['.', '_'], "-")))
+                && !late.contains(name)
+                && owned.iter().chain(late).any(|own| own.as_str() == text.replace(['.', '_'], "-")))
     };
     let removed: Vec<HeaderName> = request.headers.keys().filter(|name| is_removed(name)).cloned().collect();
     for name in &removed {
@@ -145,11 +151,7 @@ impl Forwarded {
 }
 
 /// What the origin is told about the client and the request, whatever the client said about it.
-pub fn forwarding(
-    ex: &Exchange,
-    connection: &ConnInfo,
-    mut set: impl FnMut(&'static HeaderName, HeaderValue),
-) {
+pub fn forwarding(ex: &Exchange, connection: &ConnInfo, set: &mut dyn FnMut(&'static str, HeaderValue)) {
     let client = ex.client();
     let forwarded = if std::ptr::eq(client, &*connection.client) {
         connection.forwarded.clone()
@@ -157,62 +159,38 @@ pub fn forwarding(
         Forwarded::of(client)
     };
     if let Some(ip) = forwarded.ip {
-        set(&REAL_IP, ip);
+        set(REAL_IP, ip);
     }
     if let Some(chain) = forwarded.chain {
-        set(&FORWARDED_FOR, chain);
+        set(FORWARDED_FOR, chain);
     }
-    set(&FORWARDED_PROTO, HeaderValue::from_static(if client.https { "https" } else { "http" }));
+    set(FORWARDED_PROTO, HeaderValue::from_static(if client.https { "https" } else { "http" }));
     let host = match ex.header(header::HOST).filter(|host| host.as_bytes() == ex.host().as_bytes()) {
         Some(host) => Some(host.clone()),
         None => HeaderValue::from_str(ex.host()).ok(),
     };
     if let Some(host) = host {
-        set(&FORWARDED_HOST, host);
+        set(FORWARDED_HOST, host);
     }
-    set(&FORWARDED_PORT, forwarded.port);
-    let (id, trace) = identifiers(ex.id());
-    if let Some(id) = id {
-        set(&REQUEST_ID, id);
+    set(FORWARDED_PORT, forwarded.port);
+    if let Ok(id) = HeaderValue::from_str(ex.id()) {
+        set(REQUEST_ID, id);
     }
-    if let Some(trace) = trace {
-        set(&TRACEPARENT, trace);
+    if let Some(trace) = traceparent(ex.id()) {
+        set(TRACEPARENT, trace);
     }
 }
 
-/// The request with the names of its fields in lower case and the fields' case forgotten: names are compared
-/// without it (RFC 9110 §5.1), and Pingora would keep a second map, copied with each request, to remember it.
-pub fn forget_case(request: &mut RequestHeader) {
-    edit(request, |_| {});
-}
-
-/// Works on the parts of a request that has no case to remember; it has none afterwards.
-pub fn edit(request: &mut RequestHeader, work: impl FnOnce(&mut Parts)) {
-    let placeholder = RequestHeader::from(http::Request::new(()).into_parts().0);
-    let mut parts = Parts::from(std::mem::replace(request, placeholder));
-    work(&mut parts);
-    *request = RequestHeader::from(parts);
-}
-
-/// The request's id as a header, and a W3C trace context whose trace is that id, where it is 32 hex digits.
-fn identifiers(id: &str) -> (Option<HeaderValue>, Option<HeaderValue>) {
-    const TRACE: usize = 55;
-    // One piece of memory for both, which is shared from the start: a copy then allocates nothing.
-    let mut text = BytesMut::with_capacity(id.len() + TRACE);
-    text.extend_from_slice(id.as_bytes());
-    let mut trace = text.split_off(id.len());
+/// A W3C trace context whose trace is the request's id, where that is 32 hex digits.
+fn traceparent(id: &str) -> Option<HeaderValue> {
     let hex = if id.contains('-') { Cow::Owned(id.replace('-', "")) } else { Cow::Borrowed(id) };
-    if hex.len() == 32
-        && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-        && let Some(span) = hex.get(16..)
-    {
-        for part in ["00-", &hex, "-", span, "-01"] {
-            trace.extend_from_slice(part.as_bytes());
-        }
+    let span =
+        hex.get(16..32).filter(|_| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    let mut text = String::with_capacity(55);
+    for part in ["00-", &hex, "-", span, "-01"] {
+        text.push_str(part);
     }
-    let trace = (!trace.is_empty()).then(|| trace.freeze());
-    let value = |bytes| HeaderValue::from_maybe_shared(bytes).ok();
-    (value(text.freeze()), trace.and_then(value))
+    HeaderValue::try_from(text).ok()
 }
 
 /// The client's address: walks from the peer through the trusted proxies, right to left. A part that is not an
@@ -255,6 +233,7 @@ mod tests {
     #[test]
     fn owned_headers_do_not_pass() {
         let owned = HashSet::from([HeaderName::from_static("x-user-email")]);
+        let late = [HeaderName::from_static("x-trace")];
         for name in [
             "X-Consumer-Id",
             "x-consumer-groups",
@@ -281,24 +260,29 @@ mod tests {
             "Upgrade",
             "TE",
             "traceparent",
+            "x.request.id",
+            "x.trace",
         ] {
             let mut request = request(&[(name, "evil"), ("accept", "a")]);
-            strip(&mut request, &owned, None).unwrap();
+            strip(&mut request, &owned, &late, None).unwrap();
             assert_eq!(request.headers.len(), 1, "{name}");
+            let mut request = self::request(&[("x-trace", "mine")]);
+            strip(&mut request, &owned, &late, None).unwrap();
+            assert_eq!(request.headers.len(), 1, "what a plugin reads stays until then");
         }
     }
 
     #[test]
     fn a_nominated_field_is_not_taken_away() {
         let mut head = request(&[("connection", "close, X-Api-Key"), ("x-api-key", "k")]);
-        strip(&mut head, &HashSet::new(), None).unwrap();
+        strip(&mut head, &HashSet::new(), &[], None).unwrap();
         assert_eq!(head.headers["connection"], "close");
         assert_eq!(head.headers["x-api-key"], "k");
         let mut head = request(&[("connection", "x-api-key")]);
-        strip(&mut head, &HashSet::new(), None).unwrap();
+        strip(&mut head, &HashSet::new(), &[], None).unwrap();
         assert!(!head.headers.contains_key("connection"));
         let mut head = request(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        strip(&mut head, &HashSet::new(), None).unwrap();
+        strip(&mut head, &HashSet::new(), &[], None).unwrap();
         assert_eq!(
             (&head.headers["connection"], &head.headers["upgrade"]),
             (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket"))
@@ -321,8 +305,7 @@ mod tests {
             ("é123456789abcdef001122334455667", None),
             ("", None),
         ] {
-            let (name, value) = identifiers(id);
-            assert_eq!(name.as_ref().map(HeaderValue::as_bytes), Some(id.as_bytes()));
+            let value = traceparent(id);
             assert_eq!(value.as_ref().map(|value| value.to_str().unwrap()), trace, "{id}");
         }
     }

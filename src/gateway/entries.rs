@@ -1,6 +1,6 @@
 //! Building the entries of each scope, and merging them.
 
-use super::{CompileEnv, Entries};
+use super::{CompileEnv, Entries, view::Off};
 use crate::{
     chain::Slot,
     conf::model::{At, Config, Entry, OnFault},
@@ -67,6 +67,7 @@ pub(super) struct Builder<'a> {
     /// Where authenticators look, and what plugins learn of it once all are built.
     credentials: Vec<CredentialPlace>,
     credential_places: CredentialPlaces,
+    read_headers: HashSet<HeaderName>,
     /// Consumers' adjustments, and whether a route had something to adjust.
     adjustments: Vec<(Arc<EntryInfo>, String)>,
     wider_keys: HashSet<Arc<str>>,
@@ -83,6 +84,7 @@ impl<'a> Builder<'a> {
             headers: HashSet::new(),
             credentials: Vec::new(),
             credential_places: CredentialPlaces::default(),
+            read_headers: HashSet::new(),
             adjustments: Vec::new(),
             wider_keys: HashSet::new(),
         }
@@ -182,10 +184,13 @@ impl<'a> Builder<'a> {
         };
         let (stage, built) =
             descriptor.build(&entry.fields, &build_env).map_err(|found| errors.extend(found.0)).ok()?;
-        self.headers.extend(built.plugin().writes_to_origin());
         if let Built::Authenticator(authenticator) = &built {
             self.credentials.extend(authenticator.credential_places());
         }
+        let (writes, reads) = (built.plugin().writes_to_origin(), built.plugin().reads_from_client());
+        // Where one entry reads a name and another only writes it, a client's value must not pass for the other's.
+        self.headers.extend(writes.iter().filter(|name| !reads.contains(name)).cloned());
+        self.read_headers.extend(reads.into_iter().filter(|name| writes.contains(name)));
         let common = self.common(entry, stage, &CompiledCommon::default(), errors);
         Some(Scoped::Instance(Instance { built, stage, rank, plugin: descriptor.name, common, info }))
     }
@@ -318,13 +323,27 @@ impl<'a> Builder<'a> {
         self.credential_places.complete(std::mem::take(&mut self.credentials));
     }
 
-    /// Every header that an entry writes upstream.
-    pub(super) fn written_headers(&self) -> HashSet<HeaderName> {
-        self.headers.clone()
+    /// Every header that an entry writes upstream; apart, those that every entry which writes them looks at first.
+    /// What the gateway itself always writes is in neither.
+    pub(super) fn written_headers(&self) -> (HashSet<HeaderName>, Vec<HeaderName>) {
+        let late = self.read_headers.iter().filter(|name| !self.headers.contains(*name));
+        let late = late.filter(|name| **name != crate::edge::headers::REQUEST_ID).cloned().collect();
+        (self.headers.clone(), late)
     }
 }
 
 impl Instance {
+    /// What is shown of it where it does not run.
+    pub(super) fn off(&self) -> Off {
+        Off {
+            info: self.info.clone(),
+            stage: self.stage,
+            rank: self.rank,
+            on_fault: self.common.on_fault,
+            conditional: self.common.when.is_some(),
+        }
+    }
+
     /// A slot for a chain.
     pub(super) fn slot(&self, metrics: Arc<EntryMetrics>) -> Arc<Slot> {
         Arc::new(Slot {

@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub client_ip: ClientIp,
     /// Header names that only the gateway writes upstream: removed from what clients send.
     pub owned_headers: HashSet<HeaderName>,
+    /// The same, but removed on the way to the origin: plugins that write them look at what the client sent.
+    pub late_headers: Vec<HeaderName>,
     /// The operator's own error bodies.
     pub errors: BTreeMap<u16, ErrorBody>,
     /// What the admin API asks for.
@@ -108,7 +110,7 @@ impl Snapshot {
         let none = Arc::new(route::none(&everywhere, env, &config.errors));
         builder.tell_credential_places();
         builder.unused_adjustments(&mut errors);
-        let owned_headers = builder.written_headers();
+        let (owned_headers, late_headers) = builder.written_headers();
         match router {
             Some(router) if errors.is_empty() => Ok(Snapshot {
                 generation: env.generation,
@@ -120,6 +122,7 @@ impl Snapshot {
                 limits: config.limits.clone(),
                 client_ip: config.client_ip.clone(),
                 owned_headers,
+                late_headers,
                 errors: config.errors.clone(),
                 admin_token: config.admin.as_ref().and_then(|admin| admin.value.token.clone()),
             }),

@@ -3,7 +3,7 @@
 use super::{
     CompileEnv, Entries, NO_ROUTE,
     entries::{Builder, Instance, Scoped},
-    view::Takes,
+    view::{Off, Takes},
 };
 use crate::{
     chain::{AuthRule, Chain, MAX_ENTRIES, Slot},
@@ -34,19 +34,28 @@ pub struct RouteRuntime {
     pub errors: Vec<BTreeMap<u16, ErrorBody>>,
     /// Counters.
     pub metrics: Arc<RouteMetrics>,
-    /// Chains of consumers that have entries of their own, by consumer.
-    consumers: BTreeMap<Arc<str>, Arc<Chain>>,
+    /// Its entries that are off, to be shown.
+    off: Vec<Off>,
+    /// Chains of consumers that have entries of their own, by consumer, and what is off in them.
+    consumers: BTreeMap<Arc<str>, (Arc<Chain>, Vec<Off>)>,
 }
 
 impl RouteRuntime {
     /// The chain for what follows Authenticate: the consumer's own where it has entries.
     pub fn chain_for(&self, consumer: Option<&Arc<Consumer>>) -> &Arc<Chain> {
-        consumer.and_then(|consumer| self.consumers.get(&consumer.name)).unwrap_or(&self.chain)
+        consumer
+            .and_then(|consumer| self.consumers.get(&consumer.name))
+            .map_or(&self.chain, |(chain, _)| chain)
     }
 
-    /// The chains of consumers that have entries of their own.
-    pub fn consumer_chains(&self) -> impl Iterator<Item = (&str, &Chain)> {
-        self.consumers.iter().map(|(name, chain)| (&**name, &**chain))
+    /// The chains of consumers that have entries of their own, with what is off in them.
+    pub(super) fn consumer_chains(&self) -> impl Iterator<Item = (&str, &Chain, &[Off])> {
+        self.consumers.iter().map(|(name, (chain, off))| (&**name, &**chain, &**off))
+    }
+
+    /// Its entries that are off.
+    pub(super) fn off(&self) -> &[Off] {
+        &self.off
     }
 }
 
@@ -83,6 +92,7 @@ pub(super) fn none(
         explain: None,
         errors: vec![errors.clone()],
         metrics: env.metrics.route(NO_ROUTE),
+        off: Vec::new(),
         consumers: BTreeMap::new(),
     }
 }
@@ -112,9 +122,14 @@ pub(super) fn compile(
         .iter()
         .map(|instance| (instance.info.key.clone(), instance.slot(metrics.entry(name, &instance.info))))
         .collect();
+    let off: BTreeMap<Arc<str>, Off> = merged
+        .iter()
+        .filter(|(_, instance)| instance.common.mode == Mode::Off)
+        .map(|(key, instance)| (key.clone(), instance.off()))
+        .collect();
     let mut consumers = BTreeMap::new();
     for (consumer, overlay) in overlays {
-        let mut own = slots.clone();
+        let (mut own, mut own_off) = (slots.clone(), off.clone());
         for (key, entry) in overlay {
             let instance = match entry {
                 Scoped::Instance(instance) => instance.clone(),
@@ -136,11 +151,14 @@ pub(super) fn compile(
             };
             if instance.common.mode == Mode::Off {
                 own.remove(key);
+                own_off.insert(key.clone(), instance.off());
             } else {
+                own_off.remove(key);
                 own.insert(key.clone(), instance.slot(metrics.entry(name, &instance.info)));
             }
         }
-        consumers.insert(consumer.clone(), Arc::new(Chain::new(own.into_values().collect(), rule.as_ref())));
+        let chain = Arc::new(Chain::new(own.into_values().collect(), rule.as_ref()));
+        consumers.insert(consumer.clone(), (chain, own_off.into_values().collect()));
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -155,6 +173,7 @@ pub(super) fn compile(
         explain: route.explain.clone(),
         errors: vec![route.errors.clone(), builder.config.errors.clone()],
         metrics: metrics.route(name),
+        off: off.into_values().collect(),
         consumers,
     })
 }

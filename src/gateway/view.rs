@@ -5,9 +5,9 @@ use crate::{
     chain::{Chain, Slot},
     conf::model::{OnFault, Route},
 };
-use palisade_contract::Mode;
+use palisade_contract::{EntryInfo, Mode, Stage};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What stands for a value that came out of a reference.
 const HIDDEN: &str = "[hidden]";
@@ -52,7 +52,7 @@ pub struct RouteView<'a> {
     /// Cut from the path before the origin sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strip_prefix: Option<&'a str>,
-    /// Its entries in the order in which they run. Those that are off are not among them.
+    /// Its entries in the order in which they run; those that are off stand where they would.
     pub plugins: Vec<EntryView<'a>>,
     /// What runs instead for consumers that have entries of their own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -78,6 +78,16 @@ pub struct EntryView<'a> {
     pub place: String,
 }
 
+/// What is remembered of an entry that does not run.
+#[derive(Debug, Clone)]
+pub(super) struct Off {
+    pub(super) info: Arc<EntryInfo>,
+    pub(super) stage: Stage,
+    pub(super) rank: usize,
+    pub(super) on_fault: OnFault,
+    pub(super) conditional: bool,
+}
+
 /// All routes, by name.
 pub fn routes(snapshot: &Snapshot) -> Vec<RouteView<'_>> {
     snapshot.routes.values().map(|route| RouteView::of(route)).collect()
@@ -85,35 +95,48 @@ pub fn routes(snapshot: &Snapshot) -> Vec<RouteView<'_>> {
 
 impl<'a> RouteView<'a> {
     fn of(route: &'a RouteRuntime) -> Self {
-        let consumers = route.consumer_chains().map(|(name, chain)| (name, entries(chain)));
+        let consumers = route.consumer_chains().map(|(name, chain, off)| (name, entries(chain, off)));
         RouteView {
             name: &route.name,
             r#match: &route.takes,
             upstream: route.upstream.as_ref().map(|upstream| &*upstream.name),
             strip_prefix: route.strip_prefix.as_deref(),
-            plugins: entries(&route.chain),
+            plugins: entries(&route.chain, route.off()),
             consumers: consumers.collect(),
         }
     }
 }
 
-fn entries(chain: &Chain) -> Vec<EntryView<'_>> {
-    chain.slots().iter().map(|slot| EntryView::of(slot)).collect()
+fn entries<'a>(chain: &'a Chain, off: &'a [Off]) -> Vec<EntryView<'a>> {
+    let slots = chain.slots().iter();
+    let running = slots.map(|slot| ((slot.stage, slot.rank, &slot.info.key), EntryView::of(slot)));
+    let off = off.iter().map(|off| ((off.stage, off.rank, &off.info.key), EntryView::of_off(off)));
+    let mut all: Vec<_> = running.chain(off).collect();
+    all.sort_by_key(|(place, _)| *place);
+    all.into_iter().map(|(_, view)| view).collect()
 }
 
 impl<'a> EntryView<'a> {
     fn of(slot: &'a Slot) -> Self {
+        EntryView::new(&slot.info, slot.stage, slot.on_fault, slot.when.is_some())
+    }
+
+    fn of_off(off: &'a Off) -> Self {
+        EntryView::new(&off.info, off.stage, off.on_fault, off.conditional)
+    }
+
+    fn new(info: &'a EntryInfo, stage: Stage, on_fault: OnFault, conditional: bool) -> Self {
         EntryView {
-            entry: &slot.info.key,
-            stage: slot.stage.as_str(),
-            mode: slot.info.mode,
-            scope: slot.info.scope.as_str(),
-            on_fault: match slot.on_fault {
+            entry: &info.key,
+            stage: stage.as_str(),
+            mode: info.mode,
+            scope: info.scope.as_str(),
+            on_fault: match on_fault {
                 OnFault::Deny => "deny",
                 OnFault::Allow => "allow",
             },
-            conditional: slot.when.is_some(),
-            place: slot.info.place.to_string(),
+            conditional,
+            place: info.place.to_string(),
         }
     }
 }

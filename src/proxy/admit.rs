@@ -31,15 +31,14 @@ impl Proxy {
             Ok(canonical) => (canonical.client, canonical.host, None),
             Err(refused) => (refused.client, Arc::from(""), Some(refused.denial)),
         };
-        let placeholder = RequestHeader::from(http::Request::new(()).into_parts().0);
+        let placeholder = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
         let mut ex = Exchange::new(placeholder, client, request_id());
         ex.host_side().authority = host;
         let route = snapshot.none.clone();
         let chain = route.chain.clone();
-        let begun = ex.begun();
         let flight = Flight {
             ex,
-            run: Run::new(begun),
+            run: Run::default(),
             route,
             chain,
             connection,
@@ -75,7 +74,8 @@ impl Proxy {
             return Ok(true);
         };
         flight.ex.host_side().upstream = Some(upstream.name.clone());
-        let mut plan = flight.lend(session, |flight| Plan::new(flight, &upstream))?;
+        let late = &ctx.snapshot.late_headers;
+        let mut plan = flight.lend(session, |flight| Plan::new(flight, &upstream, late))?;
         if let RequestBody::Replaced(bytes) = &ctx.body {
             plan.body_length = Some(bytes.len());
         }

@@ -89,8 +89,7 @@ pub(crate) fn record_refused(snapshot: &Snapshot, connection: &ConnInfo, refusal
     host.decisions.push(decision);
     host.outcome = outcome;
     snapshot.none.metrics.finished(refusal.status, ex.outcome().duration, None);
-    let mut run = Run::new(ex.begun());
-    snapshot.none.chain.log(&mut ex, &mut run);
+    snapshot.none.chain.log(&mut ex, &mut Run::default());
 }
 
 /// As much of a refused head as can be shown: method, path and well-formed fields; the rest stays out.

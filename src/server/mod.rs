@@ -3,6 +3,7 @@
 mod admin_state;
 mod descriptors;
 mod run;
+mod watch;
 
 pub use run::{RunOptions, run};
 

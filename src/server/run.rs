@@ -1,6 +1,9 @@
 //! Starting, serving, reloading and draining a process.
 
-use super::{Gateway, descriptors, environment};
+use super::{
+    Gateway, descriptors, environment,
+    watch::{Changes, Fingerprint},
+};
 use crate::{
     conf::{
         self,
@@ -73,6 +76,7 @@ pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String
     // Pingora's connectors need a process-wide provider; there may be one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     descriptors::raise();
+    let before = Fingerprint::of(&options.dir);
     let config = conf::load(&options.dir, &registry, &environment).map_err(|error| error.to_string())?;
     if config.listeners.is_empty() {
         return Err(format!(
@@ -86,7 +90,7 @@ pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String
         builder.worker_threads(threads.max(1));
     }
     let runtime = builder.build().map_err(|error| format!("cannot start worker threads: {error}"))?;
-    let result = runtime.block_on(serve(options, &config, registry));
+    let result = runtime.block_on(serve(options, &config, registry, before));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -153,7 +157,12 @@ async fn take_over(config: &Config) -> Result<Taken, String> {
     }
 }
 
-async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>) -> Result<(), String> {
+async fn serve(
+    options: &RunOptions,
+    config: &Config,
+    registry: Vec<Descriptor>,
+    before: Fingerprint,
+) -> Result<(), String> {
     let demo = if config.demo {
         Some(crate::demo::start().map_err(|error| format!("the demo API cannot start: {error}"))?)
     } else {
@@ -185,7 +194,8 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
     };
     // Before anybody can know that it runs: what happens from then on is seen.
     let signals = Signals::catch()?;
-    let watcher = if config.watch { Some(watch_files(&gateway, &listeners, config)?) } else { None };
+    let watcher =
+        if config.watch { Some(reload_on_change(&gateway, &listeners, config, &before)?) } else { None };
     if let Some(file) = &options.ports_file {
         std::fs::write(file, &report)
             .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
@@ -202,7 +212,10 @@ async fn serve(options: &RunOptions, config: &Config, registry: Vec<Descriptor>)
         }
         () = wait_for_signals(&gateway, &listeners, signals) => false,
     };
-    drop((watcher, copies));
+    if let Some(watcher) = watcher {
+        watcher.abort();
+    }
+    drop(copies);
     if upgraded {
         // The successor answers probes and serves the admin API from here on.
         for server in admin {
@@ -390,32 +403,19 @@ async fn wait_for_signals(gateway: &Arc<Gateway>, listeners: &Listeners, mut sig
 }
 
 /// Reloads when a file of the directory changes; bursts of changes count once.
-fn watch_files(
+fn reload_on_change(
     gateway: &Arc<Gateway>,
     listeners: &Arc<Listeners>,
     config: &Config,
-) -> Result<notify::RecommendedWatcher, String> {
-    use notify::Watcher;
-    /// Editors write a file in several steps.
-    const QUIET: Duration = Duration::from_millis(300);
-    let (changed, mut changes) = tokio::sync::mpsc::channel::<()>(1);
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
-            // A full queue means that a reload is on its way already.
-            let _ = changed.try_send(());
-        }
-    })
-    .map_err(|error| format!("cannot watch files: {error}"))?;
-    watcher
-        .watch(&config.dir, notify::RecursiveMode::Recursive)
+    before: &Fingerprint,
+) -> Result<tokio::task::JoinHandle<()>, String> {
+    let mut changes = Changes::since(&config.dir, before)
         .map_err(|error| format!("cannot watch `{}`: {error}", config.dir.display()))?;
     let (gateway, listeners) = (gateway.clone(), listeners.clone());
-    tokio::spawn(async move {
-        while changes.recv().await.is_some() {
-            while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
+    Ok(tokio::spawn(async move {
+        while changes.next().await.is_some() {
             log::info!("files have changed: reading the configuration again");
             let _ = reload(&gateway, &listeners).await;
         }
-    });
-    Ok(watcher)
+    }))
 }

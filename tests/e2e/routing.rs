@@ -179,3 +179,23 @@ routes: {echo: {paths: [/echo], upstream: demo, plugins: {ip-restriction: {deny:
     assert_eq!(answer.echoed("x-real-ip").as_deref(), Some("10.1.1.1"));
     gateway.request("GET", "/echo", &["x-forwarded-for: 10.1.1.1, 10.9.9.9"]).expect(403);
 }
+
+#[test]
+fn an_id_of_the_clients_own_reaches_the_origin_only_where_it_is_taken() {
+    let gateway = Gateway::start(
+        "
+routes:
+  taken: {paths: [/echo/taken], upstream: demo, plugins: {correlation-id: {header_name: x-trace, trust_client: true}}}
+  made: {paths: [/echo/made], upstream: demo, plugins: {correlation-id: {header_name: x-trace}}}
+  none: {paths: [/echo/none], upstream: demo}
+",
+    );
+    let sent = |path: &str| gateway.request("GET", path, &["x-trace: mine", "x.trace: mine"]).expect(200);
+    let taken = sent("/echo/taken");
+    assert_eq!((taken.echoed("x-trace").as_deref(), taken.header("x-trace")), (Some("mine"), Some("mine")));
+    let made = sent("/echo/made");
+    assert_eq!(made.echoed("x-trace").as_deref(), made.header("x-trace"));
+    assert_ne!(made.header("x-trace"), Some("mine"));
+    let none = sent("/echo/none");
+    assert_eq!((none.echoed("x-trace"), none.echoed("x.trace")), (None, None));
+}

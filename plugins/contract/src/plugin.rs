@@ -153,8 +153,14 @@ pub trait Plugin: Send + Sync + 'static {
     }
 
     /// Header names that this instance sets on the request to the origin. The gateway removes them from what
-    /// clients send, on all routes.
+    /// clients send, on all routes. The test kit fails a plugin that sets one which is not here.
     fn writes_to_origin(&self) -> Vec<HeaderName> {
+        Vec::new()
+    }
+
+    /// Of these, the names whose value from a client this instance itself looks at. Where nobody else writes such a
+    /// name, it is removed on the way to the origin, and not before plugins run.
+    fn reads_from_client(&self) -> Vec<HeaderName> {
         Vec::new()
     }
 

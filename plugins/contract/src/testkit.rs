@@ -55,9 +55,9 @@ use std::{
 };
 
 use crate::{
-    Authentication, Body, BuildEnv, Built, Client, ConfigErrors, Consumer, CredentialPlace, CredentialPlaces,
-    Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place, Principal, Scope,
-    Stage, Verdict,
+    Authentication, Body, BodyNeed, BuildEnv, Built, Client, ConfigErrors, Consumer, CredentialPlace,
+    CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place,
+    Plugin, Principal, Scope, Stage, Verdict,
     conf::{Sources, parse},
     env::{CredentialEntry, Credentials, Keep},
 };
@@ -188,9 +188,9 @@ pub struct Case {
     host: String,
     principal: Option<Arc<Principal>>,
     started: Option<SystemTime>,
-    body: Option<Bytes>,
+    body: Option<Vec<Bytes>>,
     response: ResponseHeader,
-    response_body: Bytes,
+    response_body: Vec<Bytes>,
 }
 
 #[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a test kit")]
@@ -214,7 +214,7 @@ impl Case {
             started: None,
             body: None,
             response: ResponseHeader::build(200, None).expect("a response"),
-            response_body: Bytes::new(),
+            response_body: vec![Bytes::new()],
         }
     }
 
@@ -296,7 +296,15 @@ impl Case {
     /// The request's body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = Some(body.into());
+        self.body = Some(vec![body.into()]);
+        self
+    }
+
+    /// The request's body in pieces as they come, for a plugin that wants [`BodyNeed::Stream`]; others get them as one.
+    /// Over a connection the last piece is often empty.
+    #[must_use]
+    pub fn body_pieces(mut self, pieces: &[&str]) -> Self {
+        self.body = Some(pieces.iter().map(|piece| Bytes::copy_from_slice(piece.as_bytes())).collect());
         self
     }
 
@@ -310,7 +318,14 @@ impl Case {
     /// The body of the origin's answer.
     #[must_use]
     pub fn response_body(mut self, body: impl Into<Bytes>) -> Self {
-        self.response_body = body.into();
+        self.response_body = vec![body.into()];
+        self
+    }
+
+    /// The body of the origin's answer, in pieces as [`Case::body_pieces`] are.
+    #[must_use]
+    pub fn response_pieces(mut self, pieces: &[&str]) -> Self {
+        self.response_body = pieces.iter().map(|piece| Bytes::copy_from_slice(piece.as_bytes())).collect();
         self
     }
 }
@@ -331,22 +346,24 @@ impl Instance {
     /// nothing: a gateway would never call it.
     ///
     /// # Panics
-    /// When a hook that `hooks()` leaves out does something.
+    /// When a hook that `hooks()` leaves out does something, and when the plugin sets a header for the origin that
+    /// `writes_to_origin()` does not name.
     #[allow(clippy::panic, reason = "a test kit")]
     pub fn run(&self, case: Case) -> Ran {
         let plugin = self.built.plugin();
         let sent = case.body.clone();
-        let (head, body) = (case.response.clone(), Body::new(case.response_body.clone(), true));
+        let (head, body) = (case.response.clone(), case.response_body.clone());
         let mut ran = Ran {
             found: None,
             verdict: Ok(Verdict::Continue),
             head,
-            body,
-            request_body: Body::new(sent.clone().unwrap_or_default(), true),
+            body: Body::default(),
+            request_body: Body::default(),
             ex: case.exchange(),
         };
         if let Built::Authenticator(authenticator) = &self.built {
             ran.found = Some(block_on(authenticator.authenticate(&mut ran.ex).resolve()));
+            check_written(plugin, &ran.ex);
             return ran;
         }
         let declared = plugin.hooks();
@@ -358,11 +375,14 @@ impl Instance {
             verdict
         };
         ran.verdict = step(Hooks::REQUEST, block_on(plugin.on_request(&mut ran.ex).resolve()));
-        if ran.goes_on() && sent.is_some() {
-            ran.verdict = step(
-                Hooks::REQUEST_BODY,
-                block_on(plugin.on_request_body(&mut ran.ex, &mut ran.request_body).resolve()),
-            );
+        match sent {
+            Some(pieces) if ran.goes_on() => {
+                let (ex, need) = (&mut ran.ex, plugin.request_body());
+                let hook = |body: &mut Body| block_on(plugin.on_request_body(ex, body).resolve());
+                let verdict = feed(need, pieces, &mut ran.request_body, hook);
+                ran.verdict = step(Hooks::REQUEST_BODY, verdict);
+            }
+            pieces => ran.request_body = Body::new(pieces.unwrap_or_default().concat().into(), true),
         }
         if ran.goes_on() {
             let before = ran.head.headers.clone();
@@ -373,8 +393,14 @@ impl Instance {
             }
         }
         if ran.goes_on() {
-            ran.verdict = step(Hooks::RESPONSE_BODY, plugin.on_response_body(&mut ran.ex, &mut ran.body));
+            let (ex, need) = (&mut ran.ex, plugin.response_body());
+            let hook = |body: &mut Body| plugin.on_response_body(ex, body);
+            let verdict = feed(need, body, &mut ran.body, hook);
+            ran.verdict = step(Hooks::RESPONSE_BODY, verdict);
+        } else {
+            ran.body = Body::new(body.concat().into(), true);
         }
+        check_written(plugin, &ran.ex);
         let status = match &ran.verdict {
             Ok(Verdict::Deny(denial)) => denial.status().as_u16(),
             Ok(Verdict::Respond(reply)) => reply.status().as_u16(),
@@ -384,6 +410,47 @@ impl Instance {
         ran.ex.host_side().outcome = Outcome { status, ..Outcome::default() };
         plugin.on_log(&ran.ex);
         ran
+    }
+}
+
+/// Gives a body to a hook as it asks for it: in pieces, or whole. `seen` is what goes on.
+fn feed(
+    need: BodyNeed,
+    pieces: Vec<Bytes>,
+    seen: &mut Body,
+    mut hook: impl FnMut(&mut Body) -> Result<Verdict, Fault>,
+) -> Result<Verdict, Fault> {
+    if need != BodyNeed::Stream {
+        *seen = Body::new(pieces.concat().into(), true);
+        return hook(seen);
+    }
+    let (mut passed, mut replaced, count) = (Vec::new(), false, pieces.len());
+    let mut verdict = Ok(Verdict::Continue);
+    for (index, piece) in pieces.into_iter().enumerate() {
+        let mut body = Body::new(piece, index + 1 == count);
+        verdict = hook(&mut body);
+        if !matches!(verdict, Ok(Verdict::Continue)) {
+            break;
+        }
+        replaced |= body.is_replaced();
+        passed.extend_from_slice(body.bytes());
+    }
+    *seen = Body::new(Bytes::new(), true);
+    if replaced {
+        seen.replace(passed);
+    } else {
+        *seen = Body::new(passed.into(), true);
+    }
+    verdict
+}
+
+/// What a plugin sets and does not name would not be removed from what clients send.
+#[allow(clippy::panic, reason = "a test kit")]
+fn check_written(plugin: &dyn Plugin, ex: &Exchange) {
+    let named = plugin.writes_to_origin();
+    let set = &ex.origin_changes().set_headers;
+    if let Some((name, _)) = set.iter().find(|(name, _)| !named.contains(name)) {
+        panic!("it sets `{name}` for the origin and `writes_to_origin()` does not name it");
     }
 }
 
