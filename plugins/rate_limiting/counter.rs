@@ -35,12 +35,16 @@ impl Period {
     }
 
     pub(super) fn length(self) -> Duration {
-        Duration::from_secs(match self {
+        Duration::from_secs(self.seconds())
+    }
+
+    const fn seconds(self) -> u64 {
+        match self {
             Period::Rate | Period::Second => 1,
             Period::Minute => 60,
             Period::Hour => 3600,
             Period::Day => 86_400,
-        })
+        }
     }
 
     /// How many words of a record it takes.
@@ -51,8 +55,8 @@ impl Period {
         }
     }
 
-    fn slice(self) -> u64 {
-        nanos(self.length()) / u64::from(SLICES - 1)
+    const fn slice(self) -> u64 {
+        self.seconds() * 1_000_000_000 / (SLICES as u64 - 1)
     }
 }
 
@@ -86,6 +90,18 @@ impl Limit {
         }
     }
 
+    /// True where one may come now.
+    pub(super) fn lets_pass(&self, words: &[u32], now: u64) -> bool {
+        match (self.period, words) {
+            (Period::Rate, _) => self.bucket(words, now).wait == 0,
+            (_, [head, counts @ ..]) => {
+                let (_, ages) = ages(self.period, *head, counts, now);
+                ages.iter().map(|count| u64::from(*count)).sum::<u64>() < u64::from(self.quota)
+            }
+            _ => false,
+        }
+    }
+
     /// Counts one.
     pub(super) fn count(&self, words: &mut [u32], now: u64) {
         if self.period == Period::Rate {
@@ -113,26 +129,23 @@ impl Limit {
 
     fn window(&self, words: &[u32], now: u64) -> Standing {
         let [head, counts @ ..] = words else { return Standing { left: 0, wait: u64::MAX, more: u64::MAX } };
-        // Time does not go back: who has looked at the clock before another may be judged after it.
-        let current = slice_at(self.period, now).max(*head);
-        let live = |age: u32| -> u32 {
-            let slice = current.saturating_sub(age);
-            let known = current >= age && slice <= *head;
-            counts.get((slice % SLICES) as usize).copied().filter(|_| known).unwrap_or(0)
-        };
-        let used: u64 = (0..SLICES).map(|age| u64::from(live(age))).sum();
+        let (current, ages) = ages(self.period, *head, counts, now);
+        let used: u64 = ages.iter().map(|count| u64::from(*count)).sum();
         let left = u64::from(self.quota).saturating_sub(used);
         let until = |age: u32| {
             let end = u64::from(current.saturating_sub(age)) + u64::from(SLICES);
             end.saturating_mul(self.period.slice()).saturating_sub(now)
         };
         let (mut gone, mut wait, mut more) = (0, 0, 0);
-        for age in (0..SLICES).rev().filter(|age| live(*age) > 0) {
-            gone += u64::from(live(age));
+        for (age, count) in (0..SLICES).zip(ages).rev().filter(|(_, count)| *count > 0) {
+            gone += u64::from(count);
             if more == 0 {
                 more = until(age);
             }
-            if left == 0 && wait == 0 && used - gone < u64::from(self.quota) {
+            if left > 0 {
+                break;
+            }
+            if wait == 0 && used - gone < u64::from(self.quota) {
                 wait = until(age);
             }
         }
@@ -150,6 +163,21 @@ impl Limit {
     }
 }
 
+/// The current slice, and what the window's slices have counted, the current one first. Time does not go back: who
+/// has looked at the clock before another may be judged after it.
+fn ages(period: Period, head: u32, counts: &[u32], now: u64) -> (u32, [u32; SLICES as usize]) {
+    let current = slice_at(period, now).max(head);
+    let (behind, last) = (current - head, head % SLICES);
+    let mut ages = [0; SLICES as usize];
+    for (position, count) in (0..SLICES).zip(counts) {
+        let age = (last + SLICES - position) % SLICES;
+        if let Some(of_age) = ages.get_mut(age.saturating_add(behind) as usize) {
+            *of_age = *count;
+        }
+    }
+    (current, ages)
+}
+
 /// True where the words say no more than those of a key that was never seen.
 pub(super) fn is_idle(period: Period, words: &[u32], now: u64) -> bool {
     if period == Period::Rate {
@@ -164,8 +192,14 @@ pub(super) fn nanos(time: Duration) -> u64 {
 }
 
 fn slice_at(period: Period, now: u64) -> u32 {
-    // The shortest slice is 0.2 s: this lasts for 27 years.
-    u32::try_from(now / period.slice()).unwrap_or(u32::MAX)
+    // Each division is by a constant. The shortest slice is 0.2 s: this lasts for 27 years.
+    let slice = match period {
+        Period::Rate | Period::Second => now / const { Period::Second.slice() },
+        Period::Minute => now / const { Period::Minute.slice() },
+        Period::Hour => now / const { Period::Hour.slice() },
+        Period::Day => now / const { Period::Day.slice() },
+    };
+    u32::try_from(slice).unwrap_or(u32::MAX)
 }
 
 /// When the bucket is full again.
@@ -196,6 +230,7 @@ mod tests {
     /// Counts where it may, as the table does.
     fn take(limit: &Limit, words: &mut [u32], now: u64) -> bool {
         let passes = limit.standing(words, now).wait == 0;
+        assert_eq!(limit.lets_pass(words, now), passes);
         if passes {
             limit.count(words, now);
         }

@@ -1,7 +1,7 @@
 //! The counts of all keys of one entry: sharded, exact, and bounded.
 //!
-//! A key is known by 128 bits of a keyed hash that nobody outside can compute. A record that says no more than a
-//! fresh one is idle; each new key takes the place of an idle one where the shard's hand finds one. **At the
+//! A key is known by a keyed hash of 64 bits that nobody outside can compute: two keys that had the same one would
+//! share a count, and so be limited more and never less. A record that says no more than a fresh one is idle; each new key takes the place of an idle one where the shard's hand finds one. **At the
 //! ceiling** no live record is ever freed: new keys of a shard are counted together, under one record that is as
 //! limited as any, until idle ones make room; and a key that gets a record of its own then begins with what was
 //! counted there. So a flood of new keys can neither reset its own limit nor anybody's.
@@ -22,29 +22,26 @@ const CHUNK: usize = 64;
 /// How many records the hand looks at for each new key.
 const SCAN: usize = 8;
 /// Words of a record that hold its key.
-const KEY: usize = 4;
+const KEY: usize = 2;
 /// Words of a record with every limit there is.
 const LONGEST: usize = KEY + 2 + 4 * 7;
 
 /// A key's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key(u64, u64);
+pub(super) struct Key(u64);
 
-/// Both halves of a key's hash, fed at once.
-pub(super) struct KeyHasher(DefaultHasher, DefaultHasher);
+/// A key's hash in the making.
+pub(super) struct KeyHasher(DefaultHasher);
 
 impl KeyHasher {
     pub(super) fn key(&self) -> Key {
-        Key(self.0.finish(), self.1.finish())
+        Key(self.0.finish())
     }
 
     /// A part of a key, told apart from what stands before and behind it.
     pub(super) fn part(&mut self, tag: u8, bytes: &[u8]) {
-        for half in [&mut self.0, &mut self.1] {
-            half.write_u8(tag);
-            half.write_usize(bytes.len());
-            half.write(bytes);
-        }
+        self.0.write_usize(bytes.len() << 8 | usize::from(tag));
+        self.0.write(bytes);
     }
 }
 
@@ -71,7 +68,7 @@ pub(super) struct Terms {
 /// The counts of all keys.
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
-    seeds: (RandomState, RandomState),
+    seed: RandomState,
     made: Instant,
     /// When it was last said that the table is full, in seconds.
     said: AtomicU64,
@@ -81,7 +78,7 @@ impl Table {
     pub(super) fn new() -> Self {
         Table {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            seeds: (RandomState::new(), RandomState::new()),
+            seed: RandomState::new(),
             made: Instant::now(),
             said: AtomicU64::new(0),
         }
@@ -100,7 +97,7 @@ impl Table {
     }
 
     pub(super) fn hasher(&self) -> KeyHasher {
-        KeyHasher(self.seeds.0.build_hasher(), self.seeds.1.build_hasher())
+        KeyHasher(self.seed.build_hasher())
     }
 
     /// Nanoseconds since the table was made.
@@ -110,7 +107,8 @@ impl Table {
 
     /// Judges a request, and counts it in all limits or in none.
     pub(super) fn take(&self, key: Key, limits: &[Limit], terms: Terms, now: u64) -> Taken {
-        let index = usize::try_from(key.1 % SHARDS as u64).unwrap_or(0);
+        // The index of a shard uses the low and the highest bits.
+        let index = usize::try_from((key.0 >> 32) % SHARDS as u64).unwrap_or(0);
         // The remainder of a division by the number of shards is one of them.
         let Some(shard) = self.shards.get(index) else { unreachable!() };
         let mut shard = shard.lock();
@@ -142,7 +140,7 @@ impl Taken {
 fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: bool, now: u64) -> Taken {
     let mut refused = false;
     for limit in limits {
-        refused |= layout.words(record, limit.period).is_none_or(|words| limit.standing(words, now).wait > 0);
+        refused |= layout.words(record, limit.period).is_none_or(|words| !limit.lets_pass(words, now));
     }
     if !refused || count_refused {
         for limit in limits {
@@ -247,7 +245,7 @@ impl Records {
 
     fn key(&self, at: usize) -> Option<Key> {
         match self.get(at)? {
-            [a, b, c, d, ..] => Some(Key(join(*a, *b), join(*c, *d))),
+            [low, high, ..] => Some(Key(u64::from(*high) << 32 | u64::from(*low))),
             _ => None,
         }
     }
@@ -329,11 +327,7 @@ impl Shard {
     }
 }
 
-fn join(low: u32, high: u32) -> u64 {
-    u64::from(high) << 32 | u64::from(low)
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "the halves of words")]
+#[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
 fn halves(key: Key) -> [u32; KEY] {
-    [key.0 as u32, (key.0 >> 32) as u32, key.1 as u32, (key.1 >> 32) as u32]
+    [key.0 as u32, (key.0 >> 32) as u32]
 }
