@@ -16,7 +16,7 @@ use palisade_contract::{
     Built, Client, EntryInfo, Exchange, Hooks, Mode, Place, Plugin, RequestHeader, ResponseHeader, Scope,
     Stage, Step,
 };
-use std::{hint::black_box, net::SocketAddr, path::Path, sync::Arc};
+use std::{hint::black_box, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 const PLUGINS: usize = 8;
 
@@ -84,7 +84,7 @@ fn exchange() -> Exchange {
 }
 
 async fn pass(chain: &Chain, ex: &mut Exchange, head: &mut ResponseHeader) {
-    let mut run = Run::default();
+    let mut run = Run::new(Instant::now());
     assert!(chain.screen(ex, &mut run).await.is_none());
     assert!(chain.request(ex, &mut run).await.is_none());
     assert!(chain.response(ex, &mut run, head, false).await.is_none());

@@ -1,8 +1,8 @@
 //! One canonical request: what is read in one way by the router, the plugins, the record and the origin.
 
-use super::{ConnInfo, headers, path};
+use super::{ConnInfo, framing, headers, path};
 use crate::{conf::model::Limits, gateway::Snapshot};
-use http::{HeaderName, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
 use palisade_contract::{Client, Denial, RequestHeader};
 use pingora::proxy::Session;
 use std::sync::Arc;
@@ -45,11 +45,12 @@ pub fn canonicalize(
         })?;
     }
     let host = host(request).map_err(refused)?;
+    target(request).map_err(refused)?;
+    headers::forget_case(request);
     let trusted_header = snapshot.client_ip.header.as_ref();
     // A trusted proxy's id for the request may be taken over; nobody else's reaches a plugin as such.
     headers::strip(request, &snapshot.owned_headers, &snapshot.late_headers, trusted_header)
         .map_err(|_| refused("header_malformed"))?;
-    target(request).map_err(refused)?;
     Ok(Canonical { client, host })
 }
 
@@ -61,7 +62,7 @@ fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -
         return connection.client.clone();
     }
     let name = rules.header.as_ref().unwrap_or(&FORWARDED_FOR);
-    let values: Vec<&[u8]> = request.headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+    let values: Vec<&[u8]> = request.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let mut client = Client::clone(&connection.client);
     client.ip = headers::client_ip(peer, &values, &trusted);
     client.behind_proxy = true;
@@ -106,34 +107,45 @@ fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCo
 
 /// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.
 fn host(request: &mut RequestHeader) -> Result<Arc<str>, &'static str> {
-    let field = request.headers.get(header::HOST).map(|value| value.as_bytes().to_ascii_lowercase());
     // Pingora keeps that of an absolute-form target beside the URI.
     let target = request
         .uri
         .authority()
         .map(|authority| authority.as_str().as_bytes())
-        .or_else(|| super::framing::authority(request.raw_path()))
-        .map(<[u8]>::to_ascii_lowercase);
-    let authority = match (field, target) {
-        (Some(field), Some(target)) if field != target => return Err("host_mismatch"),
-        (Some(field), _) => field,
+        .or_else(|| framing::authority(request.raw_path()));
+    let authority = match (request.headers.get(header::HOST), target) {
+        (Some(field), Some(target)) if !target.eq_ignore_ascii_case(field.as_bytes()) => {
+            return Err("host_mismatch");
+        }
+        (Some(field), _) => field.as_bytes(),
         (None, Some(target)) => {
-            request.insert_header(header::HOST, target.as_slice()).map_err(|_| "host_malformed")?;
-            target
+            let host = HeaderValue::from_bytes(target).map_err(|_| "host_malformed")?;
+            let name = host_name(host.as_bytes())?;
+            request.insert_header(header::HOST, host).map_err(|_| "host_malformed")?;
+            return Ok(name);
         }
         (None, None) if request.version == http::Version::HTTP_10 => return Ok(Arc::from("")),
         (None, None) => return Err("host_missing"),
     };
-    if !super::framing::is_authority(&authority) {
+    host_name(authority)
+}
+
+/// The name of an authority, lower case, without the port.
+fn host_name(authority: &[u8]) -> Result<Arc<str>, &'static str> {
+    if !framing::is_authority(authority) {
         return Err("host_malformed");
     }
-    let text = std::str::from_utf8(&authority).map_err(|_| "host_malformed")?;
+    let text = std::str::from_utf8(authority).map_err(|_| "host_malformed")?;
     let host = match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
     };
     // A name may end with the root's dot; it is the same name.
-    Ok(Arc::from(host.strip_suffix('.').unwrap_or(host)))
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Ok(Arc::from(host.to_ascii_lowercase()));
+    }
+    Ok(Arc::from(host))
 }
 
 /// Puts the path into normal form; the target keeps neither scheme nor authority.

@@ -1,33 +1,32 @@
 //! Headers that only the gateway writes, and what it writes.
 
 use super::ConnInfo;
-use http::{HeaderName, HeaderValue, header};
+use bytes::BytesMut;
+use http::{HeaderName, HeaderValue, header, request::Parts};
 use palisade_contract::{Client, Exchange, RequestHeader};
 use std::{borrow::Cow, collections::HashSet, net::IpAddr};
 
-// Names are static text: Pingora would copy a `HeaderName` to keep the case it is sent in.
-
 /// The mapped consumer's name.
-pub const CONSUMER_ID: &str = "x-consumer-id";
+pub static CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
 /// The consumer's groups, separated by commas.
-pub const CONSUMER_GROUPS: &str = "x-consumer-groups";
+pub static CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
 /// Which credential was used; never the secret.
-pub const CREDENTIAL_IDENTIFIER: &str = "x-credential-identifier";
+pub static CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
 /// The request's id; always written by the gateway itself.
-pub const REQUEST_ID: &str = "x-request-id";
-const TRACEPARENT: &str = "traceparent";
-const REAL_IP: &str = "x-real-ip";
-const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
-const FORWARDED_HOST: &str = "x-forwarded-host";
-const FORWARDED_PORT: &str = "x-forwarded-port";
+pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// True for a name that only the gateway writes, or that no client may send to an origin. Names are compared
 /// as origins might: `.` and `_` read as `-`. Lower case in.
 pub fn is_owned(name: &str) -> bool {
     if name.contains(['.', '_']) {
         let plain = name.replace(['.', '_'], "-");
-        return plain == REQUEST_ID || is_owned(&plain);
+        return plain == REQUEST_ID.as_str() || is_owned(&plain);
     }
     const PREFIXES: [&str; 4] = ["x-consumer-", "x-authenticated-", "x-forwarded-", "x-ssl-client-"];
     match name.as_bytes().first() {
@@ -151,7 +150,11 @@ impl Forwarded {
 }
 
 /// What the origin is told about the client and the request, whatever the client said about it.
-pub fn forwarding(ex: &Exchange, connection: &ConnInfo, set: &mut dyn FnMut(&'static str, HeaderValue)) {
+pub fn forwarding(
+    ex: &Exchange,
+    connection: &ConnInfo,
+    mut set: impl FnMut(&'static HeaderName, HeaderValue),
+) {
     let client = ex.client();
     let forwarded = if std::ptr::eq(client, &*connection.client) {
         connection.forwarded.clone()
@@ -159,38 +162,62 @@ pub fn forwarding(ex: &Exchange, connection: &ConnInfo, set: &mut dyn FnMut(&'st
         Forwarded::of(client)
     };
     if let Some(ip) = forwarded.ip {
-        set(REAL_IP, ip);
+        set(&REAL_IP, ip);
     }
     if let Some(chain) = forwarded.chain {
-        set(FORWARDED_FOR, chain);
+        set(&FORWARDED_FOR, chain);
     }
-    set(FORWARDED_PROTO, HeaderValue::from_static(if client.https { "https" } else { "http" }));
+    set(&FORWARDED_PROTO, HeaderValue::from_static(if client.https { "https" } else { "http" }));
     let host = match ex.header(header::HOST).filter(|host| host.as_bytes() == ex.host().as_bytes()) {
         Some(host) => Some(host.clone()),
         None => HeaderValue::from_str(ex.host()).ok(),
     };
     if let Some(host) = host {
-        set(FORWARDED_HOST, host);
+        set(&FORWARDED_HOST, host);
     }
-    set(FORWARDED_PORT, forwarded.port);
-    if let Ok(id) = HeaderValue::from_str(ex.id()) {
-        set(REQUEST_ID, id);
+    set(&FORWARDED_PORT, forwarded.port);
+    let (id, trace) = identifiers(ex.id());
+    if let Some(id) = id {
+        set(&REQUEST_ID, id);
     }
-    if let Some(trace) = traceparent(ex.id()) {
-        set(TRACEPARENT, trace);
+    if let Some(trace) = trace {
+        set(&TRACEPARENT, trace);
     }
 }
 
-/// A W3C trace context whose trace is the request's id, where that is 32 hex digits.
-fn traceparent(id: &str) -> Option<HeaderValue> {
+/// The request with the names of its fields in lower case and the fields' case forgotten: names are compared
+/// without it (RFC 9110 §5.1), and Pingora would keep a second map, copied with each request, to remember it.
+pub fn forget_case(request: &mut RequestHeader) {
+    edit(request, |_| {});
+}
+
+/// Works on the parts of a request that has no case to remember; it has none afterwards.
+pub fn edit(request: &mut RequestHeader, work: impl FnOnce(&mut Parts)) {
+    let placeholder = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts = Parts::from(std::mem::replace(request, placeholder));
+    work(&mut parts);
+    *request = RequestHeader::from(parts);
+}
+
+/// The request's id as a header, and a W3C trace context whose trace is that id, where it is 32 hex digits.
+fn identifiers(id: &str) -> (Option<HeaderValue>, Option<HeaderValue>) {
+    const TRACE: usize = 55;
+    // One piece of memory for both, which is shared from the start: a copy then allocates nothing.
+    let mut text = BytesMut::with_capacity(id.len() + TRACE);
+    text.extend_from_slice(id.as_bytes());
+    let mut trace = text.split_off(id.len());
     let hex = if id.contains('-') { Cow::Owned(id.replace('-', "")) } else { Cow::Borrowed(id) };
-    let span =
-        hex.get(16..32).filter(|_| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-    let mut text = String::with_capacity(55);
-    for part in ["00-", &hex, "-", span, "-01"] {
-        text.push_str(part);
+    if hex.len() == 32
+        && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && let Some(span) = hex.get(16..)
+    {
+        for part in ["00-", &hex, "-", span, "-01"] {
+            trace.extend_from_slice(part.as_bytes());
+        }
     }
-    HeaderValue::try_from(text).ok()
+    let trace = (!trace.is_empty()).then(|| trace.freeze());
+    let value = |bytes| HeaderValue::from_maybe_shared(bytes).ok();
+    (value(text.freeze()), trace.and_then(value))
 }
 
 /// The client's address: walks from the peer through the trusted proxies, right to left. A part that is not an
@@ -305,7 +332,8 @@ mod tests {
             ("é123456789abcdef001122334455667", None),
             ("", None),
         ] {
-            let value = traceparent(id);
+            let (name, value) = identifiers(id);
+            assert_eq!(name.as_ref().map(HeaderValue::as_bytes), Some(id.as_bytes()));
             assert_eq!(value.as_ref().map(|value| value.to_str().unwrap()), trace, "{id}");
         }
     }

@@ -31,14 +31,15 @@ impl Proxy {
             Ok(canonical) => (canonical.client, canonical.host, None),
             Err(refused) => (refused.client, Arc::from(""), Some(refused.denial)),
         };
-        let placeholder = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
+        let placeholder = RequestHeader::from(http::Request::new(()).into_parts().0);
         let mut ex = Exchange::new(placeholder, client, request_id());
         ex.host_side().authority = host;
         let route = snapshot.none.clone();
         let chain = route.chain.clone();
+        let begun = ex.begun();
         let flight = Flight {
             ex,
-            run: Run::default(),
+            run: Run::new(begun),
             route,
             chain,
             connection,

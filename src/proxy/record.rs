@@ -89,7 +89,8 @@ pub(crate) fn record_refused(snapshot: &Snapshot, connection: &ConnInfo, refusal
     host.decisions.push(decision);
     host.outcome = outcome;
     snapshot.none.metrics.finished(refusal.status, ex.outcome().duration, None);
-    snapshot.none.chain.log(&mut ex, &mut Run::default());
+    let mut run = Run::new(ex.begun());
+    snapshot.none.chain.log(&mut ex, &mut run);
 }
 
 /// As much of a refused head as can be shown: method, path and well-formed fields; the rest stays out.
