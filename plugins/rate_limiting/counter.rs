@@ -90,15 +90,15 @@ impl Limit {
         }
     }
 
-    /// True where one may come now.
-    pub(super) fn lets_pass(&self, words: &[u32], now: u64) -> bool {
+    /// How many more may come now.
+    pub(super) fn left(&self, words: &[u32], now: u64) -> u32 {
         match (self.period, words) {
-            (Period::Rate, _) => self.bucket(words, now).wait == 0,
+            (Period::Rate, _) => self.bucket(words, now).left,
             (_, [head, counts @ ..]) => {
                 let (_, ages) = ages(self.period, *head, counts, now);
-                ages.iter().map(|count| u64::from(*count)).sum::<u64>() < u64::from(self.quota)
+                ages.iter().fold(self.quota, |left, count| left.saturating_sub(*count))
             }
-            _ => false,
+            _ => 0,
         }
     }
 
@@ -230,7 +230,8 @@ mod tests {
     /// Counts where it may, as the table does.
     fn take(limit: &Limit, words: &mut [u32], now: u64) -> bool {
         let passes = limit.standing(words, now).wait == 0;
-        assert_eq!(limit.lets_pass(words, now), passes);
+        assert_eq!(limit.left(words, now), limit.standing(words, now).left);
+        assert_eq!(limit.left(words, now) > 0, passes);
         if passes {
             limit.count(words, now);
         }

@@ -138,10 +138,10 @@ impl Taken {
 }
 
 fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: bool, now: u64) -> Taken {
-    let mut refused = false;
-    for limit in limits {
-        refused |= layout.words(record, limit.period).is_none_or(|words| !limit.lets_pass(words, now));
-    }
+    // How many are left, of the limit that is closest to its end. A limit without words lets nobody pass.
+    let left = |limit: &Limit| layout.words(record, limit.period).map_or(0, |words| limit.left(words, now));
+    let closest = limits.iter().map(left).enumerate().min_by_key(|(_, left)| *left).unwrap_or((0, 0));
+    let refused = closest.1 == 0;
     if !refused || count_refused {
         for limit in limits {
             if let Some(words) = layout.words_mut(record, limit.period) {
@@ -150,18 +150,16 @@ fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: b
         }
     }
     let nothing = Standing { left: 0, wait: u64::MAX, more: u64::MAX };
-    let mut taken = Taken { refused, limit: 0, standing: nothing, shared: false };
-    let mut closest = None;
-    for (index, limit) in limits.iter().enumerate() {
-        let standing = layout.words(record, limit.period).map_or(nothing, |words| limit.standing(words, now));
-        // Who is refused must wait for the slowest; who passes looks at what is used up first.
-        let rank = if refused { u64::MAX - standing.wait } else { u64::from(standing.left) };
-        if closest.is_none_or(|closest| rank < closest) {
-            closest = Some(rank);
-            (taken.limit, taken.standing) = (index, standing);
-        }
-    }
-    taken
+    let standing = |limit: &Limit| {
+        layout.words(record, limit.period).map_or(nothing, |words| limit.standing(words, now))
+    };
+    // Who is refused must wait for the slowest.
+    let all = || limits.iter().map(standing).enumerate();
+    let (limit, standing) = match limits.get(closest.0) {
+        Some(limit) if !refused => (closest.0, standing(limit)),
+        _ => all().max_by_key(|(_, standing)| standing.wait).unwrap_or((0, nothing)),
+    };
+    Taken { refused, limit, standing, shared: false }
 }
 
 /// Where the words of each limit begin in a record. Limits are added, never taken away.
