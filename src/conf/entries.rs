@@ -11,7 +11,10 @@ use palisade_contract::{
     conf::{node::Key, words},
     env::{CredentialEntry, Credentials},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 const COMMON: [&str; 4] = ["mode", "on_fault", "when", "anonymous"];
 
@@ -21,16 +24,22 @@ pub(super) fn entries(
     registry: &[Descriptor],
     errors: &mut Vec<ConfigError>,
 ) -> BTreeMap<Arc<str>, Entry> {
-    written
-        .iter()
-        .filter_map(|(key, node)| Some((key.text.as_str().into(), entry(key, node, registry, errors)?)))
-        .collect()
+    written.iter().map(|(key, node)| (key.text.as_str().into(), entry(key, node, registry, errors))).collect()
 }
 
-fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<ConfigError>) -> Option<Entry> {
+fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<ConfigError>) -> Entry {
     let (name, label) = match key.text.split_once('#') {
         Some((name, label)) => (name, Some(label)),
         None => (key.text.as_str(), None),
+    };
+    let broken = || Entry {
+        key: key.text.as_str().into(),
+        name: name.to_owned(),
+        place: key.place.clone(),
+        common: Common::default(),
+        fields: node.clone(),
+        broken: true,
+        only_common: false,
     };
     let refuse = |message: String, help: String| {
         ConfigError::at(&node.path, message).help(help).place(key.place.clone())
@@ -40,7 +49,7 @@ fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<Confi
             format!("unknown plugin `{name}`"),
             suggest(name, registry.iter().map(|descriptor| descriptor.name), "the plugins are"),
         ));
-        return None;
+        return broken();
     };
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if label.is_some_and(|label| label.is_empty() || label.len() > 64 || !label.chars().all(plain)) {
@@ -54,26 +63,27 @@ fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<Confi
             wrong(node, "", "an entry is a mapping")
                 .help(format!("write `{}: {{}}` for all defaults", key.text)),
         );
-        return None;
+        return broken();
     }
     let (common, fields): (Vec<_>, Vec<_>) =
         node.entries().iter().cloned().partition(|(field, _)| COMMON.contains(&field.text.as_str()));
     let common_node = Node { value: Value::Map(common), ..node.clone() };
     let common =
-        read::<RawCommon>(&common_node, errors).map(|raw| compile(&common_node, raw, descriptor, errors))?;
+        read::<RawCommon>(&common_node, errors).map(|raw| compile(&common_node, raw, descriptor, errors));
     let only_common = fields.is_empty() && !common_node.entries().is_empty();
     let fields = Node { value: Value::Map(fields), ..node.clone() };
+    let mut wrong_fields = false;
     if !only_common && let Err(found) = descriptor.check(&fields) {
+        wrong_fields = true;
         errors.extend(found.0.into_iter().map(|error| meant_common(error, descriptor)));
     }
-    Some(Entry {
-        key: key.text.as_str().into(),
-        name: name.to_owned(),
-        place: key.place.clone(),
-        common,
+    Entry {
+        broken: common.is_none() || wrong_fields,
+        common: common.unwrap_or_default(),
         fields,
         only_common,
-    })
+        ..broken()
+    }
 }
 
 /// A plugin knows its own fields only: an unknown one may be meant for those that every entry may hold.
@@ -123,18 +133,20 @@ fn compile(node: &Node, raw: RawCommon, descriptor: &Descriptor, errors: &mut Ve
     }
 }
 
-/// Consumers, and their credentials by plugin.
+/// Consumers, their credentials by plugin, and the names of what should be a consumer.
 pub(super) fn consumers(
     written: &[(Key, Node)],
     registry: &[Descriptor],
     errors: &mut Vec<ConfigError>,
-) -> (BTreeMap<Arc<str>, ConsumerConfig>, Credentials) {
+) -> (BTreeMap<Arc<str>, ConsumerConfig>, Credentials, HashSet<Arc<str>>) {
+    let mut broken = HashSet::new();
     let mut all = BTreeMap::new();
     let mut credentials = Credentials::new();
     for (key, node) in written {
         check_name(key, &node.path, errors);
         if !matches!(node.value, Value::Map(_)) && !node.is_null() {
             errors.push(wrong(node, "", "a consumer is a mapping"));
+            broken.insert(key.text.as_str().into());
             continue;
         }
         let groups =
@@ -168,7 +180,7 @@ pub(super) fn consumers(
         let plugins = entries(written, registry, errors);
         all.insert(name, ConsumerConfig { consumer, plugins, place: key.place.clone() });
     }
-    (all, credentials)
+    (all, credentials, broken)
 }
 
 fn consumer_credentials(

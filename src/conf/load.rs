@@ -1,6 +1,10 @@
 //! From a directory to a configuration: how files merge, and all that is wrong with them.
 
-use super::{entries, files, model::Config, raw, routes, sections, upstreams};
+use super::{
+    entries, files,
+    model::{Broken, Config},
+    raw, routes, sections, upstreams,
+};
 use palisade_contract::{
     ConfigError, ConfigErrors, Descriptor, Node, Place, Value,
     conf::{Parsed, Sources, node::Key, parse_all},
@@ -35,6 +39,15 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// What was read of a directory: everything that is right, and everything that is wrong.
+#[derive(Debug)]
+pub struct Read {
+    /// What is right; [`Config::broken`] tells what is missing in it.
+    pub config: Config,
+    /// What is wrong.
+    pub errors: Vec<ConfigError>,
+}
+
 /// Reads a directory. `environment` looks up what `${env:NAME}` stands for.
 ///
 /// # Errors
@@ -44,11 +57,23 @@ pub fn load(
     registry: &[Descriptor],
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, LoadError> {
+    let Read { config, errors } = read(dir, registry, environment);
+    if errors.is_empty() {
+        return Ok(config);
+    }
+    let sources = config.sources;
+    Err(LoadError { errors: ConfigErrors(errors).without_secrets(&sources), sources })
+}
+
+/// Reads what can be read of a directory, for who wants to judge that too.
+pub fn read(dir: &Path, registry: &[Descriptor], environment: &dyn Fn(&str) -> Option<String>) -> Read {
     let mut errors = Vec::new();
     let mut sources = Sources::default();
     let mut whole = Sections::default();
-    let mut watched = Vec::new();
-    for file in files::find(dir, &mut errors) {
+    let (mut watched, mut uncertain) = (Vec::new(), false);
+    let files = files::find(dir, &mut errors);
+    uncertain |= !errors.is_empty();
+    for file in files {
         match files::read(&file) {
             Ok(text) => {
                 let Parsed { root, errors: found, files } = parse_all(&file, &text, environment);
@@ -57,67 +82,95 @@ pub fn load(
                 sources.add(file.as_path(), text);
                 if let Some(root) = root {
                     sources.add_secrets(&root);
+                    let before = errors.len();
                     whole.add(&root, &mut errors);
+                    // Of what is written twice the first holds: nothing is missing.
+                    uncertain |= errors.iter().skip(before).any(|error| error.other.is_none());
+                } else {
+                    uncertain = true;
                 }
             }
-            Err(error) => errors.push(error),
+            Err(error) => {
+                uncertain = true;
+                errors.push(error);
+            }
         }
         watched.push(file);
     }
-    let sources = Arc::new(sources);
-    // A file that could not be read makes what stands in it look missing: say only what is certain.
-    let certain = errors.is_empty();
+    let mut made = Making {
+        dir,
+        registry,
+        environment,
+        // A file that could not be read makes what stands in it look missing: say only what is certain.
+        certain: errors.is_empty(),
+        errors: Vec::new(),
+    };
+    let mut config = made.build(watched, &whole, Arc::new(sources));
+    config.broken.uncertain = uncertain;
     // A reference that did not resolve left nothing in its place, which is no second error.
     let known: HashSet<Place> = errors.iter().filter_map(|error| error.place.clone()).collect();
-    let mut found = Vec::new();
-    let config = build(dir, watched, &whole, registry, environment, sources.clone(), &mut found, certain);
-    errors.extend(found.into_iter().filter(|error| error.place.as_ref().is_none_or(|p| !known.contains(p))));
-    if errors.is_empty() {
-        return Ok(config);
-    }
-    Err(LoadError { errors: ConfigErrors(errors).without_secrets(&sources), sources })
+    let found = made.errors.into_iter();
+    errors.extend(found.filter(|error| error.place.as_ref().is_none_or(|place| !known.contains(place))));
+    Read { config, errors }
 }
 
-#[allow(clippy::too_many_arguments, reason = "one call, right above")]
-fn build(
-    dir: &Path,
-    files: Vec<PathBuf>,
-    whole: &Sections,
-    registry: &[Descriptor],
-    environment: &dyn Fn(&str) -> Option<String>,
-    sources: Arc<Sources>,
-    errors: &mut Vec<ConfigError>,
+/// What a configuration is made with.
+struct Making<'a> {
+    dir: &'a Path,
+    registry: &'a [Descriptor],
+    environment: &'a dyn Fn(&str) -> Option<String>,
     certain: bool,
-) -> Config {
-    let single = |name: &str| whole.singles.get(name).map(|(_, node)| node);
-    sections::version(&whole.versions, dir, certain, errors);
-    let limits = sections::limits(single("limits"), &super::model::Limits::default(), errors);
-    let given = |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state_dir = directory(single("state_dir"), errors)
-        .or_else(|| given("STATE_DIRECTORY"))
-        .unwrap_or_else(|| PathBuf::from("var"));
-    let run_dir = directory(single("run_dir"), errors)
-        .or_else(|| given("RUNTIME_DIRECTORY"))
-        .unwrap_or_else(|| state_dir.join("run"));
-    let (consumers, credentials) = entries::consumers(whole.map("consumers"), registry, errors);
-    Config {
-        dir: dir.to_owned(),
-        listeners: sections::listeners(whole.map("listeners"), &limits, errors),
-        client_ip: sections::client_ip(single("client_ip"), errors),
-        admin: sections::admin(single("admin"), errors),
-        watch: sections::flag(single("watch"), errors),
-        demo: sections::flag(single("demo"), errors),
-        upstreams: upstreams::upstreams(whole.map("upstreams"), errors),
-        routes: routes::routes(whole.map("routes"), registry, errors),
-        plugins: entries::entries(whole.map("plugins"), registry, errors),
-        errors: routes::error_bodies(whole.map("errors"), errors),
-        limits,
-        state_dir,
-        run_dir,
-        consumers,
-        credentials,
-        files,
-        sources,
+    errors: Vec<ConfigError>,
+}
+
+impl Making<'_> {
+    fn build(&mut self, files: Vec<PathBuf>, whole: &Sections, sources: Arc<Sources>) -> Config {
+        let (registry, errors) = (self.registry, &mut self.errors);
+        let single = |name: &str| whole.singles.get(name).map(|(_, node)| node);
+        sections::version(&whole.versions, self.dir, self.certain, errors);
+        let limits = sections::limits(single("limits"), &super::model::Limits::default(), errors);
+        let given =
+            |name: &str| (self.environment)(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let state_dir = directory(single("state_dir"), errors)
+            .or_else(|| given("STATE_DIRECTORY"))
+            .unwrap_or_else(|| PathBuf::from("var"));
+        let run_dir = directory(single("run_dir"), errors)
+            .or_else(|| given("RUNTIME_DIRECTORY"))
+            .unwrap_or_else(|| state_dir.join("run"));
+        let (consumers, credentials, no_consumers) =
+            entries::consumers(whole.map("consumers"), registry, errors);
+        let (upstreams, mut no_upstreams) = upstreams::upstreams(whole.map("upstreams"), errors);
+        let (routes, no_routes) = routes::routes(whole.map("routes"), registry, errors);
+        let before = errors.len();
+        let demo = sections::flag(single("demo"), errors);
+        if errors.len() > before {
+            no_upstreams.insert("demo".into());
+        }
+        Config {
+            dir: self.dir.to_owned(),
+            listeners: sections::listeners(whole.map("listeners"), &limits, errors),
+            client_ip: sections::client_ip(single("client_ip"), errors),
+            admin: sections::admin(single("admin"), errors),
+            watch: sections::flag(single("watch"), errors),
+            demo,
+            upstreams,
+            routes,
+            plugins: entries::entries(whole.map("plugins"), registry, errors),
+            errors: routes::error_bodies(whole.map("errors"), errors),
+            limits,
+            state_dir,
+            run_dir,
+            consumers,
+            credentials,
+            files,
+            sources,
+            broken: Broken {
+                uncertain: false,
+                upstreams: no_upstreams,
+                consumers: no_consumers,
+                routes: no_routes,
+            },
+        }
     }
 }
 

@@ -25,5 +25,5 @@ pub mod schema;
 mod sections;
 mod upstreams;
 
-pub use load::{LoadError, load};
+pub use load::{LoadError, Read, load, read};
 pub use palisade_contract::conf::suggest;

@@ -7,7 +7,13 @@ pub use super::model_upstream::*;
 use ipnet::IpNet;
 pub use palisade_contract::conf::At;
 use palisade_contract::{Consumer, Mode, Node, Place, Secret, conf::Sources, env::Credentials};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 /// A whole conf directory.
 #[derive(Debug)]
@@ -46,6 +52,22 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Their texts, to show the lines that errors are in.
     pub sources: Arc<Sources>,
+    /// What is written and is not right; empty in a configuration that serves.
+    pub broken: Broken,
+}
+
+/// What is written and is not right. It is known to be there, so that nothing which names it is told that it is not;
+/// and what can be judged of it is, so that everything wrong is said at once.
+#[derive(Debug, Default)]
+pub struct Broken {
+    /// A whole file or section could not be read: what is missing may stand there.
+    pub uncertain: bool,
+    /// By name.
+    pub upstreams: HashSet<Arc<str>>,
+    /// By name.
+    pub consumers: HashSet<Arc<str>>,
+    /// Routes, as far as they could be read.
+    pub routes: BTreeMap<Arc<str>, At<Route>>,
 }
 
 /// One address to listen on.
@@ -160,7 +182,7 @@ pub struct Admin {
 }
 
 /// Which requests, and what happens to them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Route {
     /// Absent: any.
     pub hosts: Vec<At<String>>,
@@ -230,6 +252,8 @@ pub struct Entry {
     pub common: Common,
     /// The plugin's own fields: a mapping without the common ones.
     pub fields: Node,
+    /// True where something is wrong with it that was said already: nothing can be built of it.
+    pub broken: bool,
     /// True where it holds common fields only, so that in a narrower scope it keeps the wider entry's fields.
     pub only_common: bool,
 }

@@ -13,12 +13,15 @@ use std::{collections::BTreeMap, sync::Arc};
 /// The largest error body, in bytes.
 const MAX_ERROR_BODY: u64 = 1 << 20;
 
+type Routes = BTreeMap<Arc<str>, At<Route>>;
+
+/// Routes, and those that are not right, as far as they could be read.
 pub(super) fn routes(
     written: &[(Key, Node)],
     registry: &[Descriptor],
     errors: &mut Vec<ConfigError>,
-) -> BTreeMap<Arc<str>, At<Route>> {
-    let mut all = BTreeMap::new();
+) -> (Routes, Routes) {
+    let (mut all, mut broken) = (Routes::new(), Routes::new());
     for (key, node) in written {
         check_name(key, &node.path, errors);
         // Read whether or not the rest is right, so that all errors show at once.
@@ -26,14 +29,16 @@ pub(super) fn routes(
         let plugins = entries::entries(written, registry, errors);
         let written = node.get("errors").map_or(&[][..], |node| mapping(node, errors));
         let bodies = error_bodies(written, errors);
-        let Some(raw) = read::<RawRoute>(node, errors) else { continue };
         let before = errors.len();
-        let route = Route { plugins, errors: bodies, ..route(node, &raw, errors) };
-        if errors.len() == before {
-            all.insert(key.text.as_str().into(), at(node, "", route));
-        }
+        let read = match read::<RawRoute>(node, errors) {
+            Some(raw) => route(node, &raw, errors),
+            None => Route::default(),
+        };
+        let route = at(node, "", Route { plugins, errors: bodies, ..read });
+        let routes = if errors.len() == before { &mut all } else { &mut broken };
+        routes.insert(key.text.as_str().into(), route);
     }
-    all
+    (all, broken)
 }
 
 /// A route without its plugins and error bodies.

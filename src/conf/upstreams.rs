@@ -13,20 +13,32 @@ use palisade_contract::{
     ConfigError, Node,
     conf::{HumanDuration, node::Key},
 };
-use std::{collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+    ops::RangeInclusive,
+    sync::Arc,
+    time::Duration,
+};
 
 /// The most idle connections that may be kept to a target.
 const MOST_KEPT: u32 = 10_000;
 
+type Upstreams = BTreeMap<Arc<str>, At<Upstream>>;
+
+/// Upstreams, and the names of those that are not right.
 pub(super) fn upstreams(
     written: &[(Key, Node)],
     errors: &mut Vec<ConfigError>,
-) -> BTreeMap<Arc<str>, At<Upstream>> {
-    let mut all = BTreeMap::new();
+) -> (Upstreams, HashSet<Arc<str>>) {
+    let (mut all, mut broken) = (BTreeMap::new(), HashSet::new());
     for (key, node) in written {
         check_name(key, &node.path, errors);
-        let Some(raw) = read::<RawUpstream>(node, errors) else { continue };
         let before = errors.len();
+        let Some(raw) = read::<RawUpstream>(node, errors) else {
+            broken.insert(key.text.as_str().into());
+            continue;
+        };
         let upstream = Upstream {
             balance: balance(node, &raw, errors),
             targets: targets(node, &raw.targets, errors),
@@ -45,9 +57,11 @@ pub(super) fn upstreams(
         };
         if errors.len() == before {
             all.insert(key.text.as_str().into(), at(node, "", upstream));
+        } else {
+            broken.insert(key.text.as_str().into());
         }
     }
-    all
+    (all, broken)
 }
 
 fn balance(node: &Node, raw: &RawUpstream, errors: &mut Vec<ConfigError>) -> Balance {

@@ -27,6 +27,8 @@ pub(super) enum Scoped {
     Instance(Instance),
     /// It holds only `mode`, `on_fault` or `when`: the wider entry keeps its fields.
     Adjustment(Adjustment),
+    /// Something is wrong with it that was said already. True where it authenticates, or might.
+    Broken(bool),
 }
 
 /// A built instance, with what is needed to make a slot of it under other common fields.
@@ -139,16 +141,21 @@ impl<'a> Builder<'a> {
             let adjusts = entry.only_common && (wider.contains_key(key) || scope == Scope::Consumer);
             let has_common =
                 entry.common.mode.is_some() || entry.common.when.is_some() || entry.common.on_fault.is_some();
-            let scoped = if adjusts && has_common {
+            let scoped = if entry.broken {
+                None
+            } else if adjusts && has_common {
                 self.adjustment(entry, scope, errors)
             } else {
                 self.instance(entry, scope, route, errors)
             };
-            if let Some(scoped) = scoped {
-                entries.insert(key.clone(), scoped);
-            }
+            entries.insert(key.clone(), scoped.unwrap_or_else(|| self.broken(entry)));
         }
         entries
+    }
+
+    fn broken(&self, entry: &Entry) -> Scoped {
+        let known = self.env.registry.iter().find(|descriptor| descriptor.name == entry.name);
+        Scoped::Broken(known.is_none_or(|descriptor| descriptor.authenticates))
     }
 
     fn adjustment(&mut self, entry: &Entry, scope: Scope, errors: &mut Vec<ConfigError>) -> Option<Scoped> {
@@ -267,6 +274,10 @@ impl<'a> Builder<'a> {
         errors: &mut Vec<ConfigError>,
     ) -> Option<Arc<Principal>> {
         let Some(consumer) = self.consumers.get(name.value.as_str()) else {
+            let broken = &self.config.broken;
+            if broken.uncertain || broken.consumers.contains(name.value.as_str()) {
+                return None;
+            }
             errors.push(
                 ConfigError::at(name.path.clone(), format!("there is no consumer `{}`", name.value))
                     .help(crate::conf::suggest(
@@ -306,6 +317,9 @@ impl<'a> Builder<'a> {
 
     /// A consumer's adjustment of an entry that stands nowhere changes nothing: that is a mistake.
     pub(super) fn unused_adjustments(&self, errors: &mut Vec<ConfigError>) {
+        if self.config.broken.uncertain {
+            return;
+        }
         for (info, path) in self.adjustments.iter().filter(|(info, _)| !self.wider_keys.contains(&info.key)) {
             errors.push(
                 ConfigError::at(

@@ -95,6 +95,9 @@ impl Snapshot {
                 Err(found) => errors.extend(found),
             }
         }
+        for (name, route) in &config.broken.routes {
+            route::check_broken(name, route, &mut builder, &everywhere, &upstreams, &mut errors);
+        }
         let specs = config.routes.iter().filter_map(|(name, route)| {
             let payload = routes.get(name)?.clone();
             Some(RouteSpec::of(name, route, payload))

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     chain::{AuthRule, Chain, MAX_ENTRIES, Slot},
-    conf::model::{At, Auth, ErrorBody, Explain, Route, RouteLimits},
+    conf::model::{At, Auth, Config, ErrorBody, Explain, Route, RouteLimits},
     metrics::RouteMetrics,
     upstream::Upstream,
 };
@@ -109,12 +109,14 @@ pub(super) fn compile(
     let mut errors = Vec::new();
     let route = &written.value;
     let own = builder.scope(&route.plugins, Scope::Route, Some(name), everywhere, &mut errors);
-    let merged = merge(builder, everywhere, &own, &mut errors);
+    let (merged, doubt) = merge(builder, everywhere, &own, &mut errors);
     let running: Vec<&Instance> =
         merged.values().filter(|instance| instance.common.mode != Mode::Off).collect();
-    check_auth(written, &running, &mut errors);
-    check_needs(written, &running, &mut errors);
-    let upstream = find_upstream(written, &running, upstreams, &mut errors);
+    if !doubt.authenticates {
+        check_auth(written, &running, &mut errors);
+    }
+    check_needs(written, &running, doubt, &mut errors);
+    let upstream = find_upstream(written, &running, doubt, builder.config, upstreams, &mut errors);
     let rule = rule(route.auth.as_ref().map(|auth| &auth.value));
     let metrics = builder.env.metrics;
     // A slot is shared between the route's chain and its consumers' chains, so that state is found again.
@@ -148,6 +150,7 @@ pub(super) fn compile(
                     Some(wider) => builder.adjust(wider, adjustment, &mut errors),
                     None => continue,
                 },
+                Scoped::Broken(_) => continue,
             };
             if instance.common.mode == Mode::Off {
                 own.remove(key);
@@ -178,31 +181,53 @@ pub(super) fn compile(
     })
 }
 
+/// What of a route's entries could not be built, which was said already: what follows from it is not said.
+#[derive(Clone, Copy, Default)]
+struct Doubt {
+    any: bool,
+    authenticates: bool,
+}
+
 /// The route's entries over the everywhere-entries.
 fn merge(
     builder: &Builder<'_>,
     everywhere: &Entries,
     own: &Entries,
     errors: &mut Vec<ConfigError>,
-) -> BTreeMap<Arc<str>, Instance> {
-    let mut merged: BTreeMap<Arc<str>, Instance> = everywhere
-        .iter()
-        .filter_map(|(key, entry)| match entry {
-            Scoped::Instance(instance) => Some((key.clone(), instance.clone())),
-            Scoped::Adjustment(_) => None,
-        })
-        .collect();
-    for (key, entry) in own {
-        let instance = match entry {
-            Scoped::Instance(instance) => instance.clone(),
-            Scoped::Adjustment(adjustment) => match merged.get(key) {
-                Some(wider) => builder.adjust(wider, adjustment, errors),
-                None => continue,
-            },
+) -> (BTreeMap<Arc<str>, Instance>, Doubt) {
+    let (mut merged, mut doubt) = (BTreeMap::new(), Doubt::default());
+    let narrowest = everywhere.iter().filter(|(key, _)| !own.contains_key(*key)).chain(own);
+    for (key, entry) in narrowest {
+        let instance = match (entry, everywhere.get(key)) {
+            (Scoped::Instance(instance), _) => instance.clone(),
+            (Scoped::Adjustment(adjustment), Some(Scoped::Instance(wider))) => {
+                builder.adjust(wider, adjustment, errors)
+            }
+            (Scoped::Broken(authenticates), _)
+            | (Scoped::Adjustment(_), Some(Scoped::Broken(authenticates))) => {
+                doubt = Doubt { any: true, authenticates: doubt.authenticates || *authenticates };
+                continue;
+            }
+            (Scoped::Adjustment(_), _) => continue,
         };
         merged.insert(key.clone(), instance);
     }
-    merged
+    (merged, doubt)
+}
+
+/// Says what can be said of a route that could not be read whole.
+pub(super) fn check_broken(
+    name: &Arc<str>,
+    written: &At<Route>,
+    builder: &mut Builder<'_>,
+    everywhere: &Entries,
+    upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
+    errors: &mut Vec<ConfigError>,
+) {
+    let own = builder.scope(&written.value.plugins, Scope::Route, Some(name), everywhere, errors);
+    merge(builder, everywhere, &own, errors);
+    let doubt = Doubt { any: true, authenticates: true };
+    find_upstream(written, &[], doubt, builder.config, upstreams, errors);
 }
 
 fn rule(auth: Option<&Auth>) -> Option<AuthRule> {
@@ -285,8 +310,10 @@ fn list(keys: &[&str]) -> String {
     }
 }
 
-fn check_needs(written: &At<Route>, running: &[&Instance], errors: &mut Vec<ConfigError>) {
-    if !running.iter().any(|instance| matches!(instance.built, Built::Authenticator(_))) {
+fn check_needs(written: &At<Route>, running: &[&Instance], doubt: Doubt, errors: &mut Vec<ConfigError>) {
+    if !doubt.authenticates
+        && !running.iter().any(|instance| matches!(instance.built, Built::Authenticator(_)))
+    {
         for instance in running.iter().filter(|instance| instance.built.plugin().needs_principal()) {
             errors.push(
                 ConfigError::at(
@@ -334,13 +361,18 @@ fn check_needs(written: &At<Route>, running: &[&Instance], errors: &mut Vec<Conf
 fn find_upstream(
     written: &At<Route>,
     running: &[&Instance],
+    doubt: Doubt,
+    config: &Config,
     upstreams: &BTreeMap<Arc<str>, Arc<Upstream>>,
     errors: &mut Vec<ConfigError>,
 ) -> Option<Arc<Upstream>> {
     match &written.value.upstream {
         Some(name) => {
             let found = upstreams.get(&name.value).cloned();
-            if found.is_none() {
+            let known = config.broken.uncertain
+                || config.broken.upstreams.contains(&name.value)
+                || config.upstreams.contains_key(&name.value);
+            if found.is_none() && !known {
                 errors.push(
                     ConfigError::at(name.path.clone(), format!("there is no upstream `{}`", name.value))
                         .help(crate::conf::suggest(
@@ -354,7 +386,7 @@ fn find_upstream(
             found
         }
         None => {
-            if !running.iter().any(|instance| instance.built.plugin().always_answers()) {
+            if !doubt.any && !running.iter().any(|instance| instance.built.plugin().always_answers()) {
                 errors.push(
                     ConfigError::at(
                         written.path.clone(),

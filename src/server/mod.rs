@@ -8,14 +8,14 @@ mod watch;
 pub use run::{RunOptions, run};
 
 use crate::{
-    conf::{self, LoadError, model::Config},
+    conf::{self, LoadError, Read, model::Config},
     edge::{ConnInfo, EdgeEvents, Refusal, Registry, budget::Budget},
     gateway::{CompileEnv, Snapshot},
     metrics::Metrics,
     upstream::Upstream,
 };
 use arc_swap::ArcSwap;
-use palisade_contract::{ConfigError, Descriptor, Host, env::Keep, host::NoHost};
+use palisade_contract::{ConfigError, ConfigErrors, Descriptor, Host, env::Keep, host::NoHost};
 use parking_lot::Mutex;
 use std::{
     path::{Path, PathBuf},
@@ -88,9 +88,20 @@ struct Status {
 /// # Errors
 /// Everything that `run` would refuse.
 pub fn check(dir: &Path, registry: &[Descriptor]) -> Result<(Config, Snapshot), LoadError> {
-    let config = conf::load(dir, registry, &environment)?;
-    let metrics = Metrics::new();
-    let keep = Keep::default();
+    check_in(dir, registry, &environment)
+}
+
+/// The same; `environment` looks up what `${env:NAME}` stands for.
+///
+/// # Errors
+/// Everything that is wrong with the files, and with what could be compiled of them.
+pub fn check_in(
+    dir: &Path,
+    registry: &[Descriptor],
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Config, Snapshot), LoadError> {
+    let Read { config, mut errors } = conf::read(dir, registry, environment);
+    let (metrics, keep) = (Metrics::new(), Keep::default());
     let demo = config.demo.then(|| Arc::new(Upstream::demo(([127, 0, 0, 1], 1).into())));
     let host: Arc<dyn Host> = Arc::new(NoHost);
     let env = CompileEnv {
@@ -104,14 +115,20 @@ pub fn check(dir: &Path, registry: &[Descriptor]) -> Result<(Config, Snapshot), 
         dry_run: true,
     };
     let compiled = Snapshot::compile(&config, &env);
-    let tls = run::tls_configs(&config);
-    match (compiled, tls) {
-        (Ok(snapshot), Ok(_)) => Ok((config, snapshot)),
-        (compiled, tls) => {
-            let errors: Vec<ConfigError> = compiled.err().into_iter().chain(tls.err()).flatten().collect();
-            Err(LoadError { errors: errors.into(), sources: config.sources })
+    errors.extend(run::tls_configs(&config).err().into_iter().flatten());
+    match compiled {
+        Ok(snapshot) if errors.is_empty() => Ok((config, snapshot)),
+        compiled => {
+            errors.extend(compiled.err().into_iter().flatten());
+            let sources = config.sources;
+            Err(LoadError { errors: ConfigErrors(errors).without_secrets(&sources), sources })
         }
     }
+}
+
+/// Reads a directory that is to serve. Where anything is wrong with it, everything is said at once.
+fn load(dir: &Path, registry: &[Descriptor]) -> Result<Config, LoadError> {
+    conf::load(dir, registry, &environment).map_err(|error| check(dir, registry).err().unwrap_or(error))
 }
 
 impl Gateway {
@@ -194,14 +211,13 @@ impl Gateway {
     }
 
     fn load_next(&self, generation: u64) -> Result<(Config, Snapshot), LoadError> {
-        let config = conf::load(&self.dir, &self.registry, &environment)?;
-        let refuse =
-            |errors: Vec<ConfigError>| LoadError { errors: errors.into(), sources: config.sources.clone() };
+        let config = load(&self.dir, &self.registry)?;
+        let mut errors = Vec::new();
         let fixed = Fixed::of(&config);
         if fixed != self.fixed {
-            return Err(refuse(vec![changed(&fixed, &self.fixed, &config)]));
+            errors.push(changed(&fixed, &self.fixed, &config));
         }
-        run::tls_configs(&config).map_err(refuse)?;
+        errors.extend(run::tls_configs(&config).err().into_iter().flatten());
         let serving = self.snapshot();
         let env = CompileEnv {
             registry: &self.registry,
@@ -213,8 +229,13 @@ impl Gateway {
             generation,
             dry_run: false,
         };
-        let snapshot = Snapshot::compile(&config, &env).map_err(refuse)?;
-        Ok((config, snapshot))
+        match Snapshot::compile(&config, &env) {
+            Ok(snapshot) if errors.is_empty() => Ok((config, snapshot)),
+            compiled => {
+                errors.extend(compiled.err().into_iter().flatten());
+                Err(LoadError { errors: errors.into(), sources: config.sources })
+            }
+        }
     }
 
     /// True once this process drains.

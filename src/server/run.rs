@@ -1,12 +1,12 @@
 //! Starting, serving, reloading and draining a process.
 
 use super::{
-    Gateway, descriptors, environment,
+    Gateway, check, descriptors, load,
     watch::{Changes, Fingerprint},
 };
 use crate::{
     conf::{
-        self,
+        LoadError,
         model::{self, Config},
     },
     edge::{
@@ -77,7 +77,7 @@ pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String
     let _ = rustls::crypto::ring::default_provider().install_default();
     descriptors::raise();
     let before = Fingerprint::of(&options.dir);
-    let config = conf::load(&options.dir, &registry, &environment).map_err(|error| error.to_string())?;
+    let config = load(&options.dir, &registry).map_err(|error| error.to_string())?;
     if config.listeners.is_empty() {
         return Err(format!(
             "{}: no listener; write `listeners: {{public: {{address: 127.0.0.1:8080}}}}`",
@@ -171,8 +171,9 @@ async fn serve(
     let upstream = demo.as_ref().map(|demo| Arc::new(Upstream::demo(demo.address())));
     // Everything that can be wrong is found before the first connection is accepted.
     let host = Arc::new(crate::host::Tokio::current());
-    let gateway =
-        Arc::new(Gateway::start(config, registry, upstream, host).map_err(|error| error.to_string())?);
+    let all = registry.clone();
+    let wrong = |error: LoadError| check(&config.dir, &all).err().unwrap_or(error).to_string();
+    let gateway = Arc::new(Gateway::start(config, registry, upstream, host).map_err(wrong)?);
     let tls = tls_configs(config)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
     warn(config);

@@ -15,15 +15,10 @@ mod schema;
 
 use palisade::{
     conf::{self, LoadError, model::Config},
-    gateway::{CompileEnv, Snapshot},
-    metrics::Metrics,
+    server,
 };
-use palisade_contract::{ConfigErrors, Host, env::Keep, host::NoHost};
 use palisade_plugins::PLUGINS;
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 /// What `${env:…}` finds; the process's own environment is not looked at.
 fn environment(name: &str) -> Option<String> {
@@ -40,23 +35,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fn load(dir: &Path) -> Result<Config, LoadError> {
-    let config = conf::load(dir, PLUGINS, &environment)?;
-    let (metrics, keep) = (Metrics::new(), Keep::default());
-    let host: Arc<dyn Host> = Arc::new(NoHost);
-    let env = CompileEnv {
-        registry: PLUGINS,
-        metrics: &metrics,
-        keep: &keep,
-        host: &host,
-        demo: None,
-        previous: None,
-        generation: 1,
-        dry_run: true,
-    };
-    let compiled = Snapshot::compile(&config, &env).map(drop);
-    let sources = config.sources.clone();
-    compiled.map_err(|errors| LoadError { errors: ConfigErrors(errors), sources })?;
-    Ok(config)
+    server::check_in(dir, PLUGINS, &environment).map(|(config, _)| config)
 }
 
 /// The folders of `tests/conf/KIND`, relative to the crate, so that places are the same everywhere.
