@@ -7,12 +7,13 @@ mod tests;
 use http::{HeaderValue, header::WWW_AUTHENTICATE};
 use palisade_contract::{
     BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Principal, Stage, Step,
+    conf::suggest,
 };
 use rules::{ClaimRule, Expected};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -88,7 +89,7 @@ impl PluginKind for Acl {
         Stage::Authorize
     }
 
-    fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
+    fn build(config: Config, env: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
         let by_groups = !(config.allow.is_empty() && config.deny.is_empty());
         if !by_groups && config.scopes.is_empty() && config.any_scope.is_empty() && config.claims.is_empty() {
             let error = ConfigError::new("nothing says who may pass: neither groups, nor scopes, nor claims");
@@ -104,6 +105,10 @@ impl PluginKind for Acl {
         if config.groups_claim.is_some() && !by_groups {
             let error = ConfigError::at("groups_claim", "no group is allowed or denied");
             errors.push(error.help("write `allow: [GROUP]`, or remove `groups_claim`"));
+        }
+        // Tokens may name groups that no consumer is in.
+        if let (None, Some(known)) = (&config.groups_claim, env.groups) {
+            unknown_groups(&config, known, &mut errors);
         }
         let insufficient = insufficient(&config, &mut errors);
         let claims = config.claims.into_iter().filter_map(|(name, expected)| {
@@ -122,6 +127,20 @@ impl PluginKind for Acl {
             insufficient,
         };
         if errors.is_empty() { Ok(acl) } else { Err(errors.into()) }
+    }
+}
+
+/// A misspelt group would be denied to nobody, or let nobody in.
+fn unknown_groups(config: &Config, known: &BTreeSet<Arc<str>>, errors: &mut Vec<ConfigError>) {
+    for (field, list) in [("allow", &config.allow), ("deny", &config.deny)] {
+        for (index, group) in list.iter().enumerate().filter(|(_, group)| !known.contains(group.as_str())) {
+            let error = ConfigError::at(
+                format!("{field}[{index}]"),
+                format!("no consumer is in the group `{group}`"),
+            );
+            let names = known.iter().map(|name| &**name);
+            errors.push(error.help(suggest(group, names, "the groups of consumers are")));
+        }
     }
 }
 

@@ -32,6 +32,18 @@ fn groups_decide() {
     kit().build("scopes: [a]").unwrap().run(Case::get("/")).denied(403, "acl_denied");
 }
 
+#[test]
+fn a_group_that_nobody_is_in_is_refused_unless_tokens_may_name_it() {
+    let kit = kit().consumer("alice", &["gold", "bad"], &[]);
+    for yaml in ["deny: [badd]", "allow: [gold, badd]"] {
+        let error = kit.build(yaml).map(drop).unwrap_err();
+        assert!(error.contains("no consumer is in the group `badd`"), "{error}");
+        assert!(error.contains("did you mean `bad`?"), "{error}");
+    }
+    kit.build("{allow: [gold], deny: [bad]}").unwrap();
+    kit.build("{deny: [badd], groups_claim: groups}").unwrap();
+}
+
 /// Without a consumer, as a token alone gives it.
 fn judged(plugin: &Instance, claims: &Value, reason: Option<&str>) {
     let case = Case::get("/").principal("x", &["gold"]).claims(claims.clone()).unmapped();

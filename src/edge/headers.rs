@@ -191,10 +191,14 @@ pub fn forget_case(request: &mut RequestHeader) {
     edit(request, |_| {});
 }
 
+/// A head that stands where another one was taken from.
+pub fn empty() -> RequestHeader {
+    RequestHeader::from(http::Request::new(()).into_parts().0)
+}
+
 /// Works on the parts of a request that has no case to remember; it has none afterwards.
 pub fn edit(request: &mut RequestHeader, work: impl FnOnce(&mut Parts)) {
-    let placeholder = RequestHeader::from(http::Request::new(()).into_parts().0);
-    let mut parts = Parts::from(std::mem::replace(request, placeholder));
+    let mut parts = Parts::from(std::mem::replace(request, empty()));
     work(&mut parts);
     *request = RequestHeader::from(parts);
 }

@@ -13,7 +13,7 @@ use palisade_contract::{
     Principal, Scope, Stage,
 };
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -65,6 +65,7 @@ pub(super) struct Builder<'a> {
     pub(super) config: &'a Config,
     pub(super) env: &'a CompileEnv<'a>,
     consumers: HashMap<Arc<str>, Arc<Consumer>>,
+    groups: Option<BTreeSet<Arc<str>>>,
     headers: HashSet<HeaderName>,
     /// Where authenticators look, and what plugins learn of it once all are built.
     credentials: Vec<CredentialPlace>,
@@ -79,10 +80,14 @@ impl<'a> Builder<'a> {
     pub(super) fn new(config: &'a Config, env: &'a CompileEnv<'a>) -> Self {
         let consumers =
             config.consumers.iter().map(|(name, entry)| (name.clone(), entry.consumer.clone())).collect();
+        let complete = !config.broken.uncertain && config.broken.consumers.is_empty();
+        let groups = complete
+            .then(|| config.consumers.values().flat_map(|entry| entry.consumer.groups.clone()).collect());
         Builder {
             config,
             env,
             consumers,
+            groups,
             headers: HashSet::new(),
             credentials: Vec::new(),
             credential_places: CredentialPlaces::default(),
@@ -182,6 +187,7 @@ impl<'a> Builder<'a> {
             entry: &info,
             route,
             consumers: &self.consumers,
+            groups: self.groups.as_ref(),
             all_credentials: &self.config.credentials,
             state_dir: &self.config.state_dir,
             keep: self.env.keep,

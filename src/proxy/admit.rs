@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     chain::{Run, Stop},
-    edge::{self, canonical},
+    edge::{self, canonical, headers},
     gateway::{RouteRuntime, Snapshot},
     router::Lookup,
     server::request_id,
@@ -31,8 +31,7 @@ impl Proxy {
             Ok(canonical) => (canonical.client, canonical.host, None),
             Err(refused) => (refused.client, Arc::from(""), Some(refused.denial)),
         };
-        let placeholder = RequestHeader::from(http::Request::new(()).into_parts().0);
-        let mut ex = Exchange::new(placeholder, client, request_id());
+        let mut ex = Exchange::new(headers::empty(), client, request_id());
         ex.host_side().authority = host;
         let route = snapshot.none.clone();
         let chain = route.chain.clone();

@@ -131,12 +131,12 @@ fn doors_that_would_stand_open_are_refused_at_load() {
             "allow",
         ),
         (
-            "routes: {a: {paths: [/*], upstream: demo, plugins: {key-auth: {}, acl: {allow: [x], on_fault: allow}}}}",
+            "routes: {a: {paths: [/*], upstream: demo, plugins: {key-auth: {}, acl: {allow: [x], on_fault: allow}}}}\nconsumers: {c: {groups: [x]}}",
             "routes.a.plugins.acl.on_fault",
             "allow",
         ),
         (
-            "routes: {a: {paths: [/*], upstream: demo, plugins: {acl: {allow: [x]}}}}",
+            "routes: {a: {paths: [/*], upstream: demo, plugins: {acl: {allow: [x]}}}}\nconsumers: {c: {groups: [x]}}",
             "routes.a",
             "authenticat",
         ),

@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
@@ -47,6 +47,9 @@ pub struct BuildEnv<'a> {
     pub route: Option<&'a str>,
     /// All consumers, by name.
     pub consumers: &'a HashMap<Arc<str>, Arc<Consumer>>,
+    /// The groups that consumers are in; none where not all consumers are known, so that nothing can be said to be
+    /// missing.
+    pub groups: Option<&'a BTreeSet<Arc<str>>>,
     /// All consumers' credentials.
     pub all_credentials: &'a Credentials,
     /// Where files are written.

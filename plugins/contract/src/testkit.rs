@@ -155,10 +155,13 @@ impl Kit {
         let node = node(yaml)?;
         let name = self.descriptor.name;
         let info = EntryInfo::new(name, name, Scope::Route, node.place.clone(), Mode::Enforce);
+        let groups = self.consumers.values().flat_map(|consumer| consumer.groups.clone()).collect();
         let env = BuildEnv {
             entry: &info,
             route: Some("test"),
             consumers: &self.consumers,
+            // A kit without consumers says nothing about groups.
+            groups: (!self.consumers.is_empty()).then_some(&groups),
             all_credentials: &self.credentials,
             state_dir: &self.state_dir,
             keep: &self.keep,

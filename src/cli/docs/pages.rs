@@ -87,6 +87,7 @@ fn stage(descriptor: &Descriptor, example: &str) -> Result<Stage, String> {
         entry: &info,
         route: None,
         consumers: &HashMap::new(),
+        groups: None,
         all_credentials: &HashMap::new(),
         state_dir: Path::new("var"),
         keep: &Keep::default(),
