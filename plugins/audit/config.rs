@@ -24,7 +24,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// Writes the access record: exactly one JSON line for each request, whatever happened to it, with the decision
 /// of every plugin that ran. Exactly one of `file`, `stdout`, `syslog` and `http`. Bodies are never written, and
-/// credentials are always masked. Counts the events `records_lost` and `write_failures`.
+/// credentials are always masked. Counts the events `records_lost` and `write_failures`. With `on_full: block` or `deny`
+/// it runs before all others (stage screen), to ask for the record's place.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {

@@ -124,12 +124,7 @@ fn written(config: &Config, checks: &Checks, env: &BuildEnv<'_>) -> Result<Writt
             })?;
             return fetched(symmetric, Location::Keys(uri));
         }
-        (None, None, Some(path), _) => {
-            let text = read(env, "jwks", path)?;
-            let keys = KeySet::read(text.as_bytes(), Origin::File)
-                .map_err(|message| ConfigError::at("jwks", format!("`{path}`: {message}")))?;
-            (keys, "jwks")
-        }
+        (None, None, Some(path), _) => (set_of_file(env, path)?, "jwks"),
         (None, None, None, Some(issuer)) => {
             let location = Location::of_issuer(issuer).map_err(|message| {
                 ConfigError::at("issuer", message)
@@ -150,6 +145,25 @@ fn written(config: &Config, checks: &Checks, env: &BuildEnv<'_>) -> Result<Writt
         return Err(ConfigError::at("ca", "nothing is fetched").help("remove it"));
     }
     usable(fixed, &checks.algorithms)
+}
+
+fn set_of_file(env: &BuildEnv<'_>, path: &str) -> Result<KeySet, ConfigError> {
+    let pem = |what: &str| {
+        ConfigError::at("jwks", format!("{what} is PEM, not a JWK Set")).help(
+            "write it as `public_key`, which takes the public key or certificate, or the file it stands in",
+        )
+    };
+    if path.contains("-----BEGIN") {
+        return Err(pem("this"));
+    }
+    let text = read(env, "jwks", path)?;
+    KeySet::read(text.as_bytes(), Origin::File).map_err(|message| {
+        if text.contains("-----BEGIN") {
+            return pem(&format!("`{path}`"));
+        }
+        ConfigError::at("jwks", format!("`{path}`: {message}"))
+            .help("a JWK Set is a JSON document: `{\"keys\": [{\"kty\": …, \"kid\": …}]}`")
+    })
 }
 
 fn usable((keys, field): (KeySet, &str), algorithms: &[Algorithm]) -> Result<Written, ConfigError> {
@@ -188,11 +202,13 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
 
 fn read(env: &BuildEnv<'_>, field: &str, path: &str) -> Result<String, ConfigError> {
     let file = env.path_to_read(path);
-    let told =
-        |message: String| ConfigError::at(field, format!("cannot read `{}`: {message}", file.display()));
+    let told = |message: String| {
+        ConfigError::at(field, format!("cannot read `{}`: {message}", file.display()))
+            .help("a path counts from the directory of the file that it is written in")
+    };
     let size = fs::metadata(&file).map_err(|error| told(error.to_string()))?.len();
     if size > MAX_FILE {
-        return Err(told("it has more than a mebibyte".to_owned()));
+        return Err(ConfigError::at(field, format!("`{}` has more than a mebibyte", file.display())));
     }
     fs::read_to_string(&file).map_err(|error| told(error.to_string()))
 }

@@ -23,13 +23,14 @@ use table::{Table, Taken, Terms};
 
 /// Limits how many requests pass for each caller. `second`, `minute`, `hour` and `day` are sliding windows: in no
 /// span of that length pass more, and a place is free again when its request has left the window, at most a fifth of
-/// the window later. `rate` is a token bucket. Several may be written: a request passes where all let it, and is
-/// counted in all or in none. Others are refused with 429 and `Retry-After`.
+/// the window later: `Retry-After` may say up to 72 s for `minute`, six fifths of any window. `rate` is a token bucket.
+/// Several may be written: a request passes where all let it, and is counted in all or in none. Others are refused with
+/// 429 and `Retry-After`.
 ///
-/// An entry that counts by `ip`, `header`, `path` or `route` runs before authentication, one that counts by
-/// `consumer` or a claim after it. Labels (`rate-limiting#burst`) put several entries on one route. An entry under
-/// `plugins` counts across all routes, one under a route for that route, one under a consumer for that consumer on
-/// all routes.
+/// An entry that counts by `ip`, `header`, `path` or `route` runs before authentication (stage screen), one that counts
+/// by `consumer` or a claim after it (stage limit). Labels (`rate-limiting#burst`) put several entries on one route. An
+/// entry under `plugins` counts across all routes, one under a route for that route, one under a consumer for that
+/// consumer on all routes.
 ///
 /// Counts survive a reload, and a changed number applies to them; they begin anew where the entry's key or what it
 /// counts by changes, and in the process that `run --upgrade` starts. Each process counts for itself.

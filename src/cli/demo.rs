@@ -67,8 +67,8 @@ fn unpack(dir: &Path) -> std::io::Result<()> {
 }
 
 fn instructions(config: &Config, temporary: &Path) -> String {
-    let public = config.listeners.get("public").map(|listener| listener.value.address.to_string());
-    let admin = config.admin.as_ref().map(|admin| admin.value.address.to_string());
+    let public = config.listeners.get("public").map(|listener| listener.value.address.value.to_string());
+    let admin = config.admin.as_ref().map(|admin| admin.value.address.value.to_string());
     let mut text = String::from("Try:\n");
     for (status, options, path) in TRY {
         let space = if options.is_empty() { "" } else { " " };

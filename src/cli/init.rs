@@ -7,7 +7,7 @@ use palisade_contract::Descriptor;
 use std::{
     fs::{self, OpenOptions},
     io::Write,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +18,7 @@ Example:
   palisade init my-gateway --upstream http://127.0.0.1:3000
   palisade run --conf my-gateway
 
-Then `/public/*` is open to everybody and all else needs the key that was printed:
+Then every request needs the key that was printed:
   curl -i http://127.0.0.1:8080/
   curl -i -H 'apikey: KEY' http://127.0.0.1:8080/";
 
@@ -31,33 +31,76 @@ pub(super) struct Args {
     /// The API to protect: `http://HOST:PORT` or `https://HOST`.
     #[arg(long, value_name = "URL")]
     upstream: Uri,
+    /// Where the gateway listens for clients.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
+    /// Where probes, metrics and the state of the gateway are.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9901", value_parser = address)]
+    admin: SocketAddr,
+}
+
+/// An address that can be written down: the system's choice of a port could not be told to anybody.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(address),
+        Ok(_) => Err("the port is 0".to_owned()),
+        Err(_) => {
+            Err("write an address and a port: `127.0.0.1:8080`, `0.0.0.0:8080` or `[::]:8080`".to_owned())
+        }
+    }
 }
 
 pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
     let origin = Origin::parse(&args.upstream)?;
+    if args.listen == args.admin {
+        return Err(format!("`--listen {}` and `--admin {}` are the same address", args.listen, args.admin));
+    }
     let made = key::generate()?;
     create(&args.dir)?;
     let schema =
         serde_json::to_string_pretty(&schema::schema(registry)).map_err(|error| error.to_string())?;
     write(&args.dir.join("palisade.schema.json"), &schema)?;
-    write(&args.dir.join("palisade.yaml"), &fill(&origin, &key::sha256(&made)))?;
+    write(&args.dir.join("palisade.yaml"), &fill(args, &origin, &key::sha256(&made)))?;
     let dir = args.dir.display();
     print(&format!(
-        "{dir}/palisade.yaml written.\n\
+        "Written:\n  \
+         {dir}/palisade.yaml          the configuration\n  \
+         {dir}/palisade.schema.json   what may stand in it, for editors\n\
          The key of the consumer `first`, shown this once:\n  {made}\n\
-         Next:\n  palisade run --conf {dir}\n  curl -i -H 'apikey: {made}' http://127.0.0.1:8080/"
+         Next:\n  palisade run --conf {dir}\n  curl -i -H 'apikey: {made}' http://{}/",
+        reached(args.listen)
     ))?;
     // The key is told before: it is not to be had again where, say, the upstream's name does not resolve here.
     server::check(&args.dir, registry).map(drop).map_err(|error| error.to_string())
 }
 
-fn fill(origin: &Origin, hash: &str) -> String {
+/// Where a listener on all addresses is reached from this machine.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn fill(args: &Args, origin: &Origin, hash: &str) -> String {
     let tls = if origin.tls {
         "    tls: {}                               # its certificate is verified\n"
     } else {
         ""
     };
-    TEMPLATE.replace("ADDRESS", &origin.address).replace("    TLS\n", tls).replace("HASH", hash)
+    // An address stands in quotes where YAML would read a list, and the comment behind it keeps its column.
+    let quoted = |address: SocketAddr| match address {
+        SocketAddr::V4(_) => address.to_string(),
+        SocketAddr::V6(_) => format!("\"{address}\""),
+    };
+    TEMPLATE
+        .replace("ADDRESS", &origin.address)
+        .replace("    TLS\n", tls)
+        .replace("HASH", hash)
+        .replace(&format!("{:22}", "LISTEN"), &format!("{:22}", quoted(args.listen)))
+        .replace("ADMIN", &quoted(args.admin))
 }
 
 /// Where the API is.
@@ -175,13 +218,48 @@ mod tests {
 
     #[test]
     fn nothing_of_the_template_is_left() {
+        let args = |listen: &str| Args {
+            dir: PathBuf::new(),
+            upstream: Uri::default(),
+            listen: listen.parse().unwrap(),
+            admin: "[::1]:9".parse().unwrap(),
+        };
         let origin = |tls| Origin { address: "h:1".to_owned(), tls };
-        for tls in [true, false] {
-            let text = fill(&origin(tls), "00ff");
+        for (tls, listen, written) in [
+            (true, "0.0.0.0:80", "    address: 0.0.0.0:80 "),
+            (false, "[::]:80", "    address: \"[::]:80\" "),
+            (false, "[fd00:1:2:3:4:5:6:7]:8443", "    address: \"[fd00:1:2:3:4:5:6:7]:8443\" #"),
+        ] {
+            let text = fill(&args(listen), &origin(tls), "00ff");
             assert_eq!(text.contains("tls: {}"), tls);
-            for left in ["ADDRESS", "TLS", "HASH"] {
+            assert!(text.contains(written), "{text}");
+            assert!(text.contains("  address: \"[::1]:9\"\n"), "{text}");
+            for left in ["ADDRESS", "TLS", "HASH", "LISTEN", "ADMIN"] {
                 assert!(!text.contains(left), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_port() {
+        assert_eq!(address("127.0.0.1:80"), Ok("127.0.0.1:80".parse().unwrap()));
+        for bad in [
+            "",
+            "8080",
+            ":8080",
+            "localhost:80",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "[::1]",
+            "::1:80",
+            "1.2.3.4:99999",
+        ] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+        for (listen, reach) in
+            [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")]
+        {
+            assert_eq!(reached(listen.parse().unwrap()).to_string(), reach);
         }
     }
 }

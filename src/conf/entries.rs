@@ -58,11 +58,14 @@ fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<Confi
             "a label has lower-case letters, digits, `-` and `_`: `rate-limiting#burst`".to_owned(),
         ));
     }
-    if !matches!(node.value, Value::Map(_)) && !node.is_null() {
-        errors.push(
+    if !matches!(node.value, Value::Map(_)) {
+        // Nothing at all is refused too: it is what a file looks like that was not written to its end.
+        let error = if node.is_null() {
+            wrong(node, "", "the entry is empty").place(key.place.clone())
+        } else {
             wrong(node, "", "an entry is a mapping")
-                .help(format!("write `{}: {{}}` for all defaults", key.text)),
-        );
+        };
+        errors.push(error.help(format!("write `{}: {{}}` for all defaults", key.text)));
         return broken();
     }
     let (common, fields): (Vec<_>, Vec<_>) =

@@ -74,7 +74,7 @@ pub struct Broken {
 #[derive(Debug)]
 pub struct Listener {
     /// The address; port 0 lets the system choose.
-    pub address: SocketAddr,
+    pub address: At<SocketAddr>,
     /// HTTP/2: by ALPN with TLS, else h2c.
     pub http2: bool,
     /// Absent: plain text.
@@ -174,11 +174,11 @@ pub struct ClientIp {
 #[derive(Debug)]
 pub struct Admin {
     /// Its address.
-    pub address: SocketAddr,
+    pub address: At<SocketAddr>,
     /// Without one nothing can be changed through it.
     pub token: Option<Secret>,
     /// Another address for the probes alone.
-    pub probes: Option<SocketAddr>,
+    pub probes: Option<At<SocketAddr>>,
 }
 
 /// Which requests, and what happens to them.

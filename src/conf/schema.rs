@@ -142,8 +142,8 @@ pub fn entry_schema(descriptor: &Descriptor, generator: &mut SchemaGenerator) ->
             properties.insert(name.clone(), field.clone());
         }
     }
-    // `required` is left out: an entry in a narrower scope may hold common fields alone.
-    json!({ "type": ["object", "null"], "properties": properties, "additionalProperties": false })
+    // Nothing is required: an entry in a narrower scope may hold common fields alone. But it cannot be left empty.
+    json!({ "type": "object", "properties": properties, "required": [], "additionalProperties": false })
 }
 
 /// Follows one `$ref` into the generator's definitions.

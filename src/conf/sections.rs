@@ -196,7 +196,7 @@ pub(super) fn client_ip(node: Option<&Node>, errors: &mut Vec<ConfigError>) -> C
     ClientIp { trusted_proxies: raw.trusted_proxies.iter().map(|cidr| cidr.0).collect(), header }
 }
 
-fn socket(node: &Node, field: &str, text: &str, errors: &mut Vec<ConfigError>) -> Option<SocketAddr> {
+fn socket(node: &Node, field: &str, text: &str, errors: &mut Vec<ConfigError>) -> Option<At<SocketAddr>> {
     let parsed = text.parse::<SocketAddr>().ok();
     if parsed.is_none() {
         errors.push(
@@ -204,7 +204,7 @@ fn socket(node: &Node, field: &str, text: &str, errors: &mut Vec<ConfigError>) -
                 .help("write `127.0.0.1:8080`, `0.0.0.0:8080` or `[::]:8080`"),
         );
     }
-    parsed
+    parsed.map(|address| at(node, field, address))
 }
 
 pub(super) fn admin(node: Option<&Node>, errors: &mut Vec<ConfigError>) -> Option<At<Admin>> {
@@ -234,11 +234,15 @@ pub(super) fn listeners(
         check_name(key, &node.path, errors);
         let Some(raw) = read::<RawListener>(node, errors) else { continue };
         let Some(address) = socket(node, "address", &raw.address, errors) else { continue };
-        if let Some((name, other)) =
-            all.iter().find(|(_, other)| address.port() != 0 && other.value.address == address)
+        if let Some((name, other)) = all
+            .iter()
+            .find(|(_, other)| address.value.port() != 0 && other.value.address.value == address.value)
         {
-            let error =
-                wrong(node, "address", format!("`{address}` is the address of the listener `{name}` too"));
+            let error = wrong(
+                node,
+                "address",
+                format!("`{}` is the address of the listener `{name}` too", address.value),
+            );
             errors.push(
                 error
                     .help("give one of them another port")

@@ -2,7 +2,8 @@
 
 use super::{
     Gateway,
-    run::{Listeners, Sockets, reload},
+    run::{Listeners, reload},
+    sockets::Sockets,
 };
 use crate::{
     admin::{self, AdminState},

@@ -1,6 +1,7 @@
 //! File descriptors: as many as the system allows, and a warning where that is not enough.
 
 use crate::conf::model::Config;
+use parking_lot::Mutex;
 
 /// What a process needs besides connections: listeners, logs, idle connections to origins.
 const BESIDES: u64 = 200;
@@ -13,12 +14,26 @@ pub(super) fn raise() {
     }
 }
 
-/// Warns where the connections that the configuration allows need more descriptors than there are.
-pub(super) fn warn(config: &Config) {
-    let most = config.listeners.values().map(|listener| listener.value.limits.connections).max();
-    let (Some(most), Ok((limit, _))) = (most, rlimit::Resource::NOFILE.get()) else { return };
-    if let Some(text) = shortage(most as u64, limit) {
-        log::warn!("{text}");
+/// Warns where the connections that a configuration allows need more descriptors than there are. What has been said of
+/// the configuration before is not said again.
+#[derive(Debug, Default)]
+pub(super) struct Shortage(Mutex<Option<String>>);
+
+impl Shortage {
+    pub(super) fn warn(&self, config: &Config) {
+        let most = config.listeners.values().map(|listener| listener.value.limits.connections).max();
+        let (Some(most), Ok((limit, _))) = (most, rlimit::Resource::NOFILE.get()) else { return };
+        if let Some(text) = self.news(shortage(most as u64, limit)) {
+            log::warn!("{text}");
+        }
+    }
+
+    /// What there is to say, where that differs from last time.
+    fn news(&self, now: Option<String>) -> Option<String> {
+        let mut last = self.0.lock();
+        let changed = *last != now;
+        last.clone_from(&now);
+        now.filter(|_| changed)
     }
 }
 
@@ -49,5 +64,21 @@ mod tests {
             assert_eq!(shortage(connections, limit).is_none(), enough, "{connections} {limit}");
         }
         assert!(shortage(20_000, 4_096).unwrap().contains("`connections: 1948`"));
+    }
+
+    #[test]
+    fn what_has_been_said_is_not_said_again() {
+        let told = Shortage::default();
+        for (now, news) in [
+            (Some("20"), true),
+            (Some("20"), false),
+            (Some("30"), true),
+            (None, false),
+            (None, false),
+            (Some("30"), true),
+            (Some("30"), false),
+        ] {
+            assert_eq!(told.news(now.map(str::to_owned)).is_some(), news, "{now:?}");
+        }
     }
 }

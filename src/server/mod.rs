@@ -3,6 +3,7 @@
 mod admin_state;
 mod descriptors;
 mod run;
+mod sockets;
 mod watch;
 
 pub use run::{RunOptions, run};
@@ -48,6 +49,7 @@ pub struct Gateway {
     /// The addresses that cannot change while it runs, to compare on reload.
     fixed: Fixed,
     status: Mutex<Status>,
+    shortage: descriptors::Shortage,
     draining: AtomicBool,
     /// Reloads happen one at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -67,9 +69,14 @@ impl Fixed {
             listeners: config
                 .listeners
                 .iter()
-                .map(|(name, listener)| (name.clone(), listener.value.address, listener.value.tls.is_some()))
+                .map(|(name, listener)| {
+                    (name.clone(), listener.value.address.value, listener.value.tls.is_some())
+                })
                 .collect(),
-            admin: config.admin.as_ref().map(|admin| (admin.value.address, admin.value.probes)),
+            admin: config.admin.as_ref().map(|admin| {
+                let probes = admin.value.probes.as_ref().map(|probes| probes.value);
+                (admin.value.address.value, probes)
+            }),
             demo: config.demo,
         }
     }
@@ -167,6 +174,7 @@ impl Gateway {
             budget: Arc::default(),
             fixed: Fixed::of(config),
             status: Mutex::new(Status { at: SystemTime::now(), error: None, failures: 0 }),
+            shortage: descriptors::Shortage::default(),
             draining: AtomicBool::new(false),
             reloading: tokio::sync::Mutex::new(()),
         })

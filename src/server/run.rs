@@ -2,6 +2,7 @@
 
 use super::{
     Gateway, check, descriptors, load,
+    sockets::Sockets,
     watch::{Changes, Fingerprint},
 };
 use crate::{
@@ -24,7 +25,6 @@ use palisade_contract::{ConfigError, Descriptor};
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -95,56 +95,6 @@ pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String
     result
 }
 
-/// Sockets by what they are for: `listener NAME`, `admin`, `probes`.
-pub(super) struct Sockets(BTreeMap<String, TcpListener>);
-
-impl Sockets {
-    /// Binds every address, or takes the socket that a predecessor has bound to it.
-    fn bind(config: &Config, taken: &mut Option<Taken>) -> Result<Self, String> {
-        let mut wanted: Vec<(String, std::net::SocketAddr)> = config
-            .listeners
-            .iter()
-            .map(|(name, listener)| (format!("listener {name}"), listener.value.address))
-            .collect();
-        if let Some(admin) = &config.admin {
-            wanted.push(("admin".to_owned(), admin.value.address));
-            wanted.extend(admin.value.probes.map(|address| ("probes".to_owned(), address)));
-        }
-        let mut bound = BTreeMap::new();
-        let mut errors = Vec::new();
-        for (name, address) in wanted {
-            let socket = match taken.as_mut().and_then(|taken| taken.claim(&name, address)) {
-                Some(socket) => socket.set_nonblocking(true).map(|()| socket),
-                None => listen::bind(address),
-            };
-            match socket {
-                Ok(socket) => drop(bound.insert(name, socket)),
-                Err(error) => errors.push(format!("{name}: cannot listen on {address}: {error}")),
-            }
-        }
-        if errors.is_empty() { Ok(Sockets(bound)) } else { Err(errors.join("\n")) }
-    }
-
-    pub(super) fn take(&mut self, name: &str) -> Result<(TcpListener, std::net::SocketAddr), String> {
-        let socket = self.0.remove(name).ok_or_else(|| format!("{name}: no socket"))?;
-        let address = socket.local_addr().map_err(|error| format!("{name}: {error}"))?;
-        Ok((socket, address))
-    }
-
-    /// Other handles of the same sockets, for a successor.
-    fn duplicate(&self) -> std::io::Result<Vec<(String, TcpListener)>> {
-        self.0.iter().map(|(name, socket)| Ok((name.clone(), socket.try_clone()?))).collect()
-    }
-
-    /// One `name address` for each line.
-    fn report(&self) -> String {
-        self.0
-            .iter()
-            .filter_map(|(name, socket)| Some(format!("{name} {}\n", socket.local_addr().ok()?)))
-            .collect()
-    }
-}
-
 /// The sockets of the process that runs on this directory; it goes on serving until it is told.
 async fn take_over(config: &Config) -> Result<Taken, String> {
     match handover::take(&config.run_dir, &config.dir).await {
@@ -176,7 +126,8 @@ async fn serve(
     let gateway = Arc::new(Gateway::start(config, registry, upstream, host).map_err(wrong)?);
     let tls = tls_configs(config)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
-    warn(config);
+    gateway.shortage.warn(config);
+    expiry::warn(config);
     let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };
     let mut sockets = Sockets::bind(config, &mut taken)?;
     let report = sockets.report();
@@ -204,7 +155,7 @@ async fn serve(
     for line in report.lines() {
         log::info!("listening: {line}");
     }
-    let copies = Sockets(copies.into_iter().collect());
+    let copies = Sockets::of(copies);
     let successor = control.successor(|| copies.duplicate());
     let upgraded = tokio::select! {
         () = successor => {
@@ -232,12 +183,6 @@ async fn serve(
     }
     let _ = tokio::task::spawn_blocking(|| palisade_plugins::flush_audit(Duration::from_secs(5))).await;
     Ok(())
-}
-
-/// What is not wrong, but soon may be.
-fn warn(config: &Config) {
-    descriptors::warn(config);
-    expiry::warn(config);
 }
 
 fn control(config: &Config) -> Result<Control, String> {
@@ -344,7 +289,8 @@ pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Res
     // The files were read a moment ago; should one have gone since, the old certificates stay.
     match tls_configs(&config) {
         Ok(tls) => {
-            warn(&config);
+            gateway.shortage.warn(&config);
+            expiry::warn(&config);
             listeners.update(&config, &tls);
         }
         Err(errors) => log::error!(

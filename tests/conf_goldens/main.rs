@@ -120,7 +120,7 @@ fn references_and_defaults_are_filled_in() {
     let dir = Path::new("tests/conf/ok/references");
     let config = load(dir).unwrap();
     let admin = config.admin.as_ref().unwrap();
-    assert_eq!(admin.value.address.to_string(), "127.0.0.1:9901");
+    assert_eq!(admin.value.address.value.to_string(), "127.0.0.1:9901");
     assert_eq!(admin.value.token.as_ref().unwrap().expose(), "0123456789abcdef0123456789abcdef");
     assert_eq!((config.limits.header_count, config.limits.header_timeout.as_secs()), (50, 5));
     assert_eq!((config.watch, config.demo), (true, false));

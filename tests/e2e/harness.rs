@@ -78,6 +78,12 @@ impl Gateway {
         }
     }
 
+    /// Starts a second process on the same directory, which must refuse: gives the exit code and standard error.
+    pub fn second(&self) -> (i32, String) {
+        let binary = Path::new(env!("CARGO_BIN_EXE_palisade"));
+        refused(spawn(self.dir.path(), binary, "second", &[]), self.dir.path(), "second.")
+    }
+
     /// The address of a line of the ports file: `listener public`, `admin`, `probes`.
     pub fn at(&self, name: &str) -> SocketAddr {
         *self.ports.get(name).unwrap_or_else(|| panic!("no `{name}` in {:?}", self.ports))
@@ -227,20 +233,8 @@ impl Prepared {
 
     /// The same with more arguments.
     pub fn refused_with(&self, more: &[&str]) -> (i32, String) {
-        let mut child = spawn(self.0.path(), Path::new(env!("CARGO_BIN_EXE_palisade")), "", more);
-        let started = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if self.0.path().join("ports").exists() || started.elapsed() > PATIENCE {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("it started instead of refusing:\n{}", log(self.0.path()));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        (status.code().unwrap(), log(self.0.path()))
+        let child = spawn(self.0.path(), Path::new(env!("CARGO_BIN_EXE_palisade")), "", more);
+        refused(child, self.0.path(), "")
     }
 
     /// Starts a gateway and waits until it listens.
@@ -263,6 +257,24 @@ impl Prepared {
             .collect();
         gateway
     }
+}
+
+/// Waits for a process that must not start.
+fn refused(mut child: Child, dir: &Path, name: &str) -> (i32, String) {
+    let log = || fs::read_to_string(dir.join(format!("{name}log"))).unwrap_or_default();
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if dir.join(format!("{name}ports")).exists() || started.elapsed() > PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it started instead of refusing:\n{}", log());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    (status.code().unwrap(), log())
 }
 
 /// Runs it on the directory; its log and ports file are `log` and `ports`, or `NAME.log` and `NAME.ports`.

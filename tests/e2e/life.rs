@@ -7,6 +7,7 @@ use crate::{
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
 };
 
 const ONE: &str = "routes: {one: {paths: [/one], plugins: {request-termination: {status_code: 201}}}}";
@@ -159,6 +160,41 @@ fn the_admin_api_tells_and_reloads() {
 }
 
 #[test]
+fn a_shortage_of_descriptors_is_said_when_it_changes() {
+    let most = |connections: u64| format!("limits: {{connections: {connections}}}\n{ONE}");
+    let few = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    let script = format!("#!/bin/sh\nulimit -n 1000\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_palisade"));
+    std::fs::write(&few, script).unwrap();
+    std::fs::set_permissions(&few, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let gateway = Gateway::prepare(&most(900)).start(&few);
+    let said = || gateway.log().matches("of which this process has").count();
+    assert_eq!(said(), 1, "{}", gateway.log());
+    gateway.hangup(SERVING);
+    gateway.rewrite(&most(800));
+    gateway.hangup(SERVING);
+    // What is said of a reload is said after it serves: the next one begins after that.
+    gateway.hangup(SERVING);
+    assert_eq!(said(), 2, "{}", gateway.log());
+}
+
+#[test]
+fn a_second_process_is_told_of_upgrade() {
+    let gateway = Gateway::start(ONE);
+    // As somebody would have written it; the first one does not read it again.
+    let address = gateway.address();
+    gateway.put(
+        "base.yaml",
+        &format!("version: 1\nstate_dir: STATE\nlisteners: {{public: {{address: '{address}'}}}}\n"),
+    );
+    let (code, text) = gateway.second();
+    assert_eq!(code, 1);
+    let place = format!("conf/base.yaml:3:31: listeners.public.address: cannot listen on {address}");
+    assert!(text.contains(&place), "{text}");
+    assert!(text.contains("runs on this directory already: start this one with `--upgrade`"), "{text}");
+    gateway.get("/one").expect(201);
+}
+
+#[test]
 fn what_cannot_be_served_is_said_at_once() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -166,6 +202,8 @@ fn what_cannot_be_served_is_said_at_once() {
         Gateway::prepare(&format!("listeners: {{taken: {{address: '{address}'}}}}\n{ONE}")).refused();
     assert_eq!(code, 1);
     assert!(text.contains("cannot listen on") && text.contains(&address), "{text}");
+    assert!(text.contains("conf/test.yaml:1:30: listeners.taken.address: "), "{text}");
+    assert!(text.contains("`ss -ltnp` shows it"), "{text}");
 
     let wrong = "routes:\n  one: {pahts: [/one], upstream: demo}\n  two: {paths: [two], upstream: demo}\n";
     let (code, text) = Gateway::prepare(wrong).refused();

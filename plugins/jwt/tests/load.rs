@@ -23,7 +23,10 @@ fn keys_come_from_one_place_and_are_strong() {
         ("secret: base64:c2hvcnQ=", "the secret has 5 bytes"),
         ("secret: base64:***", "is not base64"),
         ("public_key: none-such.pem", "cannot read"),
+        ("public_key: none-such.pem", "help: a path counts from the directory"),
         ("jwks: none-such.json", "cannot read"),
+        ("jwks: none-such.json", "help: a path counts from the directory"),
+        ("jwks: '-----BEGIN PUBLIC KEY-----'", "help: write it as `public_key`"),
         (&*pem_of(include_str!("rsa.pem")), "it is a private key"),
         (&*pem_of(include_str!("weak.pub.pem")), "the RSA key has 1024 bits; 2048 to 8192 are taken"),
         ("public_key: '-----BEGIN PUBLIC KEY-----'", "it is not PEM"),
@@ -60,6 +63,9 @@ fn sets_of_keys_are_looked_through() {
     odd["e"] = json!(b64([1]));
     for (text, words) in [
         ("", "is not a JSON object"),
+        ("", "help: a JWK Set is a JSON document"),
+        (RSA_PUBLIC, "k.json` is PEM, not a JWK Set"),
+        (RSA_PUBLIC, "help: write it as `public_key`"),
         ("{}", "no list `keys`"),
         ("{\"keys\": {}}", "no list `keys`"),
         ("{\"keys\": []}", "no key that could be used"),

@@ -11,7 +11,11 @@ use palisade_contract::{
 };
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
 /// The page of a plugin. `example` is part of a configuration that has an entry of the plugin.
 pub(super) fn plugin(descriptor: &Descriptor, example: Option<&str>) -> Result<String, String> {
@@ -25,8 +29,10 @@ pub(super) fn plugin(descriptor: &Descriptor, example: Option<&str>) -> Result<S
 
     let about = definitions.resolve(&own).get("description").and_then(Value::as_str);
     let mut page = format!("{GENERATED}\n\n# {name}\n\n{}\n", about.unwrap_or(descriptor.summary).trim());
-    if let Some(stage) = example.map(|text| stage(descriptor, text)).transpose()? {
-        page.push_str(&format!("\nStage: **{}**.\n", stage.as_str()));
+    if let Some(stages) = example.map(|text| stages(descriptor, text)).transpose()? {
+        let names: Vec<String> = stages.iter().map(|stage| format!("**{}**", stage.as_str())).collect();
+        let varies = if names.len() > 1 { ", by what is written" } else { "" };
+        page.push_str(&format!("\nStage: {}{varies}.\n", names.join(" or ")));
     }
     if let Some(example) = example {
         page.push_str(&format!("\n## Example\n\n```yaml\n{}\n```\n", example.trim()));
@@ -71,37 +77,46 @@ fn without(common: &Value, definitions: Definitions<'_>, authenticates: bool) ->
     common
 }
 
-/// Where the example's entry stands. Building it shows that it can be built.
-fn stage(descriptor: &Descriptor, example: &str) -> Result<Stage, String> {
+/// Where the example's entries stand. Building them shows that they can be built.
+fn stages(descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, String> {
     let name = descriptor.name;
     let file = format!("examples/{name}.yaml");
-    let wrong = |what: String| format!("{file}: {what}");
     let mut sources = Sources::default();
     sources.add(Path::new(&file), example);
     let document = palisade_contract::conf::parse(Path::new(&file), example, &|_| None)
         .map_err(|errors| errors.render(&sources))?;
-    let entry = entry(&document, name).ok_or_else(|| wrong(format!("no route has an entry `{name}`")))?;
-    let info = EntryInfo::new(name, name, Scope::Route, Place::of_file(Path::new(&file)), Mode::Enforce);
     let host: Arc<dyn Host> = Arc::new(NoHost);
-    let env = BuildEnv {
-        entry: &info,
-        route: None,
-        consumers: &HashMap::new(),
-        groups: None,
-        all_credentials: &HashMap::new(),
-        state_dir: Path::new("var"),
-        keep: &Keep::default(),
-        host: &host,
-        credential_places: &CredentialPlaces::default(),
-        dry_run: true,
-    };
-    let built = descriptor.build(entry, &env);
-    built.map(|(stage, _)| stage).map_err(|errors| errors.render(&sources))
+    let mut stages = BTreeSet::new();
+    for (key, scope, node) in entries(&document, name) {
+        let info = EntryInfo::new(key, name, scope, Place::of_file(Path::new(&file)), Mode::Enforce);
+        let env = BuildEnv {
+            entry: &info,
+            route: None,
+            consumers: &HashMap::new(),
+            groups: None,
+            all_credentials: &HashMap::new(),
+            state_dir: Path::new("var"),
+            keep: &Keep::default(),
+            host: &host,
+            credential_places: &CredentialPlaces::default(),
+            dry_run: true,
+        };
+        let (stage, _) = descriptor.build(node, &env).map_err(|errors| errors.render(&sources))?;
+        stages.insert(stage);
+    }
+    if stages.is_empty() { Err(format!("{file}: it has no entry `{name}`")) } else { Ok(stages) }
 }
 
-/// The entry on every route, else the first route's.
-fn entry<'a>(document: &'a Node, name: &str) -> Option<&'a Node> {
-    let everywhere = document.get("plugins").and_then(|plugins| plugins.get(name));
+/// The plugin's entries on every route and on single ones.
+fn entries<'a>(document: &'a Node, name: &str) -> Vec<(&'a str, Scope, &'a Node)> {
+    let everywhere = document.get("plugins").map(|plugins| (Scope::Everywhere, plugins));
     let routes = document.get("routes").map_or(&[][..], Node::entries);
-    everywhere.or_else(|| routes.iter().find_map(|(_, route)| route.get("plugins")?.get(name)))
+    let routes = routes.iter().filter_map(|(_, route)| Some((Scope::Route, route.get("plugins")?)));
+    let all = everywhere.into_iter().chain(routes);
+    let of_plugin = |key: &str| key.split('#').next() == Some(name);
+    all.flat_map(|(scope, plugins)| {
+        plugins.entries().iter().map(move |(key, node)| (key.text.as_str(), scope, node))
+    })
+    .filter(|(key, ..)| of_plugin(key))
+    .collect()
 }

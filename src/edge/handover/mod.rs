@@ -88,6 +88,15 @@ pub fn socket_path(run_dir: &Path, conf_dir: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// True where a process of this user runs on `conf_dir`.
+pub fn runs(run_dir: &Path, conf_dir: &Path) -> bool {
+    socket_path(run_dir, conf_dir).is_ok_and(|path| answers(&path))
+}
+
+fn answers(path: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(path).is_ok()
+}
+
 /// The predecessor's side: a socket that a successor may connect to. Its file goes when this does.
 #[derive(Debug)]
 pub struct Control {
@@ -105,7 +114,7 @@ impl Control {
     pub fn bind(run_dir: &Path, conf_dir: &Path) -> Result<Self> {
         let path = socket_path(run_dir, conf_dir)?;
         make_private(run_dir)?;
-        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        if answers(&path) {
             return Err(HandoverError::Refused(format!(
                 "another process runs on `{}`: stop it, or start this one with `--upgrade`",
                 conf_dir.display()
