@@ -228,7 +228,7 @@ mod tests {
         for (tls, listen, written) in [
             (true, "0.0.0.0:80", "    address: 0.0.0.0:80 "),
             (false, "[::]:80", "    address: \"[::]:80\" "),
-            (false, "[fd00:1:2:3:4:5:6:7]:8443", "    address: \"[fd00:1:2:3:4:5:6:7]:8443\" #"),
+            (false, "[fd00:1:2:3:4:5:6:7]:8443", "    address: \"[fd00:1:2:3:4:5:6:7]:8443\"  "),
         ] {
             let text = fill(&args(listen), &origin(tls), "00ff");
             assert_eq!(text.contains("tls: {}"), tls);

@@ -72,9 +72,9 @@ fn what_has_wrong_names_or_types_does_not() {
         assert!(!validator.is_valid(&value), "{case}");
     }
     // Of all that is wrong in `plugin`, this alone.
-    let entry = |entry: serde_json::Value| serde_json::json!({"version": 1, "plugins": {"key-auth": entry}});
-    assert!(validator.is_valid(&entry(serde_json::json!({}))));
-    assert!(!validator.is_valid(&entry(serde_json::Value::Null)));
+    let entry = |entry: Value| json!({"version": 1, "plugins": {"key-auth": entry}});
+    assert!(validator.is_valid(&entry(json!({}))));
+    assert!(!validator.is_valid(&entry(Value::Null)));
 }
 
 /// Where a key may be unknown: the configuration around it, with `ZZZ` in its place, and the way to that mapping

@@ -44,7 +44,8 @@ fn certificates(names: &[&str], http2: bool) -> Certificates {
         written.push(at(CertificateFiles { certificate: file("pem"), key: file("key") }));
     }
     let listener = ListenerTls { certificates: written, client_auth: None };
-    let place = at(Listener { address: "127.0.0.1:0".parse().unwrap(), http2, tls: None, limits: limits() });
+    let address = at("127.0.0.1:0".parse().unwrap());
+    let place = at(Listener { address, http2, tls: None, limits: limits() });
     let config = tls::server_config(&listener, http2, &place).unwrap();
     Certificates { _dir: dir, config, roots, leaves }
 }
