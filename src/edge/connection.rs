@@ -18,12 +18,13 @@ use pingora::{
     proxy::{HttpProxy, ProxyHttp},
 };
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -103,7 +104,9 @@ where
                 session.set_pipelined_prefix(bytes);
                 session.set_keepalive(if last { None } else { Some(limits.idle_timeout.as_secs().max(1)) });
                 // Boxed inside: what a request needs is there only while one is served.
-                CONNECTION.scope(info.clone(), self.proxy.process_new_http(session, &self.draining)).await
+                let serve = self.proxy.process_new_http(session, &self.draining);
+                let served = stream::watched(serve, |cx| guard.poll_left(cx));
+                CONNECTION.scope(info.clone(), served).await.flatten()
             };
             if served.is_none() {
                 return guard.finish().await;
@@ -192,6 +195,8 @@ where
         let mut draining = self.draining.clone();
         let parked = Arc::new(Parked::default());
         let (mut told, mut malformed, mut ticket) = (false, 0, None);
+        // It is dropped when the connection has ended.
+        let (_open, closed) = watch::channel(());
         loop {
             let waiting = ticket.is_some();
             if *draining.borrow() && !told {
@@ -226,10 +231,11 @@ where
                     drop(ticket.take());
                     session.set_write_timeout(Some(STALLED));
                     let busy = active.enter();
-                    let shared = self.clone();
+                    let (shared, closed) = (self.clone(), closed.clone());
                     let serve = async move {
                         let session = ServerSession::new_http2(session);
-                        stream::timed(shared.proxy.process_new_http(session, &shared.draining)).await;
+                        let serve = shared.proxy.process_new_http(session, &shared.draining);
+                        stream::watched(serve, left(closed)).await;
                         drop(busy);
                     };
                     tokio::spawn(CONNECTION.scope(info.clone(), serve));
@@ -244,6 +250,19 @@ where
                 Ok(None) | Err(_) => return,
             }
         }
+    }
+}
+
+/// Ready once the HTTP/2 connection has ended.
+fn left(closed: watch::Receiver<()>) -> impl FnMut(&mut Context<'_>) -> Poll<()> {
+    let mut waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+    move |cx| {
+        let waiting = waiting.get_or_insert_with(|| {
+            let mut closed = closed.clone();
+            // Nothing is ever sent: it only ends.
+            Box::pin(async move { while closed.changed().await.is_ok() {} })
+        });
+        waiting.as_mut().poll(cx)
     }
 }
 

@@ -222,6 +222,25 @@ impl Guard {
         inner.fill(cx)
     }
 
+    /// Ready once the client has left, as far as that shows while Pingora asks for nothing. What it sends meanwhile
+    /// waits in the buffer; behind that, its end is not seen.
+    pub(super) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.0.lock();
+        if !inner.closed && inner.buffer.is_empty() {
+            match inner.fill(cx) {
+                Poll::Pending | Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) if inner.framing.is_done() => inner.half_close(),
+                // In the middle of a request there is nothing more to wait for.
+                Poll::Ready(Ok(0)) => return Poll::Ready(()),
+                Poll::Ready(Err(_)) => {
+                    inner.closed = true;
+                    return Poll::Ready(());
+                }
+            }
+        }
+        if inner.closed && inner.framing.is_done() { inner.poll_gone(cx) } else { Poll::Pending }
+    }
+
     /// Reads the rest of the body ahead of Pingora, which will read the same bytes later. The content comes
     /// back, decoded from its transfer coding.
     pub async fn read_ahead(&self, limit: u64) -> Result<Bytes, Ahead> {

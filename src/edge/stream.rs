@@ -1,70 +1,130 @@
-//! The time that the body of a request on an HTTP/2 stream may take.
+//! What ends a request while Pingora waits and asks nothing of ours.
 //!
-//! Pingora reads such a body without a clock, and nothing of ours is asked while it waits for the client. So the
-//! clock is outside: [`timed`] polls the future that serves the request. From within, [`begin_body`] starts the
-//! clock and [`end_body`] stops it; when it runs out the future is dropped, which resets the stream.
+//! Pingora reads a body from an HTTP/2 stream without a clock, waits for an origin's answer to one without an end,
+//! and looks at no client at all while it connects to an origin. So what ends such a request is outside: [`watched`]
+//! polls the future that serves it. From within, the clocks are started and stopped; when one runs out, or the
+//! client leaves, the future is dropped, which resets an HTTP/2 stream and closes an HTTP/1 connection. The
+//! request's context is told by [`cut`] why it is dropped.
 
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
     pin::Pin,
-    task::{Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// What a request waits for.
 #[derive(Clone, Copy)]
-enum Clock {
-    Stopped,
-    Until(Instant),
-    /// It has run out: what serves the request is being dropped.
-    Late,
+struct Waits {
+    /// When its body must have come.
+    body: Option<Instant>,
+    /// When the origin must have answered.
+    exchange: Option<Instant>,
+    /// A connection to an origin is being made.
+    connecting: bool,
+    /// It is being dropped.
+    cut: Option<Cut>,
 }
 
+/// Why a request is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Its body did not come in time.
+    Body,
+    /// The origin took longer than it may.
+    Exchange,
+    /// The client has left.
+    Gone,
+}
+
+const NOTHING: Waits = Waits { body: None, exchange: None, connecting: false, cut: None };
+
 thread_local! {
-    /// The clock of the request that this thread polls right now.
-    static CLOCK: Cell<Clock> = const { Cell::new(Clock::Stopped) };
+    /// What the request waits for that this thread polls right now.
+    static WAITS: Cell<Waits> = const { Cell::new(NOTHING) };
 }
 
 /// From now on the rest of the request's body may take `time`.
 pub fn begin_body(time: Duration) {
-    CLOCK.set(Instant::now().checked_add(time).map_or(Clock::Stopped, Clock::Until));
+    WAITS.set(Waits { body: Instant::now().checked_add(time), ..WAITS.get() });
 }
 
 /// The body has come.
 pub fn end_body() {
-    CLOCK.set(Clock::Stopped);
+    WAITS.set(Waits { body: None, ..WAITS.get() });
 }
 
-/// True where the request is being dropped because its body did not come in time.
-pub fn is_late() -> bool {
-    matches!(CLOCK.get(), Clock::Late)
+/// The exchange with the origin must be over by `end`; none: it has no end.
+pub fn set_exchange_end(end: Option<std::time::Instant>) {
+    WAITS.set(Waits { exchange: end.map(Instant::from_std), ..WAITS.get() });
 }
 
-/// Serves a request until it is done, or until its body is late.
-pub(super) async fn timed<T>(serve: Pin<Box<dyn Future<Output = T> + Send + '_>>) {
-    let (mut serve, mut clock) = (Some(serve), Clock::Stopped);
+/// While a connection to an origin is being made, a client that leaves ends the request.
+pub fn set_connecting(connecting: bool) {
+    WAITS.set(Waits { connecting, ..WAITS.get() });
+}
+
+/// Why the request is being dropped, where it is.
+pub fn cut() -> Option<Cut> {
+    WAITS.get().cut
+}
+
+/// Serves a request until it is done, or until it is cut: then there is nothing. `gone` is ready once the client has
+/// left; it is asked only while a connection to an origin is being made.
+pub(super) async fn watched<T>(
+    serve: Pin<Box<dyn Future<Output = T> + Send + '_>>,
+    mut gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Option<T> {
+    let (mut serve, mut waits) = (Some(serve), NOTHING);
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
-        let Some(running) = &mut serve else { return Poll::Ready(()) };
-        let outer = CLOCK.replace(clock);
+        let Some(running) = &mut serve else { return Poll::Ready(None) };
+        let outer = WAITS.replace(waits);
         let polled = running.as_mut().poll(cx);
-        clock = CLOCK.replace(outer);
-        if polled.is_ready() {
-            return Poll::Ready(());
+        waits = WAITS.replace(outer);
+        if let Poll::Ready(done) = polled {
+            return Poll::Ready(Some(done));
         }
-        let Clock::Until(deadline) = clock else { return Poll::Pending };
-        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
-        }
-        ready!(timer.as_mut().poll(cx));
-        let outer = CLOCK.replace(Clock::Late);
+        let late = waits.next().filter(|(end, _)| rings(&mut timer, *end, cx)).map(|(_, cut)| cut);
+        let left = || (waits.connecting && gone(cx).is_ready()).then_some(Cut::Gone);
+        let Some(cut) = late.or_else(left) else { return Poll::Pending };
+        let outer = WAITS.replace(Waits { cut: Some(cut), ..waits });
         serve = None;
-        CLOCK.set(outer);
-        Poll::Ready(())
+        WAITS.set(outer);
+        Poll::Ready(None)
     })
-    .await;
+    .await
+}
+
+impl Waits {
+    /// What ends first, and when.
+    fn next(&self) -> Option<(Instant, Cut)> {
+        let body = self.body.map(|end| (end, Cut::Body));
+        let exchange = self.exchange.map(|end| (end, Cut::Exchange));
+        match (body, exchange) {
+            (Some(body), Some(exchange)) if exchange.0 < body.0 => Some(exchange),
+            (None, exchange) => exchange,
+            (body, _) => body,
+        }
+    }
+}
+
+/// True once `end` has come; else the task is woken then, or before. The timer is set anew only when it rings too
+/// early or would ring too late: `end` moves with each piece of a response.
+fn rings(timer: &mut Option<Pin<Box<Sleep>>>, end: Instant, cx: &mut Context<'_>) -> bool {
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+    if timer.deadline() > end {
+        timer.as_mut().reset(end);
+    }
+    while timer.as_mut().poll(cx).is_ready() {
+        if timer.deadline() >= end {
+            return true;
+        }
+        timer.as_mut().reset(end);
+    }
+    false
 }
 
 #[cfg(test)]
@@ -76,33 +136,84 @@ mod tests {
     };
     use tokio::time::sleep;
 
-    /// Counts how it was dropped.
-    struct Served(Arc<[AtomicUsize; 2]>);
+    /// Counts why it was dropped: not cut, body, exchange, gone.
+    struct Served(Arc<[AtomicUsize; 4]>);
 
     impl Drop for Served {
         fn drop(&mut self) {
-            self.0[usize::from(is_late())].fetch_add(1, Ordering::SeqCst);
+            let index = cut().map_or(0, |cut| 1 + cut as usize);
+            self.0[index].fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    const NEVER: fn(&mut Context<'_>) -> Poll<()> = |_| Poll::Pending;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_does_not_end_is_cut() {
+        let dropped: Arc<[AtomicUsize; 4]> = Arc::default();
+        let begun = Instant::now();
+        let request = |body: u32, answer: u32, rest: u32| {
+            let served = Served(dropped.clone());
+            let serve = async move {
+                let _served = served;
+                begin_body(10 * SECOND);
+                sleep(body * SECOND).await;
+                end_body();
+                set_exchange_end(Some((Instant::now() + 20 * SECOND).into_std()));
+                sleep(answer * SECOND).await;
+                set_exchange_end(None);
+                sleep(rest * SECOND).await;
+                7
+            };
+            watched(Box::pin(serve), NEVER)
+        };
+        // Several on one thread: each has clocks of its own.
+        let done = tokio::join!(
+            request(9, 19, 100),
+            request(50, 0, 0),
+            request(1, 50, 1),
+            request(60, 0, 0),
+            request(9, 9, 9)
+        );
+        assert_eq!(done, (Some(7), None, None, None, Some(7)));
+        assert_eq!(begun.elapsed().as_secs(), 128);
+        assert_eq!(dropped.each_ref().map(|count| count.load(Ordering::SeqCst)), [2, 2, 1, 0]);
+        assert_eq!(cut(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_moves_is_kept() {
+        for (step, ends) in [(2, None), (0, Some(3))] {
+            let begun = Instant::now();
+            let serve = async {
+                for second in 0..10 {
+                    set_exchange_end(Some((begun + 3 * SECOND + second * step * SECOND).into_std()));
+                    sleep(SECOND).await;
+                }
+            };
+            let done = watched(Box::pin(serve), NEVER).await;
+            assert_eq!(done.is_none().then(|| begun.elapsed().as_secs()), ends, "{step}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_a_body_that_does_not_end_is_cut() {
-        let dropped = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-        let begun = Instant::now();
-        let request = |body: u64, rest: u64| {
+    async fn who_leaves_is_noticed_while_a_connection_is_made_and_no_longer() {
+        for (connecting, cut) in [(true, true), (false, false)] {
+            let dropped: Arc<[AtomicUsize; 4]> = Arc::default();
             let served = Served(dropped.clone());
-            timed(Box::pin(async move {
+            let serve = async move {
                 let _served = served;
-                begin_body(Duration::from_secs(10));
-                sleep(Duration::from_secs(body)).await;
-                end_body();
-                sleep(Duration::from_secs(rest)).await;
-            }))
-        };
-        // Several on one thread: each has a clock of its own.
-        tokio::join!(request(9, 100), request(50, 0), request(1, 1), request(60, 0));
-        assert_eq!(begun.elapsed().as_secs(), 109);
-        assert_eq!(dropped.each_ref().map(|count| count.load(Ordering::SeqCst)), [2, 2]);
-        assert!(!is_late());
+                set_connecting(true);
+                if !connecting {
+                    set_connecting(false);
+                }
+                sleep(5 * SECOND).await;
+            };
+            let mut left = Box::pin(sleep(SECOND));
+            let done = watched(Box::pin(serve), |cx| left.as_mut().poll(cx)).await;
+            assert_eq!(done.is_none(), cut);
+            assert_eq!(dropped[3].load(Ordering::SeqCst), usize::from(cut));
+        }
     }
 }

@@ -93,12 +93,12 @@ impl Proxy {
             && session.as_ref().body_bytes_read() > 0
         {
             let bytes = bytes.clone();
-            return Box::pin(replayed::exchange(session, ctx, plan, bytes)).await.map(|()| true);
+            return Box::pin(replayed::send(session, ctx, plan, bytes)).await.map(|()| true);
         }
         if session.is_http2() && !upstream.streams && !session.is_body_done() {
             let time = flight.route.limits.body_timeout.unwrap_or(ctx.snapshot.limits.body_timeout);
             edge::stream::begin_body(time);
-            ctx.unfinished = Some(Box::new(session.req_header().clone()));
+            ctx.unfinished = true;
         }
         ctx.report = Some(plan.report.clone());
         ctx.plan = Some(plan);

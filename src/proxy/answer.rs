@@ -46,7 +46,7 @@ impl Ctx {
     /// Something failed on the way to the origin or back, or a plugin refused on the way.
     pub(super) async fn answer_failure(&mut self, session: &mut Session, error: &Error) -> FailToProxy {
         let waited = *error.esource() == ErrorSource::Upstream && *error.etype() == ErrorType::ReadTimedout;
-        let stop = self.stop.take().or_else(|| match waited && self.unfinished.is_some() {
+        let stop = self.stop.take().or_else(|| match waited && self.unfinished {
             // The origin waited for the client, as we did.
             true => Some(Stop::Denied(Denial::new(StatusCode::REQUEST_TIMEOUT, "body_timeout"))),
             false => self.stop_of(error),

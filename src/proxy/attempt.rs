@@ -18,6 +18,7 @@ use pingora::{
     prelude::HttpPeer,
     proxy::Session,
 };
+use std::time::Duration;
 
 /// What the attempts so far mean for the next one.
 #[derive(Debug, Default)]
@@ -51,16 +52,21 @@ impl Ctx {
         drop(report);
         if first {
             self.begin_exchange(session, total);
-        } else if matches!(self.body, RequestBody::Streamed) {
-            // What was read of the body goes by once more.
-            self.request_bytes = 0;
+        } else {
+            self.shorten_connect(&mut peer, total);
+            if matches!(self.body, RequestBody::Streamed) {
+                // What was read of the body goes by once more.
+                self.request_bytes = 0;
+            }
         }
         self.gate = session.is_upgrade_req().then(|| Gate::prepare(&mut peer));
+        self.begin_connecting(session);
         Ok(peer)
     }
 
     /// No connection could be made: nothing of the request was sent.
-    pub(super) fn connect_failed(&mut self, mut error: Box<Error>) -> Box<Error> {
+    pub(super) fn connect_failed(&mut self, session: &mut Session, mut error: Box<Error>) -> Box<Error> {
+        self.end_connecting(session);
         if let Some(plan) = &self.plan {
             plan.failed();
         }
@@ -111,10 +117,23 @@ impl Ctx {
         Err(error)
     }
 
-    /// The exchange took too long altogether, which counts for its target.
+    /// The exchange took too long altogether. It counts for its target unless that had answered: how long a body
+    /// takes is up to the client as well, who must not be able to have an origin put aside.
     pub(super) fn took_too_long(&self) {
-        if let Some(plan) = &self.plan {
+        if let Some(plan) = &self.plan
+            && self.status == 0
+        {
             plan.failed();
+        }
+    }
+
+    /// Another attempt to connect may not outlast the whole.
+    fn shorten_connect(&self, peer: &mut HttpPeer, total: Duration) {
+        let Some(flight) = &self.flight else { return };
+        let left = total.saturating_sub(flight.ex.begun().elapsed());
+        let options = &mut peer.options;
+        for time in [&mut options.connection_timeout, &mut options.total_connection_timeout] {
+            *time = Some(time.unwrap_or(left).min(left));
         }
     }
 

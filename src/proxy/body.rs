@@ -59,8 +59,11 @@ impl Ctx {
         if self.child || session.was_upgraded() {
             return Ok(());
         }
-        if end && self.unfinished.take().is_some() {
-            edge::stream::end_body();
+        if end {
+            if std::mem::take(&mut self.unfinished) {
+                edge::stream::end_body();
+            }
+            self.request_ended();
         }
         match &self.body {
             RequestBody::Judged(_) => return Ok(()),

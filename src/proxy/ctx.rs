@@ -17,7 +17,10 @@ use bytes::Bytes;
 use palisade_contract::{Exchange, RequestHeader};
 use parking_lot::Mutex;
 use pingora::proxy::Session;
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::oneshot;
 
 /// What is carried through one request's phases.
@@ -45,9 +48,14 @@ pub struct Ctx {
     pub(super) body: RequestBody,
     /// When an exchange must be over that no guard keeps the time of.
     pub(super) exchange_end: Option<Instant>,
-    /// The head of an HTTP/2 request whose body has not ended: should its time run out, there is no session any
-    /// more to take it from.
-    pub(super) unfinished: Option<Box<RequestHeader>>,
+    /// How long such an exchange may take, once the request has ended.
+    pub(super) exchange_total: Option<Duration>,
+    /// True while the body of an HTTP/2 request has not ended, and its time runs.
+    pub(super) unfinished: bool,
+    /// The head of an HTTP/2 request: should its time run out, there is no session any more to take it from.
+    pub(super) kept: Option<Box<RequestHeader>>,
+    /// True while the flight has the head, because Pingora connects to an origin and does not need it.
+    pub(super) lent: bool,
 }
 
 /// What becomes of the request's body after the chain has run.
@@ -97,7 +105,10 @@ impl Ctx {
             reason: None,
             body: RequestBody::Streamed,
             exchange_end: None,
-            unfinished: None,
+            exchange_total: None,
+            unfinished: false,
+            kept: None,
+            lent: false,
         }
     }
 
@@ -120,6 +131,30 @@ impl Ctx {
         true
     }
 
+    /// Pingora is about to connect: it asks nothing until it has, and a request that ends meanwhile is recorded
+    /// without it.
+    pub(super) fn begin_connecting(&mut self, session: &mut Session) {
+        if self.child {
+            return;
+        }
+        if let Some(flight) = &mut self.flight {
+            flight.swap(session);
+            self.lent = true;
+            edge::stream::set_connecting(true);
+        }
+    }
+
+    /// It has connected, or failed.
+    pub(super) fn end_connecting(&mut self, session: &mut Session) {
+        if !std::mem::take(&mut self.lent) {
+            return;
+        }
+        edge::stream::set_connecting(false);
+        if let Some(flight) = &mut self.flight {
+            flight.swap(session);
+        }
+    }
+
     /// In a subrequest: gives back what was taken over.
     pub(super) fn give_back(&mut self) {
         if let Some(back) = self.back.take() {
@@ -138,10 +173,8 @@ impl Ctx {
 
 impl Drop for Ctx {
     fn drop(&mut self) {
-        if let Some(head) = self.unfinished.take()
-            && edge::stream::is_late()
-        {
-            self.record_late(*head);
+        if let Some(cut) = edge::stream::cut() {
+            self.record_cut(cut);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The time that an exchange with an origin may take: `timeouts.total`.
 //!
 //! On an HTTP/1 connection the guard keeps it, because Pingora reads from the client all the while. On an HTTP/2
-//! stream nothing of ours is asked while the origin is waited for: there the wait for each piece is bounded by
-//! the upstream's `read`, and the whole is looked at with each piece that comes.
+//! stream nothing of ours is asked while the origin is waited for: there a clock outside Pingora ends the request
+//! ([`edge::stream`]). In a subrequest the parent waits for the head, and pieces are looked at as they come.
 
 use super::ctx::Ctx;
 use crate::{chain::Stop, edge};
@@ -29,7 +29,16 @@ impl Ctx {
         }
         match self.flight.as_ref().and_then(|flight| flight.guard.as_ref()) {
             Some(guard) => guard.set_exchange_time(Some(total)),
-            None => self.exchange_end = Instant::now().checked_add(total),
+            None if self.child => self.exchange_end = Instant::now().checked_add(total),
+            None => self.exchange_total = Some(total),
+        }
+    }
+
+    /// The request has been read to its end: from here on its origin has `timeouts.total`.
+    pub(super) fn request_ended(&mut self) {
+        if let Some(total) = self.exchange_total.take() {
+            self.exchange_end = Instant::now().checked_add(total);
+            edge::stream::set_exchange_end(self.exchange_end);
         }
     }
 
@@ -38,7 +47,10 @@ impl Ctx {
         if !is_stream(headers) {
             return;
         }
-        self.exchange_end = None;
+        self.exchange_total = None;
+        if self.exchange_end.take().is_some() && !self.child {
+            edge::stream::set_exchange_end(None);
+        }
         if let Some(guard) = self.flight.as_ref().and_then(|flight| flight.guard.as_ref()) {
             guard.set_exchange_time(None);
         }
@@ -49,6 +61,9 @@ impl Ctx {
         let Some(end) = self.exchange_end else { return Ok(()) };
         let end = end.checked_add(edge::extension(self.response_bytes));
         if end.is_none_or(|end| Instant::now() < end) {
+            if !self.child {
+                edge::stream::set_exchange_end(end);
+            }
             return Ok(());
         }
         self.took_too_long();

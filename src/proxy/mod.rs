@@ -80,25 +80,25 @@ impl ProxyHttp for Proxy {
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _reused: bool,
-        peer: &HttpPeer,
+        _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        ctx.connected(peer);
+        ctx.connected(session);
         Ok(())
     }
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Box<Ctx>,
         error: Box<Error>,
     ) -> Box<Error> {
-        ctx.connect_failed(error)
+        ctx.connect_failed(session, error)
     }
 
     fn error_while_proxy(

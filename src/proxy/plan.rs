@@ -11,7 +11,7 @@ use crate::{
 use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
 use palisade_contract::{BodyNeed, Exchange, RequestHeader};
 use parking_lot::Mutex;
-use pingora::{ErrorType::InternalError, OrErr, Result, prelude::HttpPeer, proxy::Session};
+use pingora::{ErrorType::InternalError, OrErr, Result, proxy::Session};
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 /// What is decided about a request that goes to an origin. Made once, applied at each attempt.
@@ -63,7 +63,8 @@ impl Plan {
 }
 
 impl Ctx {
-    pub(super) fn connected(&mut self, _peer: &HttpPeer) {
+    pub(super) fn connected(&mut self, session: &mut Session) {
+        self.end_connecting(session);
         if let Some(gate) = &self.gate {
             gate.close();
         }
@@ -73,8 +74,12 @@ impl Ctx {
     }
 
     /// Writes what the origin is told into the copy of the request that goes to it.
-    pub(super) fn tell_origin(&mut self, _session: &mut Session, request: &mut RequestHeader) -> Result<()> {
+    pub(super) fn tell_origin(&mut self, session: &mut Session, request: &mut RequestHeader) -> Result<()> {
         let Some(plan) = &self.plan else { return Ok(()) };
+        if self.exchange_total.is_some() && self.kept.is_none() {
+            // Pingora has just copied it, so that another copy shares every value.
+            self.kept = Some(Box::new(session.req_header().clone()));
+        }
         headers::edit(request, |request| {
             // At once: growing is what an insertion costs most.
             request.headers.reserve(plan.edits.len() + 1);

@@ -3,10 +3,11 @@
 use super::{
     Proxy,
     ctx::{Ctx, Flight},
+    exchange::OVER,
 };
 use crate::{
     chain::Run,
-    edge::{ConnInfo, Refusal},
+    edge::{ConnInfo, Refusal, stream::Cut},
     gateway::Snapshot,
     server::request_id,
 };
@@ -31,12 +32,24 @@ impl Proxy {
 }
 
 impl Ctx {
-    /// The request's body did not come in time: nobody is left to be answered, the stream is reset.
-    pub(super) fn record_late(&mut self, head: RequestHeader) {
+    /// The request was dropped in the middle: nobody is left to be answered.
+    pub(super) fn record_cut(&mut self, cut: Cut) {
         let Some(mut flight) = self.flight.take() else { return };
-        flight.ex.request = head;
-        self.reason.get_or_insert("body_timeout");
-        self.conclude(&mut flight, StatusCode::REQUEST_TIMEOUT.as_u16(), None);
+        if !self.lent
+            && let Some(head) = self.kept.take()
+        {
+            flight.ex.request = *head;
+        }
+        let (status, reason) = match cut {
+            Cut::Body => (StatusCode::REQUEST_TIMEOUT.as_u16(), "body_timeout"),
+            Cut::Exchange => (StatusCode::GATEWAY_TIMEOUT.as_u16(), OVER),
+            Cut::Gone => (CLIENT_CLOSED, "client_closed"),
+        };
+        if cut == Cut::Exchange {
+            self.took_too_long();
+        }
+        self.reason.get_or_insert(reason);
+        self.conclude(&mut flight, status, None);
         flight.chain.clone().log(&mut flight.ex, &mut flight.run);
     }
 

@@ -3,6 +3,7 @@
 
 use super::{
     ctx::{Ctx, Flight},
+    exchange,
     plan::Plan,
 };
 use crate::chain::Stop;
@@ -13,7 +14,7 @@ use pingora::{
     Error,
     ErrorType::InternalError,
     Result,
-    protocols::http::subrequest::server::SubrequestHandle,
+    protocols::http::{HttpTask, subrequest::server::SubrequestHandle},
     proxy::{
         PreparedSubrequest, Session,
         subrequest::{
@@ -22,7 +23,13 @@ use pingora::{
         },
     },
 };
-use tokio::sync::oneshot;
+use std::{
+    future::Future,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+use tokio::{sync::oneshot, time::timeout};
 
 /// What a subrequest takes over from its parent.
 pub(super) struct Handover {
@@ -53,12 +60,20 @@ pub(super) struct Handback {
 }
 
 /// Sends the judged body and passes on the response.
-pub(super) async fn exchange(session: &mut Session, ctx: &mut Ctx, plan: Plan, body: Bytes) -> Result<()> {
+pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, plan: Plan, body: Bytes) -> Result<()> {
     ctx.report = Some(plan.report.clone());
+    let total = plan.upstream.timeouts.total;
     let Prepared { subrequest, handle, input, back } = prepare(session, plan, ctx.flight.take(), body)?;
-    let piped = pipe_subrequest(session, subrequest, handle, |task| Ok(Some(task)), input).await;
+    let answered = AtomicBool::new(false);
+    let pass = |task| {
+        answered.fetch_or(matches!(task, HttpTask::Header(..)), Ordering::Relaxed);
+        Ok(Some(task))
+    };
+    let pipe = pipe_subrequest(session, subrequest, handle, pass, input);
     // What is left of the pipe goes here, or the subrequest would wait for it.
-    let error = piped.err().map(|failed| failed.error);
+    let piped = in_time(pipe, total, &answered).await;
+    let late = piped.is_none();
+    let error = piped.and_then(|piped| piped.err()).map(|failed| failed.error);
     // It ends by itself, within the upstream's timeouts; the request's record is with it.
     match back.await {
         Ok(returned) => {
@@ -69,6 +84,10 @@ pub(super) async fn exchange(session: &mut Session, ctx: &mut Ctx, plan: Plan, b
             ctx.reason = returned.reason;
         }
         Err(_) => log::error!("a subrequest ended without giving back its request: it has no record"),
+    }
+    if late {
+        (ctx.status, ctx.reason) = (0, None);
+        return ctx.answer(session, &Stop::Faulted(Fault::timeout(exchange::OVER))).await;
     }
     if let Some(error) = error {
         if session.response_written().is_some() {
@@ -82,6 +101,16 @@ pub(super) async fn exchange(session: &mut Session, ctx: &mut Ctx, plan: Plan, b
         ctx.answer(session, &stop).await?;
     }
     Ok(())
+}
+
+/// The outcome of a pipe; none where the head of an answer has not come within `total`. The subrequest keeps the
+/// time of the body.
+async fn in_time<T>(pipe: impl Future<Output = T>, total: Duration, answered: &AtomicBool) -> Option<T> {
+    let mut pipe = pin!(pipe);
+    if let Ok(done) = timeout(total, &mut pipe).await {
+        return Some(done);
+    }
+    if answered.load(Ordering::Relaxed) { Some(pipe.await) } else { None }
 }
 
 /// Prepares a subrequest that sends `body`, which may be empty, to where `plan` says.

@@ -95,6 +95,20 @@ impl Stream {
         timeout(PATIENCE, read).await.expect("an answer")
     }
 
+    /// The status of a whole answer, or why the stream was reset before there was one.
+    pub async fn outcome(&mut self) -> Result<u16, Reason> {
+        let read = async {
+            let response = (&mut self.answer).await?;
+            let (status, mut body) = (response.status().as_u16(), response.into_body());
+            while let Some(piece) = body.data().await {
+                body.flow_control().release_capacity(piece?.len())?;
+            }
+            Ok(status)
+        };
+        let outcome: Result<u16, h2::Error> = timeout(PATIENCE, read).await.expect("an outcome");
+        outcome.map_err(|error| error.reason().expect("a reset"))
+    }
+
     /// The status of another request on the same connection.
     pub async fn again(&mut self, path: &str) -> u16 {
         let request = Request::get(format!("http://gateway.test{path}")).body(()).unwrap();

@@ -2,7 +2,9 @@
 
 use crate::{
     client::head,
+    h2c::Stream,
     harness::{Gateway, until},
+    http2::block_on,
     origin::Origin,
 };
 use std::{
@@ -160,4 +162,76 @@ fn nothing_is_kept_where_nothing_may_be() {
         until("the connection to be closed", || (origin.closed() == count).then_some(()));
         assert_eq!(origin.opened(), count);
     }
+}
+
+/// Sends a request over HTTP/2 and gives what came of it: a status, or why its stream was reset.
+async fn over_http2(gateway: &Gateway, method: &str, path: &str) -> Result<u16, h2::Reason> {
+    let body = (method == "POST").then_some("a body");
+    let mut stream = Stream::open(gateway.at("listener h2"), path, body).await;
+    if body.is_some() {
+        stream.end();
+    }
+    stream.outcome().await
+}
+
+#[test]
+fn an_exchange_over_http2_ends_in_its_time() {
+    let (release, held) = channel();
+    let origin = slow(held);
+    let conf = conf(&origin, "timeouts: {total: 300ms, read: 30s}").replace(
+        "routes: {",
+        "listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+routes: {judged: {paths: [/judged/*], strip_prefix: /judged, upstream: raw, plugins: {test-request-body: {}}}, ",
+    );
+    let gateway = Gateway::start_with_test_plugins(&conf);
+    block_on(async {
+        let mut stream = Stream::open(gateway.at("listener h2"), "/stream", None).await;
+        let begun = Instant::now();
+        for (method, path, outcome) in [
+            ("GET", "/hang", Err(h2::Reason::CANCEL)),
+            ("POST", "/hang", Err(h2::Reason::CANCEL)),
+            ("GET", "/head", Err(h2::Reason::CANCEL)),
+            ("GET", "/body", Err(h2::Reason::CANCEL)),
+            ("GET", "/chunks", Ok(200)),
+            // What has sent the whole body waits for an answer of its own.
+            ("POST", "/judged/hang", Ok(504)),
+            ("POST", "/judged/head", Ok(504)),
+        ] {
+            let begun = Instant::now();
+            assert_eq!(over_http2(&gateway, method, path).await, outcome, "{method} {path}");
+            let elapsed = begun.elapsed();
+            assert!(elapsed >= TOTAL && elapsed < 20 * TOTAL, "{path}: {elapsed:?}");
+        }
+        // The time of the stream was over long ago, and that of an upload begins with its end.
+        assert!(begun.elapsed() > 2 * TOTAL);
+        release.send(()).unwrap();
+        assert_eq!(stream.answer().await.1, b"data: 1\n\ndata: 2\n\n");
+        let mut upload = Stream::open(gateway.at("listener h2"), "/", Some("a part")).await;
+        tokio::time::sleep(2 * TOTAL).await;
+        upload.end();
+        assert_eq!(upload.answer().await.0, 200);
+    });
+    let lines = gateway.audit(9);
+    let mut over: Vec<_> = lines.iter().filter(|line| line["reason"] == "upstream_total_timeout").collect();
+    over.sort_by_key(|line| (line["path"].to_string(), line["method"].to_string()));
+    let over: Vec<_> = over
+        .iter()
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().unwrap_or_default();
+            format!("{} {} {}", text("method"), text("path"), line["status"])
+        })
+        .collect();
+    assert_eq!(
+        over,
+        [
+            "GET /body 200",
+            "GET /hang 504",
+            "POST /hang 504",
+            "GET /head 504",
+            "POST /judged/hang 504",
+            "POST /judged/head 504"
+        ]
+    );
+    // Nothing is left behind at the origin's end either.
+    until("the origin's connections to end", || (origin.opened() - origin.closed() <= 1).then_some(()));
 }
