@@ -149,8 +149,7 @@ pub(super) struct RawTimeouts {
     /// (else 504 `upstream_total_timeout`), and its body goes on only as far as it has come at 1 KiB a second or
     /// faster. Not for upgrades, and not for the body of a stream: a response of the type `text/event-stream`,
     /// `application/grpc…`, `application/x-ndjson`, `application/json-seq` or `multipart/x-mixed-replace`.
-    /// For HTTP/2 clients it is looked at whenever something comes from the origin; each wait between is bounded
-    /// by `read`.
+    /// Over HTTP/2 there is no 504 but where the body was judged whole: the stream is reset, and recorded as 504.
     #[schemars(extend("default" = "15s"))]
     pub(super) total: Option<HumanDuration>,
 }

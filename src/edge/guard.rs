@@ -223,13 +223,15 @@ impl Guard {
     }
 
     /// Ready once the client has left, as far as that shows while Pingora asks for nothing. What it sends meanwhile
-    /// waits in the buffer; behind that, its end is not seen.
+    /// waits in the buffer: behind much of it, or behind another request, its end is not seen.
     pub(super) fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.0.lock();
-        if !inner.closed && inner.buffer.is_empty() {
+        let done = inner.framing.is_done();
+        while !inner.closed && (inner.buffer.is_empty() || (!done && inner.buffer.len() < READ)) {
             match inner.fill(cx) {
-                Poll::Pending | Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0)) if inner.framing.is_done() => inner.half_close(),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) if done => inner.half_close(),
                 // In the middle of a request there is nothing more to wait for.
                 Poll::Ready(Ok(0)) => return Poll::Ready(()),
                 Poll::Ready(Err(_)) => {
@@ -238,7 +240,7 @@ impl Guard {
                 }
             }
         }
-        if inner.closed && inner.framing.is_done() { inner.poll_gone(cx) } else { Poll::Pending }
+        if inner.closed && done { inner.poll_gone(cx) } else { Poll::Pending }
     }
 
     /// Reads the rest of the body ahead of Pingora, which will read the same bytes later. The content comes

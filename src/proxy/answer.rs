@@ -46,6 +46,10 @@ impl Ctx {
     /// Something failed on the way to the origin or back, or a plugin refused on the way.
     pub(super) async fn answer_failure(&mut self, session: &mut Session, error: &Error) -> FailToProxy {
         let waited = *error.esource() == ErrorSource::Upstream && *error.etype() == ErrorType::ReadTimedout;
+        if self.left {
+            self.reason = Some("client_closed");
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let stop = self.stop.take().or_else(|| match waited && self.unfinished {
             // The origin waited for the client, as we did.
             true => Some(Stop::Denied(Denial::new(StatusCode::REQUEST_TIMEOUT, "body_timeout"))),

@@ -9,6 +9,7 @@ use crate::{
     edge::upgrade::Gate,
     upstream::{Failure, Pick},
 };
+use futures::FutureExt;
 use http::StatusCode;
 use palisade_contract::{BodyNeed, Fault, ResponseHeader};
 use pingora::{
@@ -16,6 +17,7 @@ use pingora::{
     ErrorType::{HTTPStatus, InternalError},
     Result, RetryType,
     prelude::HttpPeer,
+    protocols::http::ServerSession,
     proxy::Session,
 };
 use std::time::Duration;
@@ -70,7 +72,13 @@ impl Ctx {
         if let Some(plan) = &self.plan {
             plan.failed();
         }
-        error.set_retry(self.may_try_again(Failure::Connect));
+        // A stream that was reset meanwhile is seen only now: nobody waits for an answer.
+        if let ServerSession::H2(stream) = session.as_downstream_mut()
+            && let Some(Ok(_)) = stream.idle().now_or_never()
+        {
+            self.left = true;
+        }
+        error.set_retry(!self.left && self.may_try_again(Failure::Connect));
         error
     }
 

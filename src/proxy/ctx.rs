@@ -56,6 +56,8 @@ pub struct Ctx {
     pub(super) kept: Option<Box<RequestHeader>>,
     /// True while the flight has the head, because Pingora connects to an origin and does not need it.
     pub(super) lent: bool,
+    /// True where the client was found to have left, and nobody is there to be answered.
+    pub(super) left: bool,
 }
 
 /// What becomes of the request's body after the chain has run.
@@ -109,6 +111,7 @@ impl Ctx {
             unfinished: false,
             kept: None,
             lent: false,
+            left: false,
         }
     }
 

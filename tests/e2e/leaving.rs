@@ -5,6 +5,7 @@ use crate::{
     h2c::Stream,
     harness::{Gateway, PATIENCE, until},
     http2::block_on,
+    life::admin,
 };
 use std::{
     io::{Read, Write},
@@ -143,6 +144,109 @@ fn an_http2_client_that_leaves_releases_the_origin() {
     }
 }
 
+/// An origin that accepts nobody: its queue is full.
+struct Busy {
+    listener: socket2::Socket,
+    _waiting: Vec<TcpStream>,
+}
+
+impl Busy {
+    fn start() -> Busy {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let mut busy = Busy { listener, _waiting: Vec::new() };
+        while let Ok(tcp) = TcpStream::connect_timeout(&busy.address(), std::time::Duration::from_millis(300))
+        {
+            busy._waiting.push(tcp);
+        }
+        busy
+    }
+
+    fn address(&self) -> std::net::SocketAddr {
+        self.listener.local_addr().unwrap().as_socket().unwrap()
+    }
+}
+
+/// Waits until so many requests are on their way to the targets of `raw`.
+fn in_flight(gateway: &Gateway, count: u64) {
+    until("requests in flight", || {
+        let shown = admin(gateway, "GET", "/upstreams", None).expect(200).json();
+        let raw =
+            shown.as_array().unwrap().iter().find(|upstream| upstream["name"] == "raw").unwrap().clone();
+        (raw["targets"][0]["addresses"][0]["in_flight"] == count).then_some(())
+    });
+}
+
+#[test]
+fn who_leaves_while_the_origin_is_connected_to_is_not_waited_for() {
+    let origin = Busy::start();
+    // Nobody here waits for so long.
+    let gateway = Gateway::start(
+        &"
+admin: {address: 127.0.0.1:0}
+listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+upstreams: {raw: {targets: [{address: ORIGIN}], timeouts: {connect: 300s, total: 300s}}}
+routes: {raw: {paths: [/raw], upstream: raw}}
+"
+        .replace("ORIGIN", &origin.address().to_string()),
+    );
+    let leave: [fn(Client); 2] = [Client::reset, Client::abort];
+    let mut count = 0;
+    for leave in leave {
+        for (fields, body) in
+            [(&[][..], ""), (&["Content-Length: 100"], ""), (&["Content-Length: 100"], "part")]
+        {
+            let mut client = gateway.connect();
+            client.send(head(if fields.is_empty() { "GET" } else { "POST" }, "/raw", fields)).send(body);
+            in_flight(&gateway, 1);
+            leave(client);
+            in_flight(&gateway, 0);
+            count += 1;
+            is_499(&gateway, count);
+        }
+    }
+    for body in [None, Some("part")] {
+        block_on(async {
+            let stream = Stream::open(gateway.at("listener h2"), "/raw", body).await;
+            tokio::task::block_in_place(|| in_flight(&gateway, 1));
+            drop(stream);
+            tokio::task::block_in_place(|| in_flight(&gateway, 0));
+        });
+        count += 1;
+        is_499(&gateway, count);
+    }
+    // What the record says of the request is as whole as ever.
+    let lines = gateway.audit(count);
+    assert_eq!((&lines[0]["method"], &lines[0]["path"]), (&"GET".into(), &"/raw".into()));
+    assert_eq!(lines[0]["upstream"], "raw", "{}", lines[0]);
+}
+
+#[test]
+fn a_stream_that_is_reset_while_the_origin_is_connected_to_is_not_tried_again() {
+    let origin = Busy::start();
+    let gateway = Gateway::start(
+        &"
+admin: {address: 127.0.0.1:0}
+listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+upstreams: {raw: {targets: [{address: ORIGIN}], timeouts: {connect: 1s}, retries: {attempts: 2, on: [connect_failure]}}}
+routes: {raw: {paths: [/raw], upstream: raw}}
+"
+        .replace("ORIGIN", &origin.address().to_string()),
+    );
+    block_on(async {
+        let mut stream = Stream::open(gateway.at("listener h2"), "/raw", Some("part")).await;
+        tokio::task::block_in_place(|| in_flight(&gateway, 1));
+        stream.reset();
+        assert_eq!(stream.again("/none").await, 404, "the connection is as good as before");
+        let lines = tokio::task::block_in_place(|| gateway.audit(2));
+        let left = lines.iter().find(|line| line["path"] == "/raw").unwrap();
+        assert_eq!((&left["status"], &left["reason"]), (&499.into(), &"client_closed".into()), "{left}");
+        assert_eq!(left["attempts"], 1, "{left}");
+    });
+}
+
 /// A request whose body is refused where there is room for it.
 fn probe(gateway: &Gateway) -> String {
     let mut client = gateway.connect();
@@ -162,10 +266,13 @@ fn clients_that_leave_give_their_buffers_back() {
     assert_eq!(probe(&gateway), "evil_request");
     let leave: [fn(Client); 2] = [Client::reset, Client::abort];
     for leave in leave {
-        let mut client = gateway.connect();
         let fields = [&*format!("Content-Length: {half}"), "Expect: 100-continue"];
-        client.send(head("POST", "/whole", &fields));
-        client.response().expect(100);
+        // The share of the last probe may be given back a moment after its answer.
+        let client = until("room for all", || {
+            let mut client = gateway.connect();
+            client.send(head("POST", "/whole", &fields));
+            (client.response().status == 100).then_some(client)
+        });
         assert_eq!(probe(&gateway), "buffers_full");
         leave(client);
         freed();
