@@ -1,6 +1,7 @@
 //! Every YAML example in the documents is read by the loader, and the house keeps its order.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
+use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -115,6 +116,66 @@ fn every_plugin_has_its_page_and_an_example() {
             plugin.name
         );
     }
+}
+
+/// Where a field stands in the schema: `NAME` is any key of a mapping, `[]` any item of a list.
+fn stands<'a>(schema: &'a Value, mut at: &'a Value, path: &str) -> bool {
+    let resolved = |mut at: &'a Value| {
+        for _ in 0..8 {
+            let reference = at["$ref"].as_str().and_then(|path| schema.pointer(path.strip_prefix('#')?));
+            let typed = |all: &'a Value| all.as_array()?.iter().find(|one| one["type"] != "null");
+            match reference.or_else(|| typed(&at["anyOf"])) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        at
+    };
+    for part in path.split('.') {
+        let (name, item) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
+        let object = resolved(at);
+        let Some(next) = (if name == "NAME" {
+            object.get("additionalProperties").filter(|values| values.is_object())
+        } else {
+            object["properties"].get(name)
+        }) else {
+            return false;
+        };
+        at = if item { &resolved(next)["items"] } else { next };
+    }
+    true
+}
+
+#[test]
+fn what_users_of_kong_are_told_of_is_there() {
+    let text = fs::read_to_string(root().join("docs/kong.md")).unwrap();
+    let schema = palisade::conf::schema::schema(palisade_plugins::PLUGINS);
+    let plugin = |name: &str| {
+        let pattern = format!("^{name}(#[a-z0-9_-]+)?$");
+        schema["$defs"]["Plugins"]["patternProperties"].get(&pattern)
+    };
+    let (mut heading, mut wrong, mut plugins, mut count) = ("", Vec::new(), 0, 0);
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            heading = title;
+            plugins += usize::from(plugin(heading).is_some());
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, _, here, ..] = cells[..] else { continue };
+        for name in here.split('`').skip(1).step_by(2) {
+            let own = plugin(heading).is_some_and(|plugin| stands(&schema, plugin, name));
+            if !own && !stands(&schema, &schema, name) && plugin(name).is_none() {
+                wrong.push(format!("{heading}: `{name}`"));
+            }
+            count += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "docs/kong.md names what is not there: {wrong:?}");
+    assert_eq!(plugins, palisade_plugins::PLUGINS.len(), "each plugin has its table in docs/kong.md");
+    assert!(count > 80, "{count}: the tables have lost their form");
+    assert!(
+        !stands(&schema, &schema, "consumers.NAME.groups.none") && !stands(&schema, &schema, "routes.none")
+    );
 }
 
 #[test]

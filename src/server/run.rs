@@ -134,6 +134,8 @@ async fn serve(
     let copies = sockets.duplicate().map_err(|error| format!("cannot duplicate sockets: {error}"))?;
     // Before anything is accepted: a second process on one directory would share its files.
     let control = if taken.is_none() { Some(control(config)?) } else { None };
+    // Before anybody can see that it runs: who has got an answer may send a signal.
+    let signals = Signals::catch()?;
     let listeners = Arc::new(Listeners::start(&gateway, config, &tls, &mut sockets)?);
     let admin = super::admin_state::start(&gateway, &listeners, config, &mut sockets)?;
     if let Some(taken) = taken {
@@ -144,8 +146,7 @@ async fn serve(
         Some(control) => control,
         None => self::control(config)?,
     };
-    // Before anybody can know that it runs: what happens from then on is seen.
-    let signals = Signals::catch()?;
+    // Before anybody is told that it runs: what happens from then on is seen.
     let watcher =
         if config.watch { Some(reload_on_change(&gateway, &listeners, config, &before)?) } else { None };
     if let Some(file) = &options.ports_file {
