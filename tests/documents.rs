@@ -179,6 +179,81 @@ fn what_users_of_kong_are_told_of_is_there() {
 }
 
 #[test]
+fn what_operators_are_told_of_limits_is_so() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let limits = palisade::conf::model::Limits::default();
+    let plugin = |name: &str, field: &str| {
+        let schema = palisade::conf::schema::schema(palisade_plugins::PLUGINS);
+        let patterns = &schema["$defs"]["Plugins"]["patternProperties"];
+        let field = &patterns[format!("^{name}(#[a-z0-9_-]+)?$")]["properties"][field];
+        let default = field["default"].as_str().map(str::to_owned);
+        default.or_else(|| Some(find_default(field)?.to_string())).unwrap()
+    };
+    let needed = limits.connections * 2 + 200;
+    let thousands = |number: usize| format!("{} {:03}", number / 1000, number % 1000);
+    for told in [
+        format!("`limits.connections: {}`", limits.connections),
+        format!("may need {}.", thousands(needed)),
+        format!("| {} KiB | `limits.header_bytes`", limits.header_bytes >> 10),
+        format!("| {} MiB; each counts twice", limits.buffered_bytes >> 20),
+        format!("`connections_per_ip: {}`", limits.connections_per_ip),
+        format!("`body_bytes: {}MiB`", limits.body_bytes >> 20),
+        format!("| {} | `queue` |", plugin("audit", "queue").replace("MiB", " MiB")),
+        format!("| {} | `cache_size` |", plugin("jwt", "cache_size")),
+        format!(
+            "| {} of 150 bytes | `max_keys` |",
+            plugin("rate-limiting", "max_keys").replace("000000", " 000 000")
+        ),
+    ] {
+        assert!(text.contains(&told), "docs/operations.md does not say `{told}`");
+    }
+    let unit = fs::read_to_string(root().join("packaging/debian/palisade.service")).unwrap();
+    let most = unit.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap();
+    assert!(most.parse::<usize>().unwrap() >= needed, "the service has fewer descriptors than it may need");
+    assert!(text.contains(&format!("has {}", thousands(most.parse().unwrap()))));
+}
+
+/// The default of a number, which a reference may stand in the place of.
+fn find_default(field: &Value) -> Option<&Value> {
+    field.get("default").or_else(|| field["anyOf"].as_array()?.iter().find_map(|one| one.get("default")))
+}
+
+/// What GitHub makes of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut documents: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"]
+        .map(|name| root().join(name))
+        .into();
+    files(&root().join("docs"), ".md", &mut documents);
+    let mut count = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            let (path, part) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if path.is_empty() { document.clone() } else { document.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: there is no {link}", document.display());
+            if !part.is_empty() {
+                let target = fs::read_to_string(&target).unwrap();
+                let mut headings = target.lines().filter(|line| line.starts_with('#'));
+                let found = headings.any(|line| anchor(line.trim_start_matches('#').trim()) == part);
+                assert!(found, "{}: there is no {link}", document.display());
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
 fn plugins_know_neither_each_other_nor_the_gateway() {
     let mut sources = Vec::new();
     files(&root().join("plugins"), ".rs", &mut sources);
