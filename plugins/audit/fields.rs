@@ -49,6 +49,8 @@ fields! {
     Tls,
     /// The cipher suite.
     TlsCipher,
+    /// The protocol that was agreed on in the TLS handshake: `h2`, `http/1.1`.
+    TlsAlpn,
     /// The host that the client named in its TLS handshake.
     TlsServerName,
     /// Who was proved to call.

@@ -108,6 +108,7 @@ fn client(line: &mut Line<'_>, ex: &Exchange) {
     if let Some(tls) = &client.tls {
         line.text(Field::Tls, quote!("tls"), &tls.version);
         line.text(Field::TlsCipher, quote!("tls_cipher"), &tls.cipher);
+        line.optional(Field::TlsAlpn, quote!("tls_alpn"), tls.alpn);
         line.optional(Field::TlsServerName, quote!("tls_server_name"), tls.server_name.as_deref());
     }
 }

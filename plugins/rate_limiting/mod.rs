@@ -12,8 +12,8 @@ use by::{By, Part};
 use counter::{Limit, Period};
 use http::StatusCode;
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, ResponseHeader, Scope,
-    Stage, Step,
+    BuildEnv, ConfigError, ConfigErrors, Counter, Denial, Exchange, Hooks, Plugin, PluginKind,
+    ResponseHeader, Scope, Stage, Step,
 };
 use rate::Rate;
 use schemars::JsonSchema;
@@ -61,7 +61,8 @@ pub struct Config {
     /// Leave out the fields `RateLimit` and `RateLimit-Policy`.
     hide_client_headers: bool,
     /// How many callers are counted one by one; each takes 150 bytes at most. Beyond it new callers share their
-    /// counts with others until some have been idle for a whole window, and nobody's count is lost.
+    /// counts with others until some have been idle for a whole window, and nobody's count is lost; their requests
+    /// are the event `counted_together`.
     max_keys: usize,
 }
 
@@ -101,6 +102,8 @@ pub struct RateLimiting {
     fields: Option<fields::Fields>,
     /// What the operator is told of each limit that refuses.
     details: Box<[String]>,
+    /// Requests that were counted together with others', because the table is full.
+    shared: Counter,
     /// For the log.
     key: Arc<str>,
 }
@@ -137,6 +140,7 @@ impl PluginKind for RateLimiting {
             by,
             fallback: config.fallback,
             terms: Terms { max_keys: config.max_keys, count_refused: config.count_refused },
+            shared: env.counter("counted_together"),
             key: env.entry.key.clone(),
         })
     }
@@ -206,12 +210,15 @@ impl RateLimiting {
     fn judge(&self, ex: &Exchange, now: u64) -> Taken {
         let key = self.by.key(ex, self.fallback.is_some(), self.table.hasher());
         let taken = self.table.take(key, &self.limits, self.terms, now);
-        if taken.shared && self.table.says_full(now) {
-            log::warn!(
-                "{}: {} keys are counted, which is the most: new ones are counted together",
-                self.key,
-                self.terms.max_keys
-            );
+        if taken.shared {
+            self.shared.add(1);
+            if self.table.says_full(now) {
+                log::warn!(
+                    "{}: {} keys are counted, which is the most: new ones are counted together",
+                    self.key,
+                    self.terms.max_keys
+                );
+            }
         }
         taken
     }

@@ -151,6 +151,17 @@ fn a_flood_of_new_keys_neither_grows_the_table_nor_resets_anybody() {
 }
 
 #[test]
+fn a_full_table_shows() {
+    let kit = kit();
+    let plugin = kit.build("{minute: 5, limit_by: header:x, max_keys: 1000}").unwrap();
+    for number in 0..3000 {
+        plugin.run(Case::get("/").header("x", &number.to_string()));
+    }
+    let together = kit.counted("counted_together");
+    assert!((2000..3000).contains(&together), "{together}");
+}
+
+#[test]
 fn what_was_counted_with_others_is_not_forgotten() {
     let limits = [minute(5)];
     let table = table(&limits);

@@ -8,7 +8,7 @@ use palisade_contract::{Client, Tls};
 use pingora::{
     listeners::tls::Acceptor,
     protocols::{
-        GetSocketDigest, SocketDigest, Ssl, Stream,
+        ALPN, GetSocketDigest, SocketDigest, Ssl, Stream,
         l4::{socket::SocketAddr as L4Address, stream::Stream as L4Stream},
     },
     proxy::ProxyHttp,
@@ -186,7 +186,13 @@ fn tls_of(stream: &impl Ssl) -> Option<Tls> {
         stream.get_ssl().and_then(|tls| tls.server_name()).map(|name| Arc::from(name.to_ascii_lowercase()));
     // `TLSv1_3` there, `TLSv1.3` everywhere else.
     let version = Arc::from(digest.version.replace('_', "."));
-    Some(Tls { version, cipher: Arc::from(&*digest.cipher), server_name })
+    let alpn = match stream.selected_alpn_proto() {
+        Some(ALPN::H2) => Some("h2"),
+        Some(ALPN::H1) => Some("http/1.1"),
+        // Nothing else is offered to clients.
+        _ => None,
+    };
+    Some(Tls { version, cipher: Arc::from(&*digest.cipher), server_name, alpn })
 }
 
 fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Limits>) -> Arc<ConnInfo> {

@@ -98,6 +98,8 @@ families! {
         "requests sent again, those over dead idle connections included";
     upstream_target_up: IntGaugeVec, "upstream_target_up", ["upstream", "target"], &[],
         "1 where requests go to an address of an upstream, 0 where it is put aside";
+    upstream_ejections: IntCounterVec, "upstream_ejections_total", ["upstream"], &[],
+        "addresses of an upstream put aside because requests had failed (`outlier`)";
     decisions: IntCounterVec, "decisions_total", ["plugin", "route", "effect", "reason"], &[],
         "what came of an entry's hooks; `plugin` is the entry's key, `reason` the stable code or empty";
     plugin_seconds: HistogramVec, "plugin_duration_seconds", ["plugin"], PLUGIN_SECONDS,

@@ -109,6 +109,7 @@ impl Upstream {
         families.upstream_requests.remove(&[&self.name, "unanswered"]);
         families.upstream_seconds.remove(&[&self.name]);
         families.upstream_retries.remove(&[&self.name]);
+        families.upstream_ejections.remove(&[&self.name]);
     }
 }
 

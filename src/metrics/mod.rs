@@ -37,6 +37,8 @@ pub struct Metrics {
     origins: Arc<Origins>,
     /// What has been counted of connections already.
     connections: Mutex<Stats>,
+    /// What has been counted of targets that were put aside already.
+    ejections: Mutex<HashMap<(Arc<str>, SocketAddr), u64>>,
     /// What has been shown of plugins' counts already.
     plugins: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
 }
@@ -57,6 +59,7 @@ impl Metrics {
             entries: Kept::default(),
             origins: Arc::new(Origins::new(families.clone())),
             connections: Mutex::new(none),
+            ejections: Mutex::default(),
             plugins: Mutex::default(),
             families,
         }
@@ -124,15 +127,26 @@ impl Metrics {
         *last = edge;
     }
 
-    /// Which addresses of upstreams requests go to, as they are now.
-    pub fn targets<'a>(&self, all: impl Iterator<Item = (&'a str, SocketAddr, bool)>) {
+    /// Which addresses of upstreams requests go to, as they are now, and how often each was put aside.
+    pub fn targets<'a>(&self, all: impl Iterator<Item = (&'a str, SocketAddr, bool, u64)>) {
         let up = &self.families.upstream_target_up;
         up.reset();
-        for (upstream, address, is_up) in all {
+        let mut shown = self.ejections.lock();
+        let mut next = HashMap::new();
+        for (upstream, address, is_up, ejections) in all {
             if let Some(gauge) = up.get(&[upstream, &address.to_string()]) {
                 gauge.set(i64::from(is_up));
             }
+            let key = (Arc::from(upstream), address);
+            let before = shown.remove(&key).unwrap_or(0);
+            if ejections > 0
+                && let Some(counter) = self.families.upstream_ejections.get(&[upstream])
+            {
+                counter.inc_by(ejections.saturating_sub(before));
+            }
+            next.insert(key, ejections);
         }
+        *shown = next;
     }
 
     /// What plugins have counted since the start. A count that is no longer held goes.

@@ -167,6 +167,22 @@ fn what_plugins_count_shows_as_long_as_they_hold_it() {
 }
 
 #[test]
+fn ejections_are_counted_whatever_becomes_of_the_target() {
+    let metrics = Metrics::new();
+    let series = r#"palisade_upstream_ejections_total{upstream="u"}"#;
+    let (one, two) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+    metrics.targets([("u", one, true, 0)].into_iter());
+    assert_eq!(value(&metrics, series), None);
+    metrics.targets([("u", one, false, 2), ("u", two, false, 1)].into_iter());
+    metrics.targets([("u", one, false, 2), ("u", two, true, 1)].into_iter());
+    assert_eq!(value(&metrics, series), Some(3.0));
+    // A target that left and came back is a new one.
+    metrics.targets([("u", two, true, 2)].into_iter());
+    metrics.targets([("u", one, true, 1), ("u", two, true, 2)].into_iter());
+    assert_eq!(value(&metrics, series), Some(5.0));
+}
+
+#[test]
 fn the_process_is_described() {
     let metrics = Metrics::new();
     let version = concat!(r#"palisade_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#);
@@ -187,7 +203,7 @@ fn the_document_lists_every_metric() {
     metrics.connections(Stats { live: 1, idle: 0, accepted: 1, evicted: 1, refused: 1 });
     metrics.edge_refused("x");
     route.retried("u", 1);
-    metrics.targets([("u", "127.0.0.1:80".parse().unwrap(), true)].into_iter());
+    metrics.targets([("u", "127.0.0.1:80".parse().unwrap(), true, 1)].into_iter());
     let counters = Counters::default();
     let _held = counters.get(&"audit".into(), "x");
     metrics.plugins(&counters);

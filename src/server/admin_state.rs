@@ -61,7 +61,7 @@ impl AdminState for View {
             upstream
                 .addresses()
                 .into_iter()
-                .map(move |view| (&**name, view.address, view.state.takes_requests()))
+                .map(move |view| (&**name, view.address, view.state.takes_requests(), view.ejections))
         });
         self.gateway.metrics.targets(targets);
         self.gateway.metrics.plugins(self.gateway.keep.counters());

@@ -223,6 +223,7 @@ impl Upstream {
         let Some(outlier) = &self.outlier else { return };
         let ejected = target.standing.failed(outlier, Instant::now(), || self.may_eject(target));
         if let Some(time) = ejected {
+            target.ejected();
             log::warn!(
                 "upstream {}: {} is put aside for {} s after {} failures in succession",
                 self.name,

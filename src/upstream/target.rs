@@ -21,6 +21,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// Both counts in one, so that a request costs two atomic additions.
     load: AtomicU64,
+    /// How often it was put aside because requests had failed.
+    ejections: AtomicU64,
     pub(super) standing: Standing,
 }
 
@@ -30,12 +32,27 @@ pub struct Lease(Arc<Target>);
 
 impl Target {
     pub(super) fn new(address: SocketAddr) -> Self {
-        Target { address, load: AtomicU64::new(0), standing: Standing::default() }
+        Target {
+            address,
+            load: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
+            standing: Standing::default(),
+        }
     }
 
     /// A request went well.
     pub fn succeeded(&self) {
         self.standing.succeeded();
+    }
+
+    /// It was put aside.
+    pub(super) fn ejected(&self) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was put aside.
+    pub fn ejections(&self) -> u64 {
+        self.ejections.load(Ordering::Relaxed)
     }
 
     /// Requests in flight.

@@ -28,6 +28,8 @@ pub struct AddressView {
     pub in_flight: u64,
     /// Requests begun.
     pub requests: u64,
+    /// How often failed requests have put it aside.
+    pub ejections: u64,
 }
 
 impl AddressView {
@@ -37,6 +39,7 @@ impl AddressView {
             state: target.standing.state(rules),
             in_flight: target.in_flight(),
             requests: target.begun(),
+            ejections: target.ejections(),
         }
     }
 }

@@ -196,6 +196,7 @@ fn a_target_that_fails_is_put_aside_and_never_the_last_one() {
         let line = format!("palisade_upstream_target_up{{target=\"{address}\",upstream=\"raw\"}} {up}\n");
         assert!(metrics.contains(&line), "{line} is not in {metrics}");
     }
+    assert!(metrics.contains("palisade_upstream_ejections_total{upstream=\"raw\"} 1\n"), "{metrics}");
     // A reload forgets nothing of targets that stay.
     gateway.hangup("is serving");
     for _ in 0..6 {

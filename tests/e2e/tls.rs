@@ -96,6 +96,9 @@ routes: {echo: {paths: [/echo/*], upstream: demo}}
         assert_eq!(json(answer).await["body"]["text"], "secret");
     });
     let lines = gateway.audit(3);
+    let alpn: Vec<_> = lines.iter().map(|line| (&line["protocol"], &line["tls_alpn"])).collect();
+    assert!(alpn.contains(&(&"HTTP/1.1".into(), &"http/1.1".into())), "{alpn:?}");
+    assert!(alpn.contains(&(&"HTTP/2.0".into(), &"h2".into())), "{alpn:?}");
     assert!(lines.iter().all(|line| line["tls"] == "TLSv1.3" && line["listener"] == "secure"), "{lines:?}");
 }
 

@@ -42,6 +42,8 @@ pub struct Tls {
     pub cipher: Arc<str>,
     /// The host that the client asked for (SNI).
     pub server_name: Option<Arc<str>>,
+    /// The protocol that was agreed on (ALPN, RFC 7301): `h2`, `http/1.1`; none where the client offered none.
+    pub alpn: Option<&'static str>,
 }
 
 /// What plugins change on the request to the origin. It is applied when the request is sent, so that later
