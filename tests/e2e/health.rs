@@ -40,7 +40,7 @@ routes: {{raw: {{paths: [/*], upstream: raw}}}}
 }
 
 /// The state of each target.
-fn states(gateway: &Gateway) -> Vec<String> {
+pub fn states(gateway: &Gateway) -> Vec<String> {
     let shown = admin(gateway, "GET", "/upstreams", None).expect(200).json();
     let upstreams = shown.as_array().unwrap();
     let raw = upstreams.iter().find(|upstream| upstream["name"] == "raw").unwrap();

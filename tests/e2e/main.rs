@@ -28,6 +28,7 @@ mod limits;
 mod mtls;
 mod origin;
 mod plugins;
+mod pools;
 mod retries;
 mod routing;
 mod tls;

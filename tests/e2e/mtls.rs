@@ -15,13 +15,13 @@ use rustls::{
 use std::{net::SocketAddr, sync::Arc};
 
 /// An authority and a certificate that it has signed.
-struct Signed {
-    authority: rcgen::Certificate,
-    leaf: rcgen::Certificate,
-    key: KeyPair,
+pub struct Signed {
+    pub authority: rcgen::Certificate,
+    pub leaf: rcgen::Certificate,
+    pub key: KeyPair,
 }
 
-fn signed(name: &str) -> Signed {
+pub fn signed(name: &str) -> Signed {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
@@ -47,7 +47,7 @@ fn presenting(server: &CertifiedKey<KeyPair>, shown: Option<&Signed>) -> ClientC
     }
 }
 
-fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
+pub fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::try_from(key.serialize_der()).unwrap()
 }
 
