@@ -53,6 +53,16 @@ pub(super) struct Key {
     withdrawn: AtomicBool,
 }
 
+/// A key off its curve would load, and verify nothing. To agree on a secret with it says so: that needs a point of
+/// the curve, whatever the secret.
+fn is_on_curve(point: &[u8], algorithm: Algorithm) -> bool {
+    use ring::agreement::{ECDH_P256, ECDH_P384, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
+    let curve = if algorithm == Algorithm::ES256 { &ECDH_P256 } else { &ECDH_P384 };
+    EphemeralPrivateKey::generate(curve, &ring::rand::SystemRandom::new())
+        .and_then(|own| agree_ephemeral(own, &UnparsedPublicKey::new(curve, point), |_| ()))
+        .is_ok()
+}
+
 impl Key {
     fn new(algorithms: &[Algorithm], material: DecodingKey) -> Self {
         let algorithms = algorithms.to_vec();
@@ -148,6 +158,9 @@ impl Key {
     fn of_point(point: &[u8], size: usize, algorithm: Algorithm) -> Result<Self, KeyError> {
         if point.len() != 1 + 2 * size || point.first() != Some(&4) {
             return bad("its point has not the size of its curve");
+        }
+        if !is_on_curve(point, algorithm) {
+            return bad("its point is not on its curve");
         }
         Ok(Key::new(&[algorithm], DecodingKey::from_ec_der(point)))
     }

@@ -59,7 +59,10 @@ impl KeySet {
                 Err(KeyError::Bad(message)) if origin == Origin::File => {
                     return Err(format!("keys[{index}]: {message}"));
                 }
-                Err(KeyError::Bad(message) | KeyError::Unsupported(message)) => {
+                Err(KeyError::Bad(message)) => {
+                    log::warn!("keys[{index}] of a key set cannot be used: {message}");
+                }
+                Err(KeyError::Unsupported(message)) => {
                     log::debug!("keys[{index}] of a key set is passed over: {message}");
                 }
             }

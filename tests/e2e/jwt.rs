@@ -3,6 +3,7 @@
 use crate::{
     client::Response,
     harness::{Gateway, until},
+    tls::certificate,
     tokens::{Issuer, Signer},
 };
 use serde_json::json;
@@ -159,4 +160,44 @@ fn a_silent_issuer_delays_nobody_for_long() {
     gateway.wait_for_log("no answer in time", 1);
     issuer.has(&[signer.jwk("k")]);
     until_served(&gateway, &signer.good("k"));
+}
+
+#[test]
+fn an_issuer_must_prove_who_it_is() {
+    let signer = Signer::new();
+    let (own, stranger) = (certificate("127.0.0.1"), certificate("127.0.0.1"));
+    let other = certificate("login.test");
+    let (issuer, misnamed) = (Issuer::start_tls(&own), Issuer::start_tls(&other));
+    for issuer in [&issuer, &misnamed] {
+        issuer.has(&[signer.jwk("k")]);
+    }
+    let claims = json!({"iss": issuer.name(), "sub": "alice", "exp": Signer::now() + 600});
+    let token = signer.token("k", &claims);
+    let start = |fields: &str| {
+        let prepared = Gateway::prepare(&route(fields));
+        prepared.write("certs/own.pem", &own.cert.pem());
+        prepared.write("certs/other.pem", &other.cert.pem());
+        prepared.write("certs/stranger.pem", &stranger.cert.pem());
+        prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref())
+    };
+    for fields in [
+        format!("jwks: '{}', ca: certs/own.pem", issuer.url()),
+        format!("issuer: '{}', ca: certs/own.pem", issuer.name()),
+    ] {
+        let gateway = start(&fields);
+        until_served(&gateway, &token);
+    }
+    let calls = issuer.calls();
+    for fields in [
+        // The system's authorities do not know it.
+        format!("jwks: '{}'", issuer.url()),
+        format!("issuer: '{}'", issuer.name()),
+        format!("jwks: '{}', ca: certs/stranger.pem", issuer.url()),
+        format!("jwks: '{}', ca: certs/other.pem", misnamed.url()),
+    ] {
+        let gateway = start(&fields);
+        gateway.wait_for_log("cannot be fetched", 1);
+        assert_eq!(ask(&gateway, &token).expect(503).reason(), "token_keys_unavailable", "{fields}");
+    }
+    assert_eq!((issuer.calls(), misnamed.calls()), (calls, 0), "nothing was asked over such a connection");
 }

@@ -1,15 +1,17 @@
 //! Tokens, and an issuer that gives its keys away over HTTP.
 
+use crate::mtls::private;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::{CertifiedKey, KeyPair, PublicKeyData};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
 };
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::Arc,
     thread,
@@ -76,6 +78,8 @@ struct State {
     raw: Option<Vec<u8>>,
     calls: usize,
     closed: bool,
+    /// Speaks TLS.
+    tls: Option<Arc<ServerConfig>>,
     /// Answers to nobody.
     silent: Vec<TcpStream>,
     is_silent: bool,
@@ -84,9 +88,24 @@ struct State {
 impl Issuer {
     /// At an address of the system's choice, or at one that is known already.
     pub fn start(at: Option<SocketAddr>) -> Self {
+        Issuer::serving(at, None)
+    }
+
+    /// Over TLS.
+    pub fn start_tls(own: &CertifiedKey<KeyPair>) -> Self {
+        let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], private(&own.signing_key))
+            .unwrap();
+        Issuer::serving(None, Some(Arc::new(config)))
+    }
+
+    fn serving(at: Option<SocketAddr>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind(at.unwrap_or(([127, 0, 0, 1], 0).into())).unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State { tls, ..State::default() }));
         let shared = state.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -101,7 +120,13 @@ impl Issuer {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/keys", self.address)
+        format!("{}/keys", self.name())
+    }
+
+    /// Its address as tokens name it.
+    pub fn name(&self) -> String {
+        let scheme = if self.state.lock().tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     pub fn has(&self, keys: &[Value]) {
@@ -134,19 +159,31 @@ impl Drop for Issuer {
     }
 }
 
-fn serve(stream: TcpStream, state: &Mutex<State>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+fn serve(tcp: TcpStream, state: &Mutex<State>) {
+    let tls = state.lock().tls.clone();
+    let at = tcp.local_addr().unwrap();
+    match tls {
+        None => answer(tcp.try_clone().unwrap(), tcp, &format!("http://{at}"), state),
+        Some(config) => {
+            let stream = StreamOwned::new(ServerConnection::new(config).unwrap(), tcp.try_clone().unwrap());
+            answer(stream, tcp, &format!("https://{at}"), state);
+        }
+    }
+}
+
+fn answer(stream: impl Read + Write, tcp: TcpStream, name: &str, state: &Mutex<State>) {
+    let mut stream = BufReader::new(stream);
+    let mut lines = stream.by_ref().lines();
     let Some(Ok(request)) = lines.next() else { return };
     while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
     let mut state = state.lock();
     state.calls += 1;
     if state.is_silent {
-        state.silent.push(stream);
+        state.silent.push(tcp);
         return;
     }
-    let at = stream.local_addr().unwrap();
     let body = if request.contains("openid-configuration") {
-        json!({"issuer": format!("http://{at}"), "jwks_uri": format!("http://{at}/keys")})
+        json!({"issuer": name, "jwks_uri": format!("{name}/keys")})
     } else {
         json!({"keys": state.keys})
     };
@@ -155,5 +192,6 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
         format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
     let answer = state.raw.clone().unwrap_or(whole.into_bytes());
     drop(state);
-    let _ = (&stream).write_all(&answer);
+    let stream = stream.get_mut();
+    let _ = stream.write_all(&answer).and_then(|()| stream.flush());
 }

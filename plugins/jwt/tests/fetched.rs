@@ -243,12 +243,15 @@ fn bad_keys_of_an_issuer_are_passed_over() {
     let secret = Signer::secret();
     let mut weak = Signer::Rsa.jwk("weak");
     weak["n"] = json!(b64([0xff; 128]));
-    issuer.has(&[weak, secret.jwk("secret"), json!({"kty": "EC"}), json!(1), signer.jwk("a")]);
+    let mut off = signer.jwk("off");
+    off["y"] = json!(b64([7; 32]));
+    issuer.has(&[weak, secret.jwk("secret"), off, json!({"kty": "EC"}), json!(1), signer.jwk("a")]);
     let host = issuer.host();
     let plugin = start(&host);
     host.until_asleep();
     send(&plugin, &signer.token_of("ES256", "a", &good())).authenticated();
     send(&plugin, &Signer::Rsa.token_of("RS256", "weak", &good())).denied(401, "token_key_unknown");
+    send(&plugin, &signer.token_of("ES256", "off", &good())).denied(401, "token_key_unknown");
     send(&plugin, &secret.token_of("HS256", "secret", &good())).denied(401, "token_algorithm");
 }
 

@@ -74,6 +74,8 @@ fn sets_of_keys_are_looked_through() {
         (&*with("d", json!("AAAA")), "it is a private key"),
         (&*with("alg", json!("RS256")), "its `alg` is `RS256`"),
         (&*with("x", json!("AAAA")), "has not the size of its curve"),
+        (&*with("x", json!(b64([1; 32]))), "keys[0]: its point is not on its curve"),
+        (&*with("y", json!(b64([0; 32]))), "keys[0]: its point is not on its curve"),
         (&*with("x", json!("=")), "is not base64url"),
         (&*with("crv", json!("P-521")), "no key that could be used"),
         (&*with("use", json!("enc")), "no key that could be used"),
@@ -84,6 +86,20 @@ fn sets_of_keys_are_looked_through() {
     ] {
         let error = load(text).unwrap_err();
         assert!(error.contains(words), "{text}:\n{error}");
+    }
+}
+
+#[test]
+fn a_point_off_its_curve_is_no_key() {
+    for signer in [Signer::p256(), Signer::p384()] {
+        let mut der = pem_body(&signer.pem());
+        kit().build(&pem(&signer)).unwrap();
+        *der.last_mut().unwrap() ^= 1;
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der);
+        refused(
+            &format!("public_key: |\n  -----BEGIN PUBLIC KEY-----\n  {text}\n  -----END PUBLIC KEY-----\n"),
+            "its point is not on its curve",
+        );
     }
 }
 
