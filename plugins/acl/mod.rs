@@ -19,6 +19,10 @@ use std::{
 
 /// Lets callers pass by their groups, and by the scopes and claims of their tokens. Everything that is written must
 /// hold. Of groups `deny` wins; with `allow`, whoever is in none of its groups is refused.
+///
+/// Where a route asks for several credentials (`auth: {all: […]}`), `deny` looks at the consumers of all of them,
+/// `allow` at the consumer of the first, which the request counts as; both look at the groups that any token claims.
+/// `scopes`, `any_scope` and `claims` must all hold of one credential: the rights of several are not put together.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -162,24 +166,30 @@ fn insufficient(config: &Config, errors: &mut Vec<ConfigError>) -> HeaderValue {
 }
 
 impl Acl {
-    /// The principals of the request: all of them have proved something.
+    /// The principals of the request: all of them have proved something, but not the same. What one may do and
+    /// what another is are not put together.
     fn judge(&self, principal: &Principal, attached: &[Arc<Principal>]) -> Result<(), Denial> {
         let all = || std::iter::once(principal).chain(attached.iter().map(Arc::as_ref));
         if !(self.allow.is_empty() && self.deny.is_empty()) {
             self.groups(principal, all)?;
         }
-        for rule in &self.claims {
-            if !all().any(|one| rule.holds(one)) {
-                return Err(denied(rule.detail()));
-            }
+        let mut fit = all().filter(|one| self.claims.iter().all(|rule| rule.holds(one))).peekable();
+        if fit.peek().is_none() {
+            let unmet = self.claims.iter().find(|rule| !all().any(|one| rule.holds(one)));
+            return Err(denied(
+                unmet.map_or("the claims are not those of one credential", ClaimRule::detail),
+            ));
         }
-        let has = |scope: &String| all().any(|one| one.words(&self.scope_claim).any(|word| word == scope));
-        let any = self.any_scope.is_empty() || self.any_scope.iter().any(has);
-        if !any || !self.scopes.iter().all(has) {
+        if !fit.any(|one| self.has_scopes(one)) {
             let denial = Denial::forbidden("insufficient_scope").message("This needs another scope");
             return Err(denial.header(WWW_AUTHENTICATE, self.insufficient.clone()));
         }
         Ok(())
+    }
+
+    fn has_scopes(&self, one: &Principal) -> bool {
+        let has = |scope: &String| one.words(&self.scope_claim).any(|word| word == scope);
+        self.scopes.iter().all(has) && (self.any_scope.is_empty() || self.any_scope.iter().any(has))
     }
 
     fn groups<'p, I: Iterator<Item = &'p Principal>>(
@@ -188,14 +198,16 @@ impl Acl {
         all: impl Fn() -> I,
     ) -> Result<(), Denial> {
         let path = self.groups_claim.as_deref();
-        let is_in = |groups: &HashSet<Arc<str>>| {
-            principal.groups().iter().any(|group| groups.contains(group))
-                || path.is_some_and(|path| all().any(|one| one.words(path).any(|word| groups.contains(word))))
+        let by_consumer = |one: &Principal, groups: &HashSet<Arc<str>>| {
+            one.groups().iter().any(|group| groups.contains(group))
         };
-        if is_in(&self.deny) {
+        let by_claim = |groups: &HashSet<Arc<str>>| {
+            path.is_some_and(|path| all().any(|one| one.words(path).any(|word| groups.contains(word))))
+        };
+        if all().any(|one| by_consumer(one, &self.deny)) || by_claim(&self.deny) {
             return Err(denied("a group is denied"));
         }
-        if !self.allow.is_empty() && !is_in(&self.allow) {
+        if !self.allow.is_empty() && !by_consumer(principal, &self.allow) && !by_claim(&self.allow) {
             return Err(denied("no group is allowed"));
         }
         // Who is in no group because nobody says so is not thereby in none that is denied.

@@ -132,6 +132,59 @@ fn claims_must_fit() {
     }
 }
 
+/// Two principals with these claims and groups; the second gives the principal.
+fn both(attached: (&[&str], Value), first: (&[&str], Value)) -> Case {
+    let case = Case::get("/").principal("service", attached.0).claims(attached.1).besides();
+    case.principal("alice", first.0).claims(first.1)
+}
+
+#[test]
+fn the_rights_of_several_credentials_are_not_put_together() {
+    let none = || json!({});
+    for (yaml, attached, first, reason) in [
+        // One of them has it all, whichever.
+        ("scopes: [a, b]", json!({"scope": "a b"}), none(), None),
+        ("scopes: [a, b]", none(), json!({"scope": "a b"}), None),
+        ("scopes: [a, b]", json!({"scope": "a"}), json!({"scope": "b"}), Some("insufficient_scope")),
+        (
+            "{scopes: [a], any_scope: [b, c]}",
+            json!({"scope": "a"}),
+            json!({"scope": "c"}),
+            Some("insufficient_scope"),
+        ),
+        ("{scopes: [a], claims: {t: 1}}", json!({"scope": "a"}), json!({"t": 1}), Some("insufficient_scope")),
+        ("{scopes: [a], claims: {t: 1}}", json!({"scope": "a", "t": 1}), none(), None),
+        ("{scopes: [a], claims: {t: 1}}", json!({"scope": "a", "t": 1}), json!({"t": 1}), None),
+        ("claims: {t: 1, u: 2}", json!({"t": 1}), json!({"u": 2}), Some("acl_denied")),
+        ("claims: {t: 1, u: 2}", none(), json!({"u": 2, "t": 1}), None),
+    ] {
+        let ran = kit().build(yaml).unwrap().run(both((&[], attached), (&[], first)));
+        match reason {
+            None => drop(ran.passed()),
+            Some(reason) => drop(ran.denied(403, reason)),
+        }
+    }
+    for (yaml, attached, first, passes) in [
+        ("deny: [bad]", &["bad"][..], &[][..], false),
+        ("deny: [bad]", &[], &["bad"], false),
+        ("deny: [bad]", &["gold"], &["gold"], true),
+        ("allow: [gold]", &["gold"], &["silver"], false),
+        ("allow: [gold]", &["silver"], &["gold"], true),
+    ] {
+        let ran = kit().build(yaml).unwrap().run(both((attached, none()), (first, none())));
+        if passes {
+            ran.passed();
+        } else {
+            ran.denied(403, "acl_denied");
+        }
+    }
+    let claimed = |group: &str| both((&[], json!({"groups": [group]})), (&[], none()));
+    let plugin = kit().build("{allow: [staff], deny: [bad], groups_claim: groups}").unwrap();
+    plugin.run(claimed("staff")).passed();
+    plugin.run(claimed("bad")).denied(403, "acl_denied");
+    plugin.run(claimed("x")).denied(403, "acl_denied");
+}
+
 #[test]
 fn mistakes_are_refused_at_load() {
     for (yaml, words) in [

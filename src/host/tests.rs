@@ -2,6 +2,7 @@
 
 use super::*;
 use palisade_contract::HttpError;
+use pingora::{listeners::tls::Acceptor, protocols::l4::stream::Stream as L4Stream};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use std::{
@@ -15,13 +16,13 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
-use tokio_rustls::TlsAcceptor;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that answers every request with the same bytes, and then does nothing; it ends when this is dropped.
 struct Server {
     address: SocketAddr,
+    opened: Arc<AtomicUsize>,
     asked: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
@@ -41,24 +42,29 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
-        let (count, answer) = (asked.clone(), Arc::<[u8]>::from(answer.into()));
-        let tls = own.map(acceptor);
+        let opened = Arc::new(AtomicUsize::new(0));
+        let (count, accepted, answer) = (asked.clone(), opened.clone(), Arc::<[u8]>::from(answer.into()));
+        let tls = own.map(tls_of);
         let serving = tokio::spawn(async move {
             let mut held = tokio::task::JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
                 let (count, answer, tls) = (count.clone(), answer.clone(), tls.clone());
                 held.spawn(async move {
                     match tls {
                         None => serve(tcp, &count, &answer).await,
-                        Some(tls) => match tls.accept(tcp).await {
-                            Ok(stream) => serve(stream, &count, &answer).await,
-                            Err(error) => Err(error),
-                        },
+                        Some(config) => {
+                            let acceptor = Acceptor::from_server_config(config);
+                            let Ok(stream) = acceptor.tls_handshake(L4Stream::from(tcp)).await else {
+                                return;
+                            };
+                            serve(stream, &count, &answer).await
+                        }
                     }
                 });
             }
         });
-        Server { address, asked, serving }
+        Server { address, opened, asked, serving }
     }
 
     fn uri(&self, scheme: &str) -> String {
@@ -70,7 +76,7 @@ impl Server {
     }
 }
 
-fn acceptor(own: &CertifiedKey<KeyPair>) -> TlsAcceptor {
+fn tls_of(own: &CertifiedKey<KeyPair>) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -79,22 +85,20 @@ fn acceptor(own: &CertifiedKey<KeyPair>) -> TlsAcceptor {
         .with_no_client_auth()
         .with_single_cert(vec![own.cert.der().clone()], key)
         .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+    Arc::new(config)
 }
 
-async fn serve(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    count: &AtomicUsize,
-    answer: &[u8],
-) -> std::io::Result<()> {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, count: &AtomicUsize, answer: &[u8]) {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await?);
+            let Ok(byte) = stream.read_u8().await else { return };
+            head.push(byte);
         }
         count.fetch_add(1, Ordering::SeqCst);
-        stream.write_all(answer).await?;
-        stream.flush().await?;
+        if stream.write_all(answer).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -147,7 +151,12 @@ async fn the_whole_call_has_its_time() {
 
 #[tokio::test]
 async fn what_is_no_answer_is_an_error() {
-    for answer in ["no", "HTTP/1.1 x\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "\0\0\0\0\0\0\0\0\r\n\r\n"] {
+    for answer in [
+        "no",
+        "HTTP/1.1 x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        "\0\0\0\0\0\0\0\0\r\n\r\n",
+    ] {
         let server = Server::says(format!("{answer}{}", "\r\n".repeat(9))).await;
         let error = ask(&server.uri("http"), &settings()).await.unwrap_err();
         assert!(matches!(error, HttpError::Failed(_)), "{answer}: {error}");
@@ -166,7 +175,8 @@ async fn where_a_call_goes_is_not_the_answers_decision() {
     for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"] {
         let location = elsewhere.uri("http");
         let server =
-            Server::says(format!("HTTP/1.1 {status}\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n")).await;
+            Server::says(format!("HTTP/1.1 {status}\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n"))
+                .await;
         let answer = ask(&server.uri("http"), &settings()).await.unwrap();
         assert!(answer.status().is_redirection());
         assert_eq!(answer.headers()["location"], location);
@@ -181,7 +191,7 @@ async fn calls_of_one_client_share_a_connection() {
     for count in 1..4 {
         let request = Request::get(server.uri("http")).body(Bytes::new()).unwrap();
         client.send(request).await.unwrap();
-        assert_eq!(server.asked(), count);
+        assert_eq!((server.asked(), server.opened.load(Ordering::SeqCst)), (count, 1));
     }
 }
 
@@ -199,16 +209,22 @@ async fn a_dependency_must_prove_who_it_is() {
     ask(&good.uri("https"), &trusting(&own)).await.unwrap();
     assert_eq!(good.asked(), 1);
     let wrong = Server::over(Some(&misnamed), whole(2)).await;
-    for (server, settings) in
-        [(&good, settings()), (&good, trusting(&stranger)), (&wrong, trusting(&misnamed)), (&wrong, settings())]
-    {
+    for (server, settings) in [
+        (&good, settings()),
+        (&good, trusting(&stranger)),
+        (&wrong, trusting(&misnamed)),
+        (&wrong, settings()),
+    ] {
         let error = ask(&server.uri("https"), &settings).await.unwrap_err().to_string();
         assert!(error.contains("certificate"), "{error}");
     }
     assert_eq!((good.asked(), wrong.asked()), (1, 0), "nothing was asked over such a connection");
     // Plain text is not spoken where TLS is written.
     let plain = Server::says(whole(2)).await;
-    assert!(matches!(ask(&plain.uri("https"), &short()).await, Err(HttpError::Failed(_) | HttpError::Timeout)));
+    assert!(matches!(
+        ask(&plain.uri("https"), &short()).await,
+        Err(HttpError::Failed(_) | HttpError::Timeout)
+    ));
     assert_eq!(plain.asked(), 0);
 }
 

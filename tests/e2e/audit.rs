@@ -11,6 +11,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
+    time::{Duration, Instant},
 };
 
 /// Every line of a file; fails where one is not JSON.
@@ -229,4 +230,75 @@ routes: {any: {paths: [/*], plugins: {request-termination: {status_code: 204}}}}
         let path = format!("/{round}");
         assert!(found.iter().filter(|record| record["path"] == path).count() >= 200);
     }
+}
+
+#[test]
+fn a_kill_loses_the_flush_window_at_most() {
+    const CLIENTS: usize = 2;
+    /// What the configuration says, and what a busy machine may take to get to it.
+    const FLUSH: Duration = Duration::from_millis(100);
+    const SLACK: Duration = Duration::from_secs(2);
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("audit.jsonl");
+    let conf = "
+version: 1
+state_dir: DIR
+listeners: {public: {address: 127.0.0.1:0}}
+plugins: {audit: {file: audit.jsonl, flush: 100ms}}
+routes: {any: {paths: [/*], plugins: {request-termination: {status_code: 204}}}}
+"
+    .replace("DIR", &state.path().display().to_string());
+    let start = || {
+        let prepared = Prepared::empty();
+        prepared.write("main.yaml", &conf);
+        prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref())
+    };
+    let mut gateway = start();
+    let address = gateway.address();
+    let load = |client: usize| {
+        let mut answered = Vec::new();
+        let mut stream = TcpStream::connect(address).unwrap();
+        for number in 0.. {
+            let path = format!("/{client}/{number}");
+            let whole = stream.write_all(head("GET", &path, &[]).as_bytes()).is_ok()
+                && stream.read(&mut [0; 1000]).is_ok_and(|count| count > 0);
+            if !whole {
+                break;
+            }
+            answered.push((path, Instant::now()));
+            // So slowly that no batch is ever full: only the window makes it be written.
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        answered
+    };
+    let (killed, answered) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || load(client))).collect();
+        let begun = Instant::now();
+        until("enough load", || (begun.elapsed() > 2 * (FLUSH + SLACK)).then_some(()));
+        let killed = Instant::now();
+        gateway.signal(rustix::process::Signal::KILL);
+        gateway.wait();
+        let answered = clients.into_iter().flat_map(|client| client.join().unwrap());
+        (killed, answered.collect::<Vec<_>>())
+    });
+    // Whoever reads the file now skips at most a part of a line, at its end.
+    let text = fs::read_to_string(&file).unwrap();
+    let whole = &text[..text.rfind('\n').unwrap() + 1];
+    let recorded: Vec<String> = whole
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["path"].as_str().unwrap().to_owned())
+        .collect();
+    let once: std::collections::HashSet<&String> = recorded.iter().collect();
+    assert_eq!(once.len(), recorded.len(), "a record stands there twice");
+    let due: Vec<_> = answered.iter().filter(|(_, at)| *at + FLUSH + SLACK < killed).collect();
+    assert!(due.len() > 10, "{} requests are too few", due.len());
+    let lost: Vec<_> = due.iter().filter(|(path, _)| !once.contains(path)).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {:?}", lost.len(), due.len(), lost.first());
+    // The next process leaves no torn line.
+    let gateway = start();
+    gateway.get("/end").expect(204);
+    until("the last record", || {
+        let found = records(&file);
+        found.iter().any(|record| record["path"] == "/end").then_some(())
+    });
 }

@@ -190,6 +190,7 @@ pub struct Case {
     client: Client,
     host: String,
     principal: Option<Arc<Principal>>,
+    attached: Vec<Arc<Principal>>,
     started: Option<SystemTime>,
     body: Option<Vec<Bytes>>,
     response: ResponseHeader,
@@ -214,6 +215,7 @@ impl Case {
             client,
             host: "example.com".to_owned(),
             principal: None,
+            attached: Vec::new(),
             started: None,
             body: None,
             response: ResponseHeader::build(200, None).expect("a response"),
@@ -285,6 +287,14 @@ impl Case {
         self
     }
 
+    /// What the caller has proved so far attaches to the principal that follows, as on a route that asks for
+    /// several credentials.
+    #[must_use]
+    pub fn besides(mut self) -> Self {
+        self.attached.extend(self.principal.take());
+        self
+    }
+
     /// The exchange as it is before any hook.
     pub fn exchange(self) -> Exchange {
         let id = "00000000000000000000000000000001".into();
@@ -292,6 +302,7 @@ impl Case {
         let host = ex.host_side();
         host.authority = self.host.into();
         host.principal = self.principal;
+        host.attached = self.attached;
         host.started = self.started.unwrap_or(host.started);
         ex
     }
