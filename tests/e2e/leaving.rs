@@ -247,6 +247,30 @@ routes: {raw: {paths: [/raw], upstream: raw}}
     });
 }
 
+#[test]
+fn to_connect_takes_no_longer_than_the_whole_may() {
+    let origin = Busy::start();
+    let retries = "retries: {attempts: 2, on: [connect_failure]}";
+    for (timeouts, attempts, least, most) in
+        [("{connect: 300s, total: 1s}", 1, 1.0, 30.0), ("{connect: 3s, total: 4s}", 2, 4.0, 5.8)]
+    {
+        let gateway = Gateway::start(
+            &format!(
+                "
+upstreams: {{raw: {{targets: [{{address: ORIGIN}}], timeouts: {timeouts}, {retries}}}}}
+routes: {{raw: {{paths: [/raw], upstream: raw}}}}
+"
+            )
+            .replace("ORIGIN", &origin.address().to_string()),
+        );
+        let begun = std::time::Instant::now();
+        assert_eq!(gateway.get("/raw").expect(504).reason(), "upstream_timeout");
+        let elapsed = begun.elapsed().as_secs_f64();
+        assert!(elapsed >= least - 0.1 && elapsed < most, "{timeouts}: {elapsed}");
+        assert_eq!(gateway.audit(1)[0]["attempts"], attempts, "{timeouts}");
+    }
+}
+
 /// A request whose body is refused where there is room for it.
 fn probe(gateway: &Gateway) -> String {
     let mut client = gateway.connect();

@@ -188,6 +188,27 @@ fn a_key_that_is_not_there_is_not_asked_for_again() {
 }
 
 #[test]
+fn a_key_that_was_not_there_is_asked_for_again_after_the_regular_fetch() {
+    let (issuer, known, late) = (Issuer::default(), Signer::p256(), Signer::p256());
+    issuer.has(&[known.jwk("known")]);
+    let host = issuer.host();
+    let plugin = start(&host);
+    host.advance(seconds(10));
+    host.until_asleep();
+    let token = late.token_of("ES256", "late", &good());
+    send(&plugin, &token).denied(401, "token_key_unknown");
+    host.until_calls(2);
+    for (more, calls) in [(10, 2), (590, 3), (10, 3)] {
+        host.advance(seconds(more));
+        host.until_calls(calls);
+        host.until_asleep();
+    }
+    issuer.has(&[known.jwk("known"), late.jwk("late")]);
+    send(&plugin, &token).authenticated();
+    assert_eq!(host.calls().len(), 4);
+}
+
+#[test]
 fn the_regular_fetch_comes_in_time() {
     let issuer = Issuer::default();
     issuer.has(&[Signer::p256().jwk("a")]);
@@ -253,6 +274,13 @@ fn bad_keys_of_an_issuer_are_passed_over() {
     send(&plugin, &Signer::Rsa.token_of("RS256", "weak", &good())).denied(401, "token_key_unknown");
     send(&plugin, &signer.token_of("ES256", "off", &good())).denied(401, "token_key_unknown");
     send(&plugin, &secret.token_of("HS256", "secret", &good())).denied(401, "token_algorithm");
+    // With nothing else there is no key at all.
+    let issuer = Issuer::default();
+    issuer.has(&[secret.jwk("secret")]);
+    let host = issuer.host();
+    let plugin = start(&host);
+    host.until_asleep();
+    send(&plugin, &signer.token_of("ES256", "a", &good())).faulted("token_keys_unavailable");
 }
 
 #[test]
