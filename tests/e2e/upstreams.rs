@@ -4,6 +4,7 @@ use crate::{
     client::head,
     h2c::Stream,
     harness::{Gateway, until},
+    health::states,
     http2::block_on,
     origin::Origin,
 };
@@ -234,4 +235,39 @@ routes: {judged: {paths: [/judged/*], strip_prefix: /judged, upstream: raw, plug
     );
     // Nothing is left behind at the origin's end either.
     until("the origin's connections to end", || (origin.opened() - origin.closed() <= 1).then_some(()));
+}
+
+#[test]
+fn a_body_that_is_late_is_no_failure_of_its_target() {
+    let (one, two) = (slow(channel().1), slow(channel().1));
+    let conf = format!(
+        "
+admin: {{address: 127.0.0.1:0}}
+listeners: {{h2: {{address: 127.0.0.1:0, http2: true}}}}
+upstreams:
+  raw:
+    targets: [{{address: '{}'}}, {{address: '{}'}}]
+    timeouts: {{total: 300ms, read: 30s}}
+    outlier: {{consecutive_failures: 1, eject: 1h}}
+routes: {{raw: {{paths: [/*], upstream: raw}}}}
+",
+        one.address, two.address
+    );
+    let gateway = Gateway::start(&conf);
+    // How long a body takes is up to the client as well, and targets are not to be put aside by clients.
+    for _ in 0..2 {
+        let mut client = gateway.connect();
+        client.send(head("GET", "/body", &[]));
+        assert!(client.rest().starts_with("HTTP/1.1 200"));
+    }
+    block_on(async {
+        for _ in 0..2 {
+            assert_eq!(over_http2(&gateway, "GET", "/body").await, Err(h2::Reason::CANCEL));
+        }
+    });
+    assert_eq!(states(&gateway), ["up", "up"]);
+    block_on(async {
+        assert_eq!(over_http2(&gateway, "GET", "/head").await, Err(h2::Reason::CANCEL));
+    });
+    until("a target to be put aside", || states(&gateway).contains(&"ejected".to_owned()).then_some(()));
 }
