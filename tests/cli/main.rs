@@ -193,6 +193,32 @@ fn hash_agrees_with_sha256() {
     }
 }
 
+/// On a terminal of its own, which `script` (of Debian's essential bsdutils) makes.
+#[test]
+fn hash_does_not_show_what_is_typed() {
+    let key = "a-typed-key-of-more-than-32-characters";
+    let mut terminal = Command::new("script")
+        .args(["-qec", concat!("'", env!("CARGO_BIN_EXE_palisade"), "' hash"), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut typed, mut seen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    // What is typed before the question is asked would be shown.
+    while !shown.ends_with(b"not shown.\r\n") {
+        let mut byte = [0];
+        seen.read_exact(&mut byte).unwrap();
+        shown.extend(byte);
+    }
+    typed.write_all(format!("{key}\n").as_bytes()).unwrap();
+    seen.read_to_end(&mut shown).unwrap();
+    assert!(terminal.wait().unwrap().success());
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.contains(&format!("key_sha256: {}", hex::encode(Sha256::digest(key)))), "{shown}");
+    assert!(!shown.contains(key), "{shown}");
+}
+
 #[test]
 fn hash_makes_new_keys() {
     let made = |text: &str| -> (String, String) {
