@@ -109,10 +109,12 @@ pub(super) fn bit(index: usize) -> u128 {
 impl Chain {
     /// Screen and Authenticate: what runs before it is known who calls.
     pub async fn screen(&self, ex: &mut Exchange, run: &mut Run) -> Option<Stop> {
-        // The clock is read where something will be timed by it.
-        if !self.screen.is_empty() || self.auth.is_some() || !self.request.is_empty() {
-            run.last = Instant::now();
+        if self.screen.is_empty() && !self.auth.is_some() && self.request.is_empty() {
+            run.ran |= self.silent_screen;
+            return None;
         }
+        // The clock is read where something will be timed by it.
+        run.last = Instant::now();
         let work = async {
             let stop = self.run_list(ex, run, &self.screen).await;
             if stop.is_some() || !self.auth.is_some() { stop } else { self.authenticate(ex, run).await }
@@ -130,6 +132,10 @@ impl Chain {
     /// Everything after Authenticate. The chain may be another one here: a consumer's entries replace a
     /// route's only from this point on, so the indices before it are the same.
     pub async fn request(&self, ex: &mut Exchange, run: &mut Run) -> Option<Stop> {
+        if self.request.is_empty() {
+            run.ran |= self.silent_request;
+            return None;
+        }
         let stop = match AssertUnwindSafe(self.run_list(ex, run, &self.request)).catch_unwind().await {
             Ok(stop) => stop,
             Err(_) => Some(self.panicked(ex, run)),

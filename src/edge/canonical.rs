@@ -2,8 +2,9 @@
 
 use super::{ConnInfo, framing, headers, path};
 use crate::{conf::model::Limits, gateway::Snapshot};
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use palisade_contract::{Client, Denial, RequestHeader};
+use parking_lot::Mutex;
 use pingora::proxy::Session;
 use std::sync::Arc;
 
@@ -15,6 +16,19 @@ pub struct Canonical {
     pub client: Arc<Client>,
     /// The host, lower case, without the port.
     pub host: Arc<str>,
+    /// True where it asks for a WebSocket.
+    pub tunnel: bool,
+}
+
+/// The host that a connection's last request was for, as it was written and as it is read: the next one is mostly
+/// for the same.
+#[derive(Debug, Default)]
+pub struct LastHost(Mutex<Option<Host>>);
+
+#[derive(Debug)]
+struct Host {
+    written: Box<[u8]>,
+    name: Arc<str>,
 }
 
 /// A request that has no canonical form.
@@ -44,14 +58,14 @@ pub fn canonicalize(
             denial: Denial::new(status, reason),
         })?;
     }
-    let host = host(request).map_err(refused)?;
+    let host = host(request, &connection.host).map_err(refused)?;
     target(request).map_err(refused)?;
     headers::forget_case(request);
     let trusted_header = snapshot.client_ip.header.as_ref();
     // A trusted proxy's id for the request may be taken over; nobody else's reaches a plugin as such.
-    headers::strip(request, &snapshot.owned_headers, &snapshot.late_headers, trusted_header)
+    let tunnel = headers::strip(request, &snapshot.owned_headers, &snapshot.late_headers, trusted_header)
         .map_err(|_| refused("header_malformed"))?;
-    Ok(Canonical { client, host })
+    Ok(Canonical { client, host, tunnel: tunnel && request.version == Version::HTTP_11 })
 }
 
 fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -> Arc<Client> {
@@ -106,7 +120,7 @@ fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCo
 }
 
 /// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.
-fn host(request: &mut RequestHeader) -> Result<Arc<str>, &'static str> {
+fn host(request: &mut RequestHeader, last: &LastHost) -> Result<Arc<str>, &'static str> {
     // Pingora keeps that of an absolute-form target beside the URI.
     let target = request
         .uri
@@ -124,10 +138,24 @@ fn host(request: &mut RequestHeader) -> Result<Arc<str>, &'static str> {
             request.insert_header(header::HOST, host).map_err(|_| "host_malformed")?;
             return Ok(name);
         }
-        (None, None) if request.version == http::Version::HTTP_10 => return Ok(Arc::from("")),
+        (None, None) if request.version == Version::HTTP_10 => return Ok(Arc::from("")),
         (None, None) => return Err("host_missing"),
     };
-    host_name(authority)
+    last.read(authority)
+}
+
+impl LastHost {
+    fn read(&self, authority: &[u8]) -> Result<Arc<str>, &'static str> {
+        let mut last = self.0.lock();
+        if let Some(last) = &*last
+            && *last.written == *authority
+        {
+            return Ok(last.name.clone());
+        }
+        let name = host_name(authority)?;
+        *last = Some(Host { written: authority.into(), name: name.clone() });
+        Ok(name)
+    }
 }
 
 /// The name of an authority, lower case, without the port.

@@ -72,22 +72,27 @@ where
         live: Live,
     ) {
         if matches!(io.selected_alpn_proto(), Some(ALPN::H2)) {
-            self.http2(io, info, &limits).await;
+            self.http2(io, info, &limits, live.parked()).await;
         } else {
-            self.http1(Guard::new(io), info, &limits, h2c).await;
+            self.http1(Guard::new(io, info.clone()), info, &limits, h2c, live.parked()).await;
         }
-        drop(live);
     }
 
-    async fn http1(self: &Arc<Self>, guard: Guard, info: Arc<ConnInfo>, limits: &Limits, h2c: bool) {
-        let parked = Arc::new(Parked::default());
+    async fn http1(
+        self: &Arc<Self>,
+        guard: Guard,
+        info: Arc<ConnInfo>,
+        limits: &Limits,
+        h2c: bool,
+        parked: &Parked,
+    ) {
         for count in 1..=MAX_REQUESTS {
-            let head = match self.head(&guard, &parked, limits, count == 1, h2c).await {
+            let head = match self.head(&guard, parked, limits, count == 1, h2c).await {
                 Next::Head(head) => head,
                 Next::Http2 => {
                     guard.set_raw();
                     // Boxed: most connections never get here, and each task would carry its size.
-                    return Box::pin(self.http2(Box::new(guard), info, limits)).await;
+                    return Box::pin(self.http2(Box::new(guard), info, limits, parked)).await;
                 }
                 Next::Refused(refusal) => {
                     let seen = guard
@@ -105,8 +110,7 @@ where
                 session.set_keepalive(if last { None } else { Some(limits.idle_timeout.as_secs().max(1)) });
                 // Boxed inside: what a request needs is there only while one is served.
                 let serve = self.proxy.process_new_http(session, &self.draining);
-                let served = stream::watched(serve, |cx| guard.poll_left(cx));
-                CONNECTION.scope(info.clone(), served).await.flatten()
+                stream::unless_gone(serve, |cx| guard.poll_left(cx)).await.flatten()
             };
             if served.is_none() {
                 return guard.finish().await;
@@ -119,14 +123,7 @@ where
 
     /// Waits for the next head. The wait holds nothing but the guard; the clock runs from the first byte.
     /// Before the `first` one the client has the time of a head to say anything at all.
-    async fn head(
-        &self,
-        guard: &Guard,
-        parked: &Arc<Parked>,
-        limits: &Limits,
-        first: bool,
-        h2c: bool,
-    ) -> Next {
+    async fn head(&self, guard: &Guard, parked: &Parked, limits: &Limits, first: bool, h2c: bool) -> Next {
         let idle = if first { limits.header_timeout } else { limits.idle_timeout };
         if guard.peek(|buffer| buffer.is_empty()) && !self.more(guard, parked, Some(idle)).await {
             return Next::Closed;
@@ -149,7 +146,7 @@ where
         };
         // A slow head can be evicted like an idle connection: it has nothing to lose yet.
         // Its own deadline ends it, with an answer: the reaper, which gives none, must not come first.
-        let _ticket = self.registry.park(parked, limits.header_timeout + GOODBYE);
+        let _ticket = parked.park(limits.header_timeout + GOODBYE);
         match timeout(limits.header_timeout, read).await {
             Ok(next) => next,
             Err(_) => Next::Refused(Refusal { status: 408, reason: "header_timeout" }),
@@ -157,7 +154,7 @@ where
     }
 
     /// Reads more; false where the connection ended or was evicted.
-    async fn more(&self, guard: &Guard, parked: &Arc<Parked>, idle: Option<Duration>) -> bool {
+    async fn more(&self, guard: &Guard, parked: &Parked, idle: Option<Duration>) -> bool {
         let mut ticket = None;
         poll_fn(|cx| {
             match guard.poll_fill(cx) {
@@ -169,14 +166,14 @@ where
                 return Poll::Ready(false);
             }
             if let (None, Some(idle)) = (&ticket, idle) {
-                ticket = Some(self.registry.park(parked, idle));
+                ticket = Some(parked.park(idle));
             }
             Poll::Pending
         })
         .await
     }
 
-    async fn http2(self: &Arc<Self>, io: Stream, info: Arc<ConnInfo>, limits: &Limits) {
+    async fn http2(self: &Arc<Self>, io: Stream, info: Arc<ConnInfo>, limits: &Limits, parked: &Parked) {
         let digest = Arc::new(Digest {
             ssl_digest: io.get_ssl_digest(),
             timing_digest: io.get_timing_digest(),
@@ -193,7 +190,6 @@ where
         };
         let active = Arc::new(Active::default());
         let mut draining = self.draining.clone();
-        let parked = Arc::new(Parked::default());
         let (mut told, mut malformed, mut ticket) = (false, 0, None);
         // It is dropped when the connection has ended.
         let (_open, closed) = watch::channel(());
@@ -221,7 +217,7 @@ where
                     continue;
                 }
                 () = active.wait_idle(), if !waiting => {
-                    ticket = Some(self.registry.park(&parked, limits.idle_timeout + GOODBYE));
+                    ticket = Some(parked.park(limits.idle_timeout + GOODBYE));
                     continue;
                 }
                 () = poll_fn(|cx| parked.poll_evicted(cx)), if waiting => return,

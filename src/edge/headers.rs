@@ -2,7 +2,7 @@
 
 use super::ConnInfo;
 use bytes::BytesMut;
-use http::{HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use palisade_contract::{Client, Exchange, RequestHeader};
 use std::{borrow::Cow, collections::HashSet, net::IpAddr};
 
@@ -57,14 +57,14 @@ pub fn is_owned(name: &str) -> bool {
 }
 
 /// Removes from a client's request what only the gateway writes, what belongs to one hop, and what would make
-/// an origin read another method or path. A WebSocket upgrade stays, and so do the names in `late`, but not those that
+/// an origin read another method or path. A WebSocket upgrade stays, which is what comes back, and so do the names in `late`, but not those that
 /// an origin might take for them.
 pub fn strip(
     request: &mut RequestHeader,
     owned: &HashSet<HeaderName>,
     late: &[HeaderName],
     client_ip_header: Option<&HeaderName>,
-) -> pingora::Result<()> {
+) -> pingora::Result<bool> {
     let is_removed = |name: &HeaderName| {
         let text = name.as_str();
         is_owned(text)
@@ -75,23 +75,32 @@ pub fn strip(
                 && !late.contains(name)
                 && owned.iter().chain(late).any(|own| own.as_str() == text.replace(['.', '_'], "-")))
     };
-    let removed: Vec<HeaderName> = request.headers.keys().filter(|name| is_removed(name)).cloned().collect();
+    let (mut removed, mut has_te, mut has_upgrade, mut has_connection) = (Vec::new(), false, false, false);
+    for name in request.headers.keys() {
+        match name {
+            name if is_removed(name) => removed.push(name.clone()),
+            name if *name == header::TE => has_te = true,
+            name if *name == header::UPGRADE => has_upgrade = true,
+            name if *name == header::CONNECTION => has_connection = true,
+            _ => {}
+        }
+    }
     for name in &removed {
         request.remove_header(name);
     }
-    if request.headers.get(header::TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+    let is = |request: &RequestHeader, name, text: &[u8]| {
+        request.headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(text))
+    };
+    if has_te && !is(request, header::TE, b"trailers") {
         request.remove_header(&header::TE);
     }
-    let websocket = request
-        .headers
-        .get(header::UPGRADE)
-        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if !websocket {
+    let websocket = has_upgrade && is(request, header::UPGRADE, b"websocket");
+    if has_upgrade && !websocket {
         request.remove_header(&header::UPGRADE);
     }
     // What `Connection` nominates would be removed on the way to the origin: a client could so take away what
     // was judged. Only what concerns the connection itself stays.
-    if let Some(connection) = request.headers.get(header::CONNECTION) {
+    if has_connection && let Some(connection) = request.headers.get(header::CONNECTION) {
         let one = request.headers.get_all(header::CONNECTION).iter().nth(1).is_none();
         let text = connection.as_bytes();
         let plain = one
@@ -106,7 +115,7 @@ pub fn strip(
             }
         }
     }
-    Ok(())
+    Ok(websocket)
 }
 
 fn connection_tokens(request: &RequestHeader, websocket: bool) -> Option<&'static str> {
@@ -149,9 +158,11 @@ impl Forwarded {
     }
 }
 
-/// What the origin is told about the client and the request, whatever the client said about it.
+/// What the origin is told about the client and the request, whatever the client said about it. `sent` is what it
+/// said.
 pub fn forwarding(
     ex: &Exchange,
+    sent: &HeaderMap,
     connection: &ConnInfo,
     mut set: impl FnMut(&'static HeaderName, HeaderValue),
 ) {
@@ -168,7 +179,7 @@ pub fn forwarding(
         set(&FORWARDED_FOR, chain);
     }
     set(&FORWARDED_PROTO, HeaderValue::from_static(if client.https { "https" } else { "http" }));
-    let host = match ex.header(header::HOST).filter(|host| host.as_bytes() == ex.host().as_bytes()) {
+    let host = match sent.get(header::HOST).filter(|host| host.as_bytes() == ex.host().as_bytes()) {
         Some(host) => Some(host.clone()),
         None => HeaderValue::from_str(ex.host()).ok(),
     };
@@ -197,22 +208,24 @@ pub fn empty() -> RequestHeader {
 }
 
 /// Works on the parts of a request that has no case to remember; it has none afterwards.
-pub fn edit(request: &mut RequestHeader, work: impl FnOnce(&mut Parts)) {
+pub fn edit<T>(request: &mut RequestHeader, work: impl FnOnce(&mut Parts) -> T) -> T {
     let mut parts = Parts::from(std::mem::replace(request, empty()));
-    work(&mut parts);
+    let result = work(&mut parts);
     *request = RequestHeader::from(parts);
+    result
 }
 
 /// The request's id as a header, and a W3C trace context whose trace is that id, where it is 32 hex digits.
 fn identifiers(id: &str) -> (Option<HeaderValue>, Option<HeaderValue>) {
     const TRACE: usize = 55;
+    const ID: usize = 32;
     // One piece of memory for both, which is shared from the start: a copy then allocates nothing.
     let mut text = BytesMut::with_capacity(id.len() + TRACE);
     text.extend_from_slice(id.as_bytes());
     let mut trace = text.split_off(id.len());
-    let hex = if id.contains('-') { Cow::Owned(id.replace('-', "")) } else { Cow::Borrowed(id) };
-    if hex.len() == 32
-        && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let hex = if id.len() == ID { Cow::Borrowed(id) } else { Cow::Owned(id.replace('-', "")) };
+    if hex.len() == ID
+        && hex.bytes().fold(true, |hex, byte| hex & byte.is_ascii_hexdigit())
         && let Some(span) = hex.get(16..)
     {
         for part in ["00-", &hex, "-", span, "-01"] {

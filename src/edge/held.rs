@@ -15,6 +15,9 @@ use tokio::io::AsyncWrite;
 /// The most bytes that wait for a flush.
 const MOST: usize = 4096;
 
+/// What a small answer takes.
+const USUAL: usize = 512;
+
 /// Bytes that were written and wait for more, or for a flush. Holds no memory when empty.
 #[derive(Debug, Default)]
 pub(super) struct Held(BytesMut);
@@ -73,7 +76,11 @@ impl Held {
     fn take(&mut self, pieces: &[IoSlice<'_>]) -> bool {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         let fits = length.saturating_add(self.0.len()) <= MOST;
-        if fits {
+        if fits && length > 0 {
+            if self.0.capacity() == 0 {
+                // A head, and mostly the body after it.
+                self.0.reserve(length.max(USUAL));
+            }
             pieces.iter().for_each(|piece| self.0.extend_from_slice(piece));
         }
         fits

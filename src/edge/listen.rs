@@ -1,6 +1,6 @@
 //! Sockets: bound before anything else starts, and accepted from as long as the gateway runs.
 
-use super::{ConnInfo, Registry, connection::Shared, headers::Forwarded, registry::Parked};
+use super::{ConnInfo, Registry, connection::Shared};
 use crate::conf::model::Limits;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -163,8 +163,8 @@ where
                 let time = settings.limits.header_timeout;
                 let acceptor = Acceptor::from_server_config(config);
                 // It can be evicted like an idle connection: it has nothing to lose yet.
-                let parked = Arc::new(Parked::default());
-                let ticket = shared.registry.park(&parked, time);
+                let parked = live.parked();
+                let ticket = parked.park(time);
                 let handshake = tokio::select! {
                     biased;
                     () = poll_fn(|cx| parked.poll_evicted(cx)) => return,
@@ -205,5 +205,5 @@ fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Lim
         port: listener.address.port(),
         tls,
     };
-    Arc::new(ConnInfo { peer, forwarded: Forwarded::of(&client), client: Arc::new(client), limits })
+    Arc::new(ConnInfo::new(client, limits))
 }

@@ -35,6 +35,7 @@ pub use guard::{Ahead, Guard};
 pub use registry::{Registry, Stats};
 
 use crate::conf::model::Limits;
+use canonical::LastHost;
 use palisade_contract::Client;
 use pingora::proxy::Session;
 use std::{net::SocketAddr, sync::Arc};
@@ -50,6 +51,16 @@ pub struct ConnInfo {
     pub limits: Arc<Limits>,
     /// What the origin is told of that client.
     pub forwarded: headers::Forwarded,
+    /// The host of the last request.
+    host: LastHost,
+}
+
+impl ConnInfo {
+    /// A connection of this client.
+    pub fn new(client: Client, limits: Arc<Limits>) -> Self {
+        let forwarded = headers::Forwarded::of(&client);
+        ConnInfo { peer: client.peer, client: Arc::new(client), limits, forwarded, host: LastHost::default() }
+    }
 }
 
 /// What the edge reports.
@@ -59,6 +70,7 @@ pub trait EdgeEvents: Send + Sync {
 }
 
 tokio::task_local! {
+    /// Of the streams of HTTP/2; an HTTP/1 connection has it in its guard.
     static CONNECTION: Arc<ConnInfo>;
 }
 
@@ -67,5 +79,8 @@ pub fn conn_info(session: &Session) -> Option<Arc<ConnInfo>> {
     if session.is_subrequest() {
         return None;
     }
-    CONNECTION.try_with(Arc::clone).ok()
+    match Guard::borrowed(session) {
+        Some(guard) => Some(guard.connection().clone()),
+        None => CONNECTION.try_with(Arc::clone).ok(),
+    }
 }

@@ -1,26 +1,26 @@
 //! All live connections: how many, whose, and which are idle.
 
-use futures::task::AtomicWaker;
+mod waiting;
+
+pub(super) use waiting::Parked;
+
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
-    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
+use waiting::Waiting;
 
 /// Live connections.
 #[derive(Default)]
 pub struct Registry {
     live: AtomicUsize,
-    sequence: AtomicU64,
-    /// By the time at which they have been idle too long; the first has the least to lose.
-    idle: Mutex<BTreeMap<(Instant, u64), Arc<Parked>>>,
+    waiting: Waiting,
     per_ip: Mutex<HashMap<IpAddr, usize>>,
     accepted: AtomicU64,
     evicted: AtomicU64,
@@ -44,31 +44,12 @@ pub struct Stats {
     pub refused: u64,
 }
 
-/// A connection that waits.
-#[derive(Default)]
-pub(super) struct Parked {
-    pub(super) evicted: AtomicBool,
-    pub(super) waker: AtomicWaker,
-}
-
-impl Parked {
-    /// Ready once the connection must go.
-    pub(super) fn poll_evicted(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.waker.register(cx.waker());
-        if self.evicted.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
 /// A connection that is counted; it is not any more when this goes.
 pub(super) struct Live {
     registry: Arc<Registry>,
     ip: Option<IpAddr>,
-}
-
-/// A connection that is parked; it is not any more when this goes.
-pub(super) struct Ticket<'r> {
-    registry: &'r Registry,
-    key: (Instant, u64),
+    parked: Arc<Parked>,
+    place: usize,
 }
 
 /// The network whose connections are counted together: an address, or for IPv6 its /64.
@@ -97,7 +78,8 @@ impl Registry {
         }
         self.live.fetch_add(1, Ordering::AcqRel);
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(Live { registry: self.clone(), ip })
+        let (parked, place) = self.waiting.enter();
+        Some(Live { registry: self.clone(), ip, parked, place })
     }
 
     /// Connections that are open.
@@ -107,50 +89,26 @@ impl Registry {
 
     /// Connections that are open and not idle.
     pub fn busy(&self) -> usize {
-        self.live().saturating_sub(self.idle.lock().len())
-    }
-
-    pub(super) fn park(&self, parked: &Arc<Parked>, timeout: Duration) -> Ticket<'_> {
-        let until = Instant::now() + timeout;
-        let key = (until, self.sequence.fetch_add(1, Ordering::Relaxed));
-        self.idle.lock().insert(key, parked.clone());
-        Ticket { registry: self, key }
+        self.live().saturating_sub(self.waiting.count())
     }
 
     /// Closes the connection that has been idle longest; false where none is idle.
     pub(super) fn evict(&self) -> bool {
-        let Some((_, parked)) = self.idle.lock().pop_first() else { return false };
-        self.close(&parked);
-        true
+        let evicted = self.waiting.evict();
+        self.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
+        evicted
     }
 
     /// Closes what has been idle too long.
     pub fn reap(&self) {
-        let now = Instant::now();
-        loop {
-            let parked = {
-                let mut idle = self.idle.lock();
-                match idle.first_key_value() {
-                    Some(((until, _), _)) if *until <= now => idle.pop_first(),
-                    _ => None,
-                }
-            };
-            let Some((_, parked)) = parked else { return };
-            self.close(&parked);
-        }
-    }
-
-    fn close(&self, parked: &Parked) {
-        self.evicted.fetch_add(1, Ordering::Relaxed);
-        parked.evicted.store(true, Ordering::Release);
-        parked.waker.wake();
+        self.evicted.fetch_add(self.waiting.reap(), Ordering::Relaxed);
     }
 
     /// The counts, for the metrics.
     pub fn stats(&self) -> Stats {
         Stats {
             live: self.live(),
-            idle: self.idle.lock().len(),
+            idle: self.waiting.count(),
             accepted: self.accepted.load(Ordering::Relaxed),
             evicted: self.evicted.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
@@ -158,8 +116,16 @@ impl Registry {
     }
 }
 
+impl Live {
+    /// Where it is noted that the connection waits.
+    pub(super) fn parked(&self) -> &Arc<Parked> {
+        &self.parked
+    }
+}
+
 impl Drop for Live {
     fn drop(&mut self) {
+        self.registry.waiting.leave(self.place);
         self.registry.live.fetch_sub(1, Ordering::AcqRel);
         self.registry.released.notify_waiters();
         if let Some(ip) = self.ip {
@@ -171,12 +137,6 @@ impl Drop for Live {
                 }
             }
         }
-    }
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        self.registry.idle.lock().remove(&self.key);
     }
 }
 
@@ -199,17 +159,5 @@ mod tests {
         drop((held, v4));
         assert_eq!(registry.live(), 0);
         assert!(registry.per_ip.lock().is_empty());
-    }
-
-    #[test]
-    fn the_longest_idle_goes_first() {
-        let registry = Registry::default();
-        let (old, young) = (Arc::new(Parked::default()), Arc::new(Parked::default()));
-        let _old = registry.park(&old, Duration::from_secs(1));
-        let _young = registry.park(&young, Duration::from_secs(2));
-        assert!(registry.evict());
-        assert!(old.evicted.load(Ordering::Acquire) && !young.evicted.load(Ordering::Acquire));
-        registry.reap();
-        assert!(!young.evicted.load(Ordering::Acquire));
     }
 }

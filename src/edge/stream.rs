@@ -2,15 +2,15 @@
 //!
 //! Pingora reads a body from an HTTP/2 stream without a clock, waits for an origin's answer to one without an end,
 //! and looks at no client at all while it connects to an origin. So what ends such a request is outside: [`watched`]
-//! polls the future that serves it. From within, the clocks are started and stopped; when one runs out, or the
-//! client leaves, the future is dropped, which resets an HTTP/2 stream and closes an HTTP/1 connection. The
-//! request's context is told by [`cut`] why it is dropped.
+//! (for HTTP/1, whose guard keeps its own clocks, [`unless_gone`]) polls the future that serves it. From within, the
+//! clocks are started and stopped; when one runs out, or the client leaves, the future is dropped, which resets an
+//! HTTP/2 stream and closes an HTTP/1 connection. The request's context is told by [`cut`] why it is dropped.
 
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -90,12 +90,36 @@ pub(super) async fn watched<T>(
         let late = waits.next().filter(|(end, _)| rings(&mut timer, *end, cx)).map(|(_, cut)| cut);
         let left = || (waits.connecting && gone(cx).is_ready()).then_some(Cut::Gone);
         let Some(cut) = late.or_else(left) else { return Poll::Pending };
-        let outer = WAITS.replace(Waits { cut: Some(cut), ..waits });
-        serve = None;
-        WAITS.set(outer);
+        end(&mut serve, cut);
         Poll::Ready(None)
     })
     .await
+}
+
+/// Serves a request of a connection that keeps its own clocks until it is done, or until the client is `gone`: then
+/// there is nothing.
+pub(super) async fn unless_gone<T>(
+    serve: Pin<Box<dyn Future<Output = T> + Send + '_>>,
+    mut gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Option<T> {
+    let mut serve = Some(serve);
+    poll_fn(|cx| {
+        let Some(running) = &mut serve else { return Poll::Ready(None) };
+        if let Poll::Ready(done) = running.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        ready!(gone(cx));
+        end(&mut serve, Cut::Gone);
+        Poll::Ready(None)
+    })
+    .await
+}
+
+/// Drops what serves a request, and tells it why.
+fn end<T>(serve: &mut Option<T>, cut: Cut) {
+    let outer = WAITS.replace(Waits { cut: Some(cut), ..NOTHING });
+    *serve = None;
+    WAITS.set(outer);
 }
 
 impl Waits {

@@ -41,11 +41,9 @@ pub struct RouteRuntime {
 }
 
 impl RouteRuntime {
-    /// The chain for what follows Authenticate: the consumer's own where it has entries.
-    pub fn chain_for(&self, consumer: Option<&Arc<Consumer>>) -> &Arc<Chain> {
-        consumer
-            .and_then(|consumer| self.consumers.get(&consumer.name))
-            .map_or(&self.chain, |(chain, _)| chain)
+    /// The chain for what follows Authenticate, where the consumer has entries of its own.
+    pub fn chain_of(&self, consumer: &Consumer) -> Option<&Arc<Chain>> {
+        self.consumers.get(&consumer.name).map(|(chain, _)| chain)
     }
 
     /// The chains of consumers that have entries of their own, with what is off in them.

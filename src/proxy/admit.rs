@@ -24,39 +24,45 @@ impl Proxy {
         let Some(connection) = edge::conn_info(session) else {
             return Error::e_explain(InternalError, "a connection that the edge does not know");
         };
-        let guard = edge::Guard::of(session);
-        let snapshot = ctx.snapshot.clone();
-        let canonical = canonical::canonicalize(session, &connection, &snapshot);
-        let (client, host, refusal) = match canonical {
-            Ok(canonical) => (canonical.client, canonical.host, None),
-            Err(refused) => (refused.client, Arc::from(""), Some(refused.denial)),
+        let Ctx { snapshot, flight, tunnel, .. } = &mut *ctx;
+        let (client, host, found) = match canonical::canonicalize(session, &connection, snapshot) {
+            Ok(canonical) => {
+                let found = find_route(snapshot, &canonical.host, session.req_header());
+                *tunnel = canonical.tunnel;
+                (canonical.client, canonical.host, found)
+            }
+            Err(refused) => (refused.client, Arc::from(""), Err(refused.denial)),
         };
         let mut ex = Exchange::new(headers::empty(), client, request_id());
-        ex.host_side().authority = host;
-        let route = snapshot.none.clone();
-        let chain = route.chain.clone();
-        let begun = ex.begun();
-        let flight = Flight {
-            ex,
-            run: Run::new(begun),
-            route,
-            chain,
-            connection,
-            guard,
-            body_limit: snapshot.limits.body_bytes,
-            budget: self.gateway.budget.clone(),
-            share: None,
+        let host_side = ex.host_side();
+        host_side.authority = host;
+        let (route, refusal) = match found {
+            Ok((route, params)) => {
+                host_side.route = Some(route.name.clone());
+                host_side.path_params = params;
+                (route, None)
+            }
+            Err(denial) => (&snapshot.none, Some(denial)),
         };
-        let flight = ctx.flight.insert(flight);
+        let flight = flight.insert(Box::new(Flight {
+            run: Run::new(ex.begun()),
+            ex,
+            route: route.clone(),
+            chain: route.chain.clone(),
+            connection,
+            guard: edge::Guard::of(session),
+            body_limit: route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes),
+            share: None,
+        }));
         flight.swap(session);
         let stop = match refusal {
-            Some(denial) => flight.refuse_unrouted(denial).await,
-            None => flight.route_and_judge(&snapshot).await,
+            Some(denial) => Some(flight.refuse(denial).await),
+            None => flight.judge(snapshot).await,
         };
         flight.swap(session);
         let stop = match stop {
             Some(stop) => Some(stop),
-            None => ctx.judge_request_body(session).await?,
+            None => ctx.judge_request_body(session, &self.gateway.budget).await?,
         };
         if let Some(stop) = stop {
             ctx.answer(session, &stop).await?;
@@ -74,19 +80,21 @@ impl Proxy {
             return Ok(true);
         };
         flight.ex.host_side().upstream = Some(upstream.name.clone());
-        let late = &ctx.snapshot.late_headers;
-        let mut plan = flight.lend(session, |flight| Plan::new(flight, &upstream, late))?;
+        let mut plan = Plan::new(flight, session, upstream)?;
         if let RequestBody::Replaced(bytes) = &ctx.body {
             plan.body_length = Some(bytes.len());
         }
+        let streams = plan.upstream.streams;
         let whole = match flight.chain.response_body_need() {
             // A tunnel has no body that could be seen whole.
-            BodyNeed::Whole { max } if !session.is_upgrade_req() => Some(max),
+            BodyNeed::Whole { max } if !ctx.tunnel => Some(max),
             _ => None,
         };
         if let Some(max) = whole {
             // Boxed, as below: every request would carry the size of what few need.
-            return Box::pin(buffered::exchange(session, ctx, plan, max)).await.map(|()| true);
+            return Box::pin(buffered::exchange(session, ctx, plan, max, &self.gateway.budget))
+                .await
+                .map(|()| true);
         }
         if session.is_http2()
             && let RequestBody::Judged(bytes) | RequestBody::Replaced(bytes) = &ctx.body
@@ -95,87 +103,74 @@ impl Proxy {
             let bytes = bytes.clone();
             return Box::pin(replayed::send(session, ctx, plan, bytes)).await.map(|()| true);
         }
-        if session.is_http2() && !upstream.streams && !session.is_body_done() {
+        if session.is_http2() && !streams && !session.is_body_done() {
             let time = flight.route.limits.body_timeout.unwrap_or(ctx.snapshot.limits.body_timeout);
             edge::stream::begin_body(time);
             ctx.unfinished = true;
         }
-        ctx.report = Some(plan.report.clone());
         ctx.plan = Some(plan);
         Ok(false)
     }
 }
 
+/// The route that takes the request, and what the `{name}`s of its path stand for.
+fn find_route<'s>(snapshot: &'s Snapshot, host: &str, request: &RequestHeader) -> Result<Routed<'s>, Denial> {
+    let mut found = snapshot.router.find(host, request.uri.path(), &request.method, &request.headers);
+    if let Lookup::MethodNotAllowed { .. } | Lookup::HeadersMismatch = found
+        && let Some(preflight) = preflight(snapshot, host, request)
+    {
+        found = preflight;
+    }
+    match found {
+        Lookup::Found(found) => {
+            let params = found.params.iter().map(|(name, value)| (name.clone(), value.to_owned()));
+            Ok((found.route, params.collect()))
+        }
+        Lookup::NotFound | Lookup::HeadersMismatch => {
+            Err(Denial::new(StatusCode::NOT_FOUND, "no_route").message("There is nothing here"))
+        }
+        Lookup::Ambiguous => {
+            Err(Denial::bad_request("path_ambiguous").message("The path can be read in two ways"))
+        }
+        Lookup::MethodNotAllowed { allow } => {
+            let denial = Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+            Err(denial.header(header::ALLOW, allow.clone()))
+        }
+    }
+}
+
+type Routed<'s> = (&'s Arc<RouteRuntime>, Vec<(Arc<str>, String)>);
+
 impl Flight {
-    /// What the edge's rules refuse still passes the everywhere-entries of Screen and Observe.
-    async fn refuse_unrouted(&mut self, denial: Denial) -> Option<Stop> {
-        let stop = self.chain.clone().screen(&mut self.ex, &mut self.run).await;
-        Some(stop.unwrap_or(Stop::Denied(denial)))
+    /// What the edge's rules or the router refuse still passes the everywhere-entries of Screen and Observe.
+    async fn refuse(&mut self, denial: Denial) -> Stop {
+        let stop = self.chain.screen(&mut self.ex, &mut self.run).await;
+        stop.unwrap_or(Stop::Denied(denial))
     }
 
-    async fn route_and_judge(&mut self, snapshot: &Snapshot) -> Option<Stop> {
-        if let Some(denial) = self.find_route(snapshot) {
-            return self.refuse_unrouted(denial).await;
+    /// Runs the chain of the request's route.
+    async fn judge(&mut self, snapshot: &Snapshot) -> Option<Stop> {
+        let time = self.route.limits.body_timeout.unwrap_or(snapshot.limits.body_timeout);
+        let length = match &self.guard {
+            Some(guard) => guard.set_body_limit(self.body_limit, time),
+            None => self.declared_length(),
+        };
+        // A body that says it is too long need not be read to be refused.
+        if length.is_some_and(|length| length > self.body_limit) {
+            return Some(Stop::Denied(too_large(self.body_limit)));
         }
-        if let Some(denial) = self.check_declared_length() {
-            return Some(Stop::Denied(denial));
-        }
-        if let Some(stop) = self.chain.clone().screen(&mut self.ex, &mut self.run).await {
+        if let Some(stop) = self.chain.screen(&mut self.ex, &mut self.run).await {
             return Some(stop);
         }
-        let consumer = self.ex.principal().and_then(|principal| principal.consumer.clone());
-        self.chain = self.route.chain_for(consumer.as_ref()).clone();
-        self.chain.clone().request(&mut self.ex, &mut self.run).await
+        let consumer = self.ex.principal().and_then(|principal| principal.consumer.as_ref());
+        if let Some(chain) = consumer.and_then(|consumer| self.route.chain_of(consumer)) {
+            self.chain = chain.clone();
+        }
+        self.chain.request(&mut self.ex, &mut self.run).await
     }
 
-    fn find_route(&mut self, snapshot: &Snapshot) -> Option<Denial> {
-        let request = &self.ex.request;
-        let host = self.ex.host();
-        let path = request.uri.path();
-        let mut found = snapshot.router.find(host, path, &request.method, &request.headers);
-        if let Lookup::MethodNotAllowed { .. } | Lookup::HeadersMismatch = found
-            && let Some(preflight) = preflight(snapshot, host, request)
-        {
-            found = preflight;
-        }
-        let (route, params) = match found {
-            Lookup::Found(found) => {
-                let params: Vec<_> =
-                    found.params.iter().map(|(name, value)| (name.clone(), value.to_owned())).collect();
-                (found.route.clone(), params)
-            }
-            Lookup::NotFound | Lookup::HeadersMismatch => {
-                return Some(Denial::new(StatusCode::NOT_FOUND, "no_route").message("There is nothing here"));
-            }
-            Lookup::Ambiguous => {
-                return Some(
-                    Denial::bad_request("path_ambiguous").message("The path can be read in two ways"),
-                );
-            }
-            Lookup::MethodNotAllowed { allow } => {
-                let denial = Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
-                return Some(denial.header(header::ALLOW, allow.clone()));
-            }
-        };
-        self.body_limit = route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes);
-        if let Some(guard) = &self.guard {
-            guard.set_body_limit(
-                self.body_limit,
-                route.limits.body_timeout.unwrap_or(snapshot.limits.body_timeout),
-            );
-        }
-        self.chain = route.chain.clone();
-        let host_side = self.ex.host_side();
-        host_side.route = Some(route.name.clone());
-        host_side.path_params = params;
-        self.route = route;
-        None
-    }
-
-    /// A body that says it is too long need not be read to be refused.
-    fn check_declared_length(&self) -> Option<Denial> {
-        let declared = self.ex.header(header::CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
-        (declared > self.body_limit).then(|| too_large(self.body_limit))
+    fn declared_length(&self) -> Option<u64> {
+        self.ex.header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 }
 

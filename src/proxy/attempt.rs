@@ -53,7 +53,7 @@ impl Ctx {
         report.sent = None;
         drop(report);
         if first {
-            self.begin_exchange(session, total);
+            self.begin_exchange(total);
         } else {
             self.shorten_connect(&mut peer, total);
             if matches!(self.body, RequestBody::Streamed) {
@@ -61,7 +61,7 @@ impl Ctx {
                 self.request_bytes = 0;
             }
         }
-        self.gate = session.is_upgrade_req().then(|| Gate::prepare(&mut peer));
+        self.gate = self.tunnel.then(|| Gate::prepare(&mut peer));
         self.begin_connecting(session);
         Ok(peer)
     }

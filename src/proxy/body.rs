@@ -5,7 +5,10 @@ use super::{
     buffered,
     ctx::{Ctx, RequestBody},
 };
-use crate::{chain::Stop, edge};
+use crate::{
+    chain::Stop,
+    edge::{self, budget::Budget},
+};
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 use palisade_contract::{Body, BodyNeed, Denial, Fault};
@@ -15,14 +18,18 @@ use pingora::{
     Result,
     proxy::Session,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 impl Ctx {
     /// Where a plugin wants the whole body: reads it and lets the chain judge it.
-    pub(super) async fn judge_request_body(&mut self, session: &mut Session) -> Result<Option<Stop>> {
+    pub(super) async fn judge_request_body(
+        &mut self,
+        session: &mut Session,
+        budget: &Arc<Budget>,
+    ) -> Result<Option<Stop>> {
         let Some(flight) = &mut self.flight else { return Ok(None) };
         match flight.chain.request_body_need() {
-            BodyNeed::Whole { max } if !session.is_upgrade_req() => {
+            BodyNeed::Whole { max } if !self.tunnel => {
                 flight.body_limit = flight.body_limit.min(u64::try_from(max).unwrap_or(u64::MAX));
             }
             _ => return Ok(None),
@@ -31,7 +38,7 @@ impl Ctx {
             Bytes::new()
         } else {
             // Boxed: a request without a body would carry its size.
-            match Box::pin(read_whole(session, self)).await? {
+            match Box::pin(read_whole(session, self, budget)).await? {
                 Ok(bytes) => bytes,
                 Err(stop) => return Ok(Some(stop)),
             }
@@ -40,8 +47,7 @@ impl Ctx {
         self.request_bytes = bytes.len() as u64;
         let mut body = Body::new(bytes, true);
         flight.swap(session);
-        let chain = flight.chain.clone();
-        let stop = chain.request_body(&mut flight.ex, &mut flight.run, &mut body).await;
+        let stop = flight.chain.request_body(&mut flight.ex, &mut flight.run, &mut body).await;
         flight.swap(session);
         let replaced = body.is_replaced();
         let bytes = body.into_bytes();
@@ -85,8 +91,7 @@ impl Ctx {
         }
         let mut piece = Body::new(body.take().unwrap_or_default(), end);
         flight.swap(session);
-        let chain = flight.chain.clone();
-        let stop = chain.request_body(&mut flight.ex, &mut flight.run, &mut piece).await;
+        let stop = flight.chain.request_body(&mut flight.ex, &mut flight.run, &mut piece).await;
         flight.swap(session);
         *body = Some(piece.into_bytes());
         match stop {
@@ -106,6 +111,7 @@ impl Ctx {
 pub(super) async fn read_whole(
     session: &mut Session,
     ctx: &mut Ctx,
+    budget: &Arc<Budget>,
 ) -> Result<std::result::Result<Bytes, Stop>> {
     let most = ctx.snapshot.limits.buffered_bytes;
     let Some(flight) = &mut ctx.flight else { return Ok(Ok(Bytes::new())) };
@@ -117,7 +123,7 @@ pub(super) async fn read_whole(
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     // What is held is counted twice: as it came, and decoded.
-    let Some(share) = flight.budget.take(declared.unwrap_or(limit).min(limit).saturating_mul(2), most) else {
+    let Some(share) = budget.take(declared.unwrap_or(limit).min(limit).saturating_mul(2), most) else {
         return Ok(Err(Stop::Faulted(Fault::unavailable("buffers_full"))));
     };
     flight.share = Some(share);

@@ -6,7 +6,11 @@ use super::{
     plan::Plan,
     replayed::{self, Prepared},
 };
-use crate::{chain::Stop, coding, edge::Ahead};
+use crate::{
+    chain::Stop,
+    coding,
+    edge::{Ahead, budget::Budget},
+};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header};
 use palisade_contract::{Body, Denial, Fault, ResponseHeader};
@@ -17,14 +21,22 @@ use pingora::{
     protocols::http::HttpTask,
     proxy::{Session, subrequest::pipe::pipe_subrequest},
 };
+use std::sync::Arc;
 
 /// Fetches the response, lets the chain judge it, and answers the client.
-pub(super) async fn exchange(session: &mut Session, ctx: &mut Ctx, mut plan: Plan, max: usize) -> Result<()> {
-    let body = match whole_request(session, ctx, &mut plan).await? {
+pub(super) async fn exchange(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut plan: Plan,
+    max: usize,
+    budget: &Arc<Budget>,
+) -> Result<()> {
+    let body = match whole_request(session, ctx, &mut plan, budget).await? {
         Ok(body) => body,
         Err(stop) => return ctx.answer(session, &stop).await,
     };
     ctx.report = Some(plan.report.clone());
+    plan.note_edits(session, ctx)?;
     let outcome = fetch(session, plan, body, max).await;
     match outcome {
         Ok((head, body)) => deliver(session, ctx, head, body, max).await,
@@ -42,7 +54,12 @@ pub(super) async fn exchange(session: &mut Session, ctx: &mut Ctx, mut plan: Pla
 }
 
 /// The request's body, which a subrequest needs whole as well.
-async fn whole_request(session: &mut Session, ctx: &mut Ctx, plan: &mut Plan) -> Result<Result<Bytes, Stop>> {
+async fn whole_request(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    plan: &mut Plan,
+    budget: &Arc<Budget>,
+) -> Result<Result<Bytes, Stop>> {
     match std::mem::take(&mut ctx.body) {
         RequestBody::Replaced(bytes) => return Ok(Ok(bytes)),
         RequestBody::Judged(bytes) => return Ok(Ok(bytes)),
@@ -51,7 +68,7 @@ async fn whole_request(session: &mut Session, ctx: &mut Ctx, plan: &mut Plan) ->
     if session.is_body_empty() {
         return Ok(Ok(Bytes::new()));
     }
-    match super::body::read_whole(session, ctx).await? {
+    match super::body::read_whole(session, ctx, budget).await? {
         Ok(bytes) => {
             ctx.request_bytes = bytes.len() as u64;
             plan.body_length = Some(bytes.len());
@@ -147,12 +164,11 @@ async fn deliver(
         Err(reason) => return ctx.answer(session, &Stop::Faulted(Fault::bad_dependency(reason))).await,
     };
     let Some(flight) = &mut ctx.flight else { return Ok(()) };
-    let chain = flight.chain.clone();
     let mut body = Body::new(plain, true);
     flight.swap(session);
-    let mut stop = chain.response(&mut flight.ex, &mut flight.run, &mut head, false).await;
+    let mut stop = flight.chain.response(&mut flight.ex, &mut flight.run, &mut head, false).await;
     if stop.is_none() {
-        stop = chain.response_body(&mut flight.ex, &mut flight.run, &mut body);
+        stop = flight.chain.response_body(&mut flight.ex, &mut flight.run, &mut body);
     }
     flight.swap(session);
     if let Some(stop) = stop {

@@ -6,11 +6,7 @@ use super::{
 };
 use crate::{
     chain::{Chain, Run, Stop},
-    edge::{
-        self, ConnInfo,
-        budget::{Budget, Share},
-        upgrade::Gate,
-    },
+    edge::{self, ConnInfo, budget::Share, upgrade::Gate},
     gateway::{RouteRuntime, Snapshot},
 };
 use bytes::Bytes;
@@ -27,9 +23,9 @@ use tokio::sync::oneshot;
 pub struct Ctx {
     pub(super) snapshot: Arc<Snapshot>,
     /// Absent before `request_filter`, and in a subrequest.
-    pub(super) flight: Option<Flight>,
+    pub(super) flight: Option<Box<Flight>>,
     pub(super) plan: Option<Plan>,
-    /// What came of the attempts to reach an origin.
+    /// What came of the attempts of a subrequest to reach an origin.
     pub(super) report: Option<Arc<Mutex<Report>>>,
     /// Holds back an origin's answer to an upgrade until the request is sent to its end.
     pub(super) gate: Option<Arc<Gate>>,
@@ -39,6 +35,8 @@ pub struct Ctx {
     pub(super) stop: Option<Stop>,
     /// True in a subrequest: its client is this gateway.
     pub(super) child: bool,
+    /// The request asks to leave HTTP (RFC 6455).
+    pub(super) tunnel: bool,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     /// The status that was sent to the client.
@@ -84,7 +82,6 @@ pub(super) struct Flight {
     pub(super) guard: Option<edge::Guard>,
     /// What the body may be.
     pub(super) body_limit: u64,
-    pub(super) budget: Arc<Budget>,
     /// What this request holds of the budget.
     pub(super) share: Option<Share>,
 }
@@ -101,6 +98,7 @@ impl Ctx {
             back: None,
             stop: None,
             child: false,
+            tunnel: false,
             request_bytes: 0,
             response_bytes: 0,
             status: 0,
@@ -126,7 +124,6 @@ impl Ctx {
         if let Some(handover) = handed {
             // What Pingora made of the client's bytes is not what was judged.
             *session.req_header_mut() = handover.head;
-            self.report = Some(handover.plan.report.clone());
             self.plan = Some(handover.plan);
             self.flight = handover.flight;
             self.back = Some(handover.back);
@@ -143,7 +140,7 @@ impl Ctx {
         if let Some(flight) = &mut self.flight {
             flight.swap(session);
             self.lent = true;
-            edge::stream::set_connecting(true);
+            flight.set_connecting(true);
         }
     }
 
@@ -152,8 +149,8 @@ impl Ctx {
         if !std::mem::take(&mut self.lent) {
             return;
         }
-        edge::stream::set_connecting(false);
         if let Some(flight) = &mut self.flight {
+            flight.set_connecting(false);
             flight.swap(session);
         }
     }
@@ -190,6 +187,18 @@ impl Flight {
         let result = work(self);
         self.swap(session);
         result
+    }
+
+    fn set_connecting(&self, connecting: bool) {
+        match &self.guard {
+            Some(guard) => guard.set_connecting(connecting),
+            None => edge::stream::set_connecting(connecting),
+        }
+    }
+
+    /// The request is over.
+    pub(super) fn log(&mut self) {
+        self.chain.log(&mut self.ex, &mut self.run);
     }
 
     /// Exchanges the head between Pingora and the exchange. Calls come in pairs.

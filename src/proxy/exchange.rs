@@ -8,7 +8,7 @@ use super::ctx::Ctx;
 use crate::{chain::Stop, edge};
 use http::{HeaderMap, header};
 use palisade_contract::Fault;
-use pingora::{Error, ErrorType::ReadTimedout, Result, proxy::Session};
+use pingora::{Error, ErrorType::ReadTimedout, Result};
 use std::time::{Duration, Instant};
 
 /// The origin took longer than it may.
@@ -22,9 +22,9 @@ const GRPC: &str = "application/grpc";
 
 impl Ctx {
     /// Begins the time of the exchange, with the first attempt.
-    pub(super) fn begin_exchange(&mut self, session: &Session, total: Duration) {
+    pub(super) fn begin_exchange(&mut self, total: Duration) {
         // A tunnel lasts as long as both sides like.
-        if session.is_upgrade_req() {
+        if self.tunnel {
             return;
         }
         match self.flight.as_ref().and_then(|flight| flight.guard.as_ref()) {

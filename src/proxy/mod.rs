@@ -35,6 +35,7 @@ use bytes::Bytes;
 use palisade_contract::{RequestHeader, ResponseHeader};
 use pingora::{
     Error, Result,
+    modules::http::HttpModules,
     prelude::HttpPeer,
     protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, Session},
@@ -61,6 +62,9 @@ impl ProxyHttp for Proxy {
     fn new_ctx(&self) -> Box<Ctx> {
         Box::new(Ctx::new(self.gateway.snapshot()))
     }
+
+    /// None: Pingora would add one that compresses responses, which palisade does not, and ask it about each.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     /// The body-judging route needs a way to fetch a response apart from the client's connection.
     fn allow_spawning_subrequest(&self, session: &Session, _ctx: &Box<Ctx>) -> bool {

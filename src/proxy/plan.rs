@@ -8,11 +8,14 @@ use crate::{
     edge::headers,
     upstream::{Key, Lease, Upstream},
 };
-use http::{HeaderName, HeaderValue, header, uri::PathAndQuery};
-use palisade_contract::{BodyNeed, Exchange, RequestHeader};
+use http::{HeaderMap, HeaderName, HeaderValue, header, uri::PathAndQuery};
+use palisade_contract::{BodyNeed, RequestHeader};
 use parking_lot::Mutex;
 use pingora::{ErrorType::InternalError, OrErr, Result, proxy::Session};
 use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+/// Room for what an origin is told of an ordinary request.
+const TOLD: usize = 8;
 
 /// What is decided about a request that goes to an origin. Made once, applied at each attempt.
 pub(super) struct Plan {
@@ -23,6 +26,7 @@ pub(super) struct Plan {
     /// Targets that did not serve it.
     pub(super) tried: Vec<SocketAddr>,
     pub(super) attempts: Attempts,
+    /// What a subrequest tells the origin.
     edits: Vec<Edit>,
     target: Option<PathAndQuery>,
     /// The length of a body that takes the place of the client's.
@@ -31,6 +35,7 @@ pub(super) struct Plan {
 }
 
 /// A header of the request to the origin.
+#[derive(Clone)]
 enum Edit {
     Remove(HeaderName),
     Set(HeaderName, HeaderValue),
@@ -46,19 +51,29 @@ pub(super) struct Report {
 }
 
 impl Plan {
-    pub(super) fn new(flight: &mut Flight, upstream: &Arc<Upstream>, late: &[HeaderName]) -> Result<Self> {
-        let target = target(flight)?;
+    pub(super) fn new(flight: &mut Flight, session: &mut Session, upstream: Arc<Upstream>) -> Result<Self> {
         Ok(Plan {
-            key: upstream.key(&flight.ex),
-            upstream: upstream.clone(),
+            key: if upstream.is_keyed() {
+                flight.lend(session, |flight| upstream.key(&flight.ex))
+            } else {
+                Key::default()
+            },
+            upstream,
             lease: None,
             tried: Vec::new(),
             attempts: Attempts::default(),
-            edits: edits(flight, late)?,
-            target,
+            edits: Vec::new(),
+            target: target(flight, &session.req_header().uri)?,
             body_length: None,
             report: Arc::default(),
         })
+    }
+
+    /// For a subrequest: notes what the origin is told, as the snapshot of its parent has it.
+    pub(super) fn note_edits(&mut self, session: &Session, ctx: &Ctx) -> Result<()> {
+        let Some(flight) = &ctx.flight else { return Ok(()) };
+        let client = &session.req_header().headers;
+        edits(flight, client, &ctx.snapshot.late_headers, |edit| self.edits.push(edit))
     }
 }
 
@@ -75,19 +90,22 @@ impl Ctx {
 
     /// Writes what the origin is told into the copy of the request that goes to it.
     pub(super) fn tell_origin(&mut self, session: &mut Session, request: &mut RequestHeader) -> Result<()> {
-        let Some(plan) = &self.plan else { return Ok(()) };
+        let (Some(plan), client) = (&self.plan, &session.req_header().headers) else { return Ok(()) };
         if self.exchange_total.is_some() && self.kept.is_none() {
             // Pingora has just copied it, so that another copy shares every value.
             self.kept = Some(Box::new(session.req_header().clone()));
         }
         headers::edit(request, |request| {
             // At once: growing is what an insertion costs most.
-            request.headers.reserve(plan.edits.len() + 1);
-            for edit in &plan.edits {
-                match edit {
-                    Edit::Remove(name) => drop(request.headers.remove(name)),
-                    Edit::Set(name, value) => drop(request.headers.insert(name.clone(), value.clone())),
-                }
+            request.headers.reserve(TOLD);
+            let headers = &mut request.headers;
+            let apply = |edit| match edit {
+                Edit::Remove(name) => drop(headers.remove(name)),
+                Edit::Set(name, value) => drop(headers.insert(name, value)),
+            };
+            match &self.flight {
+                Some(flight) if !self.child => edits(flight, client, &self.snapshot.late_headers, apply)?,
+                _ => plan.edits.iter().cloned().for_each(apply),
             }
             if let Some(target) = &plan.target {
                 request.uri = http::Uri::from(target.clone());
@@ -96,56 +114,53 @@ impl Ctx {
                 request.headers.remove(header::TRANSFER_ENCODING);
                 request.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 }
 
-/// Headers that the gateway sets (or removes) for the origin, identity last so that nothing can overwrite it. What
-/// is in `late` no client may send.
-fn edits(flight: &mut Flight, late: &[HeaderName]) -> Result<Vec<Edit>> {
-    let mut edits = Vec::with_capacity(12);
-    let ex = &mut flight.ex;
-    let changes = std::mem::take(ex.to_origin());
-    edits.extend(late.iter().cloned().map(Edit::Remove));
-    edits.extend(changes.remove_headers.iter().cloned().map(Edit::Remove));
+/// Headers that the gateway sets (or removes) for the origin, identity last so that nothing can overwrite it.
+/// `client` is what the client sent; what is in `late` it may not send.
+fn edits(flight: &Flight, client: &HeaderMap, late: &[HeaderName], mut edit: impl FnMut(Edit)) -> Result<()> {
+    let ex = &flight.ex;
+    let changes = ex.origin_changes();
+    late.iter().chain(&changes.remove_headers).for_each(|name| edit(Edit::Remove(name.clone())));
     if !changes.remove_cookies.is_empty() {
-        edits.push(match without_cookies(ex, &changes.remove_cookies) {
+        edit(match without_cookies(client, &changes.remove_cookies) {
             Some(left) => Edit::Set(header::COOKIE, left),
             None => Edit::Remove(header::COOKIE),
         });
     }
-    edits.extend(changes.set_headers.iter().map(|(name, value)| Edit::Set(name.clone(), value.clone())));
+    for (name, value) in &changes.set_headers {
+        edit(Edit::Set(name.clone(), value.clone()));
+    }
     // Who wants to read a response must be able to: pieces only as they are, the whole in codings that we know.
     match flight.chain.response_body_need() {
         BodyNeed::None => {}
-        BodyNeed::Stream => {
-            edits.push(Edit::Set(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
-        }
-        BodyNeed::Whole { .. } if ex.request.headers.contains_key(header::ACCEPT_ENCODING) => {
-            edits.push(Edit::Set(header::ACCEPT_ENCODING, readable_codings(ex)));
+        BodyNeed::Stream => edit(Edit::Set(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+        BodyNeed::Whole { .. } if client.contains_key(header::ACCEPT_ENCODING) => {
+            edit(Edit::Set(header::ACCEPT_ENCODING, readable_codings(client)));
         }
         BodyNeed::Whole { .. } => {}
     }
-    headers::forwarding(ex, &flight.connection, |name, value| edits.push(Edit::Set(name.clone(), value)));
-    if let Some(principal) = ex.principal().cloned() {
+    headers::forwarding(ex, client, &flight.connection, |name, value| edit(Edit::Set(name.clone(), value)));
+    if let Some(principal) = ex.principal() {
         if let Some(consumer) = &principal.consumer {
-            edits.push(Edit::Set(headers::CONSUMER_ID.clone(), value(&consumer.name)?));
+            edit(Edit::Set(headers::CONSUMER_ID.clone(), value(&consumer.name)?));
             if !consumer.groups.is_empty() {
-                edits.push(Edit::Set(headers::CONSUMER_GROUPS.clone(), value(&consumer.groups.join(","))?));
+                edit(Edit::Set(headers::CONSUMER_GROUPS.clone(), value(&consumer.groups.join(","))?));
             }
         }
         if let Some(credential) = &principal.credential {
-            edits.push(Edit::Set(headers::CREDENTIAL_IDENTIFIER.clone(), value(credential)?));
+            edit(Edit::Set(headers::CREDENTIAL_IDENTIFIER.clone(), value(credential)?));
         }
     }
-    ex.host_side().to_origin = changes;
-    Ok(edits)
+    Ok(())
 }
 
 /// What the client accepts, of what can be decoded here.
-fn readable_codings(ex: &Exchange) -> HeaderValue {
-    let accepted = ex.request.headers.get_all(header::ACCEPT_ENCODING);
+fn readable_codings(client: &HeaderMap) -> HeaderValue {
+    let accepted = client.get_all(header::ACCEPT_ENCODING);
     let names = accepted.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     let kept: Vec<&str> = names
         .map(str::trim)
@@ -168,11 +183,10 @@ fn value(text: &str) -> Result<HeaderValue> {
 
 /// The path without the route's prefix, the query without the parameters that the origin must not see; none
 /// where both stay as they are.
-fn target(flight: &Flight) -> Result<Option<PathAndQuery>> {
-    let ex = &flight.ex;
-    let path = flight.route.strip_prefix.as_deref().and_then(|prefix| ex.path().strip_prefix(prefix));
+fn target(flight: &Flight, uri: &http::Uri) -> Result<Option<PathAndQuery>> {
+    let path = flight.route.strip_prefix.as_deref().and_then(|prefix| uri.path().strip_prefix(prefix));
     let removed = &flight.ex.origin_changes().remove_query;
-    let query = match (ex.query(), removed.is_empty()) {
+    let query = match (uri.query(), removed.is_empty()) {
         (Some(query), false) => Some(without_parameters(query, removed)),
         _ => None,
     };
@@ -183,9 +197,9 @@ fn target(flight: &Flight) -> Result<Option<PathAndQuery>> {
         // `/v1` and `/v1/` are both the root below the prefix.
         Some(rest) if rest.starts_with('/') => rest.to_owned(),
         Some(rest) => format!("/{rest}"),
-        None => ex.path().to_owned(),
+        None => uri.path().to_owned(),
     };
-    let target = match query.as_deref().or(ex.query()) {
+    let target = match query.as_deref().or(uri.query()) {
         Some(query) if !query.is_empty() => format!("{path}?{query}"),
         _ => path,
     };
@@ -201,9 +215,9 @@ fn without_parameters(query: &str, names: &[Arc<str>]) -> String {
     kept.collect::<Vec<_>>().join("&")
 }
 
-fn without_cookies(ex: &Exchange, names: &[Arc<str>]) -> Option<HeaderValue> {
+fn without_cookies(client: &HeaderMap, names: &[Arc<str>]) -> Option<HeaderValue> {
     let mut kept: Vec<u8> = Vec::new();
-    for value in ex.request.headers.get_all(header::COOKIE) {
+    for value in client.get_all(header::COOKIE) {
         for pair in value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
             let name = pair.split(|byte| *byte == b'=').next().unwrap_or(pair).trim_ascii();
             if pair.is_empty() || names.iter().any(|removed| removed.as_bytes() == name) {

@@ -27,7 +27,7 @@ impl Proxy {
         let Some(mut flight) = ctx.flight.take() else { return };
         ctx.request_bytes = ctx.request_bytes.max(session.body_bytes_read() as u64);
         ctx.conclude(&mut flight, CLIENT_CLOSED, error);
-        flight.lend(session, |flight| flight.chain.clone().log(&mut flight.ex, &mut flight.run));
+        flight.lend(session, Flight::log);
     }
 }
 
@@ -50,7 +50,7 @@ impl Ctx {
         }
         self.reason.get_or_insert(reason);
         self.conclude(&mut flight, status, None);
-        flight.chain.clone().log(&mut flight.ex, &mut flight.run);
+        flight.log();
     }
 
     /// Puts the outcome into the exchange and the counters. `unanswered`: the status where none was sent.
@@ -64,7 +64,8 @@ impl Ctx {
             error: error.map(ToString::to_string),
             ..Outcome::default()
         };
-        if let Some(report) = &self.report {
+        let report = self.plan.as_ref().map(|plan| &plan.report).or(self.report.as_ref());
+        if let Some(report) = report {
             let report = report.lock();
             outcome.upstream_address = report.address;
             outcome.attempts = report.attempts;

@@ -37,7 +37,7 @@ pub(super) struct Handover {
     /// The head that was judged.
     pub(super) head: RequestHeader,
     /// The request itself, where the subrequest runs the response hooks.
-    pub(super) flight: Option<Flight>,
+    pub(super) flight: Option<Box<Flight>>,
     /// Where it goes back when the subrequest is done.
     pub(super) back: oneshot::Sender<Handback>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Prepared {
 
 /// What comes back.
 pub(super) struct Handback {
-    pub(super) flight: Option<Flight>,
+    pub(super) flight: Option<Box<Flight>>,
     pub(super) stop: Option<Stop>,
     pub(super) status: u16,
     pub(super) response_bytes: u64,
@@ -60,8 +60,9 @@ pub(super) struct Handback {
 }
 
 /// Sends the judged body and passes on the response.
-pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, plan: Plan, body: Bytes) -> Result<()> {
+pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, mut plan: Plan, body: Bytes) -> Result<()> {
     ctx.report = Some(plan.report.clone());
+    plan.note_edits(session, ctx)?;
     let total = plan.upstream.timeouts.total;
     let Prepared { subrequest, handle, input, back } = prepare(session, plan, ctx.flight.take(), body)?;
     let answered = AtomicBool::new(false);
@@ -120,7 +121,7 @@ async fn in_time<T>(pipe: impl Future<Output = T>, total: Duration, answered: &A
 pub(super) fn prepare(
     session: &mut Session,
     mut plan: Plan,
-    flight: Option<Flight>,
+    flight: Option<Box<Flight>>,
     body: Bytes,
 ) -> Result<Prepared> {
     let Some(spawner) = session.subrequest_spawner.take() else {

@@ -25,16 +25,15 @@ impl Ctx {
         self.check_exchange()?;
         self.free_stream(&head.headers);
         let Some(flight) = &mut self.flight else { return Ok(()) };
-        let chain = flight.chain.clone();
-        let streamed = chain.response_body_need() == BodyNeed::Stream;
+        let streamed = flight.chain.response_body_need() == BodyNeed::Stream;
         if streamed && head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
             // The origin was asked not to encode; what cannot be read cannot be judged.
             return self.refuse(Stop::Faulted(Fault::bad_dependency("upstream_encoding")));
         }
         let mut stop = None;
-        if chain.has_response_hooks() {
+        if flight.chain.has_response_hooks() {
             flight.swap(session);
-            stop = chain.response(&mut flight.ex, &mut flight.run, head, false).await;
+            stop = flight.chain.response(&mut flight.ex, &mut flight.run, head, false).await;
             flight.swap(session);
         }
         if let Some(stop) = stop {
@@ -64,7 +63,7 @@ impl Ctx {
         if flight.chain.response_body_need() == BodyNeed::Stream && !session.was_upgraded() {
             let mut piece = Body::new(body.take().unwrap_or_default(), end);
             let stop = flight.lend(session, |flight| {
-                flight.chain.clone().response_body(&mut flight.ex, &mut flight.run, &mut piece)
+                flight.chain.response_body(&mut flight.ex, &mut flight.run, &mut piece)
             });
             if let Some(stop) = stop {
                 self.stop = Some(stop);

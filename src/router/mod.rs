@@ -253,7 +253,7 @@ impl<R> Router<R> {
         if let Some(found) = self.exact.get(&host) {
             return Some(found);
         }
-        let mut rest = &*host;
+        let mut rest = if self.below.is_empty() { "" } else { &*host };
         while let Some((label, parent)) = rest.split_once('.') {
             let whole = label.len() + 1 + parent.len() == host.len();
             // `.example.com` has no label before the dot.

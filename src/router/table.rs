@@ -135,6 +135,11 @@ impl<V> Names<V> {
         Names { few: Vec::new(), many: HashMap::new(), longest: 0 }
     }
 
+    /// True where there is no name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.few.is_empty() && self.many.is_empty()
+    }
+
     /// The value of a name.
     pub(super) fn get(&self, name: &str) -> Option<&V> {
         if name.len() > self.longest {

@@ -26,6 +26,7 @@ use std::{
     },
     time::SystemTime,
 };
+use uuid::{Uuid, fmt::Simple};
 
 /// Looks up `${env:NAME}` in the process's environment. A value that is not UTF-8 does not resolve.
 pub fn environment(name: &str) -> Option<String> {
@@ -297,9 +298,7 @@ pub fn request_id() -> Arc<str> {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        let mut bytes = [0u8; 32];
-        let raw: [[u8; 8]; 2] = [thread.to_be_bytes(), mixed.to_be_bytes()];
-        let ok = hex::encode_to_slice(raw.as_flattened(), &mut bytes).is_ok();
-        Arc::from(if ok { std::str::from_utf8(&bytes).unwrap_or_default() } else { "" })
+        let mut text = [0; Simple::LENGTH];
+        Arc::from(&*Uuid::from_u64_pair(*thread, mixed).simple().encode_lower(&mut text))
     })
 }

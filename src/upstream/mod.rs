@@ -62,7 +62,7 @@ pub struct Upstream {
 }
 
 /// What a target is chosen by; empty where it is simply the next one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Key(Vec<u8>);
 
 /// A target that was chosen for a request.
@@ -186,11 +186,16 @@ impl Upstream {
         self.tasks.lock().drain(..).for_each(|task| task.abort());
     }
 
+    /// True where a target is chosen by what is in the request.
+    pub fn is_keyed(&self) -> bool {
+        matches!(self.balance, Balance::Hash(_))
+    }
+
     /// What this exchange's target is chosen by.
     pub fn key(&self, ex: &Exchange) -> Key {
         match &self.balance {
             Balance::Hash(on) => Key(key::hash_key(on, ex)),
-            _ => Key(Vec::new()),
+            _ => Key::default(),
         }
     }
 

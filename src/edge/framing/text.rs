@@ -2,9 +2,17 @@
 
 /// True for a byte of a token (RFC 9110 §5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
-    matches!(byte,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
-        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+    const TOKEN: u128 = {
+        let mut bits = 0;
+        let mut rest: &[u8] =
+            b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+        while let [byte, after @ ..] = rest {
+            bits |= 1 << *byte;
+            rest = after;
+        }
+        bits
+    };
+    byte.is_ascii() && TOKEN >> byte & 1 == 1
 }
 
 /// True where there are no control characters but tabs. Looks at all bytes without leaving early, so that many

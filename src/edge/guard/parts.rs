@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 impl UniqueID for Guard {
     fn id(&self) -> UniqueIDType {
-        self.0.lock().io.id()
+        self.lock().io.id()
     }
 }
 
@@ -22,45 +22,45 @@ impl Ssl for Guard {
     }
 
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.0.lock().io.get_ssl_digest()
+        self.lock().io.get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.0.lock().io.selected_alpn_proto()
+        self.lock().io.selected_alpn_proto()
     }
 }
 
 impl GetTimingDigest for Guard {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.0.lock().io.get_timing_digest()
+        self.lock().io.get_timing_digest()
     }
 
     fn get_read_pending_time(&self) -> Duration {
-        self.0.lock().io.get_read_pending_time()
+        self.lock().io.get_read_pending_time()
     }
 
     fn get_write_pending_time(&self) -> Duration {
-        self.0.lock().io.get_write_pending_time()
+        self.lock().io.get_write_pending_time()
     }
 }
 
 impl GetProxyDigest for Guard {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.0.lock().io.get_proxy_digest()
+        self.lock().io.get_proxy_digest()
     }
 
     fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.0.lock().io.set_proxy_digest(digest);
+        self.lock().io.set_proxy_digest(digest);
     }
 }
 
 impl GetSocketDigest for Guard {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.0.lock().io.get_socket_digest()
+        self.lock().io.get_socket_digest()
     }
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.0.lock().io.set_socket_digest(digest);
+        self.lock().io.set_socket_digest(digest);
     }
 }
 

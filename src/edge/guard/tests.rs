@@ -1,9 +1,17 @@
 use super::*;
+use crate::conf::model::Limits;
+use palisade_contract::Client;
+use std::net::IpAddr;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 fn guard(room: usize) -> (Guard, DuplexStream) {
     let (client, server) = duplex(room);
-    (Guard::new(Box::new(server)), client)
+    let peer = ([127, 0, 0, 1], 1).into();
+    let listener = "public".into();
+    let (ip, tls) = (IpAddr::from([127, 0, 0, 1]), None);
+    let known = Client { ip, peer, https: false, behind_proxy: false, listener, port: 80, tls };
+    let connection = ConnInfo::new(known, Arc::new(Limits::default()));
+    (Guard::new(Box::new(server), Arc::new(connection)), client)
 }
 
 /// A guard whose head was taken, with this body to come.
