@@ -1,7 +1,6 @@
 //! Headers that only the gateway writes, and what it writes.
 
 use super::ConnInfo;
-use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use palisade_contract::{Client, Exchange, RequestHeader};
 use std::{borrow::Cow, collections::HashSet, net::IpAddr};
@@ -217,24 +216,18 @@ pub fn edit<T>(request: &mut RequestHeader, work: impl FnOnce(&mut Parts) -> T) 
 
 /// The request's id as a header, and a W3C trace context whose trace is that id, where it is 32 hex digits.
 fn identifiers(id: &str) -> (Option<HeaderValue>, Option<HeaderValue>) {
-    const TRACE: usize = 55;
     const ID: usize = 32;
-    // One piece of memory for both, which is shared from the start: a copy then allocates nothing.
-    let mut text = BytesMut::with_capacity(id.len() + TRACE);
-    text.extend_from_slice(id.as_bytes());
-    let mut trace = text.split_off(id.len());
+    const TRACE: usize = 55;
     let hex = if id.len() == ID { Cow::Borrowed(id) } else { Cow::Owned(id.replace('-', "")) };
-    if hex.len() == ID
-        && hex.bytes().fold(true, |hex, byte| hex & byte.is_ascii_hexdigit())
-        && let Some(span) = hex.get(16..)
-    {
+    let is_trace = hex.len() == ID && hex.bytes().fold(true, |hex, byte| hex & byte.is_ascii_hexdigit());
+    let trace = hex.get(ID / 2..).filter(|_| is_trace).and_then(|span| {
+        let mut text = String::with_capacity(TRACE);
         for part in ["00-", &hex, "-", span, "-01"] {
-            trace.extend_from_slice(part.as_bytes());
+            text.push_str(part);
         }
-    }
-    let trace = (!trace.is_empty()).then(|| trace.freeze());
-    let value = |bytes| HeaderValue::from_maybe_shared(bytes).ok();
-    (value(text.freeze()), trace.and_then(value))
+        HeaderValue::try_from(text).ok()
+    });
+    (HeaderValue::from_str(id).ok(), trace)
 }
 
 /// The client's address: walks from the peer through the trusted proxies, right to left. A part that is not an

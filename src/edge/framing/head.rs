@@ -64,7 +64,7 @@ impl Fields {
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
             return Err(bad("header_name"));
         }
-        if memchr::memchr(b'_', name).is_some() {
+        if name.iter().fold(false, |found, byte| found | (*byte == b'_')) {
             return Err(bad("header_underscore"));
         }
         let value = rest.get(1..).unwrap_or_default();

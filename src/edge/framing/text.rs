@@ -2,17 +2,17 @@
 
 /// True for a byte of a token (RFC 9110 §5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
-    const TOKEN: u128 = {
-        let mut bits = 0;
-        let mut rest: &[u8] =
-            b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+    #[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
         while let [byte, after @ ..] = rest {
-            bits |= 1 << *byte;
+            table[*byte as usize] = true;
             rest = after;
         }
-        bits
+        table
     };
-    byte.is_ascii() && TOKEN >> byte & 1 == 1
+    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// True where there are no control characters but tabs. Looks at all bytes without leaving early, so that many
