@@ -1,12 +1,15 @@
 //! One canonical request: what is read in one way by the router, the plugins, the record and the origin.
 
 use super::{ConnInfo, framing, headers, path};
-use crate::{conf::model::Limits, gateway::Snapshot};
+use crate::{
+    conf::model::{ClientIp, Limits},
+    gateway::Snapshot,
+};
 use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use palisade_contract::{Client, Denial, RequestHeader};
 use parking_lot::Mutex;
 use pingora::proxy::Session;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -14,8 +17,8 @@ static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct Canonical {
     /// The client.
     pub client: Arc<Client>,
-    /// The host, lower case, without the port.
-    pub host: Arc<str>,
+    /// The host.
+    pub host: Host,
     /// True where it asks for a WebSocket.
     pub tunnel: bool,
 }
@@ -23,12 +26,28 @@ pub struct Canonical {
 /// The host that a connection's last request was for, as it was written and as it is read: the next one is mostly
 /// for the same.
 #[derive(Debug, Default)]
-pub struct LastHost(Mutex<Option<Host>>);
+pub struct LastHost(Mutex<Option<Last>>);
 
 #[derive(Debug)]
-struct Host {
+struct Last {
     written: Box<[u8]>,
-    name: Arc<str>,
+    host: Host,
+}
+
+/// A host, lower case, without the port; empty where an HTTP/1.0 request names none.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The same, as a header.
+    pub value: HeaderValue,
+}
+
+impl Host {
+    /// No host.
+    pub fn none() -> Self {
+        Host { name: Arc::from(""), value: HeaderValue::from_static("") }
+    }
 }
 
 /// A request that has no canonical form.
@@ -71,10 +90,17 @@ pub fn canonicalize(
 fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -> Arc<Client> {
     let rules = &snapshot.client_ip;
     let peer = connection.peer.ip().to_canonical();
-    let trusted = |ip: std::net::IpAddr| rules.trusted_proxies.iter().any(|net| net.contains(&ip));
+    let trusted = |ip: IpAddr| rules.trusted_proxies.iter().any(|net| net.contains(&ip));
     if rules.trusted_proxies.is_empty() || !trusted(peer) {
         return connection.client.clone();
     }
+    vouched(request, connection, rules, peer)
+}
+
+/// The client that a trusted proxy names. Apart, as what follows: not every request needs it.
+#[inline(never)]
+fn vouched(request: &RequestHeader, connection: &ConnInfo, rules: &ClientIp, peer: IpAddr) -> Arc<Client> {
+    let trusted = |ip: IpAddr| rules.trusted_proxies.iter().any(|net| net.contains(&ip));
     let name = rules.header.as_ref().unwrap_or(&FORWARDED_FOR);
     let values: Vec<&[u8]> = request.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let mut client = Client::clone(&connection.client);
@@ -86,6 +112,7 @@ fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -
 }
 
 /// What the framing guard checks for HTTP/1, and HTTP/2's library does not.
+#[inline(never)]
 fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCode, &'static str)> {
     let bad = |reason| Err((StatusCode::BAD_REQUEST, reason));
     if request.headers.len() > limits.header_count {
@@ -120,7 +147,7 @@ fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCo
 }
 
 /// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.
-fn host(request: &mut RequestHeader, last: &LastHost) -> Result<Arc<str>, &'static str> {
+fn host(request: &mut RequestHeader, last: &LastHost) -> Result<Host, &'static str> {
     // Pingora keeps that of an absolute-form target beside the URI.
     let target = request
         .uri
@@ -138,28 +165,28 @@ fn host(request: &mut RequestHeader, last: &LastHost) -> Result<Arc<str>, &'stat
             request.insert_header(header::HOST, host).map_err(|_| "host_malformed")?;
             return Ok(name);
         }
-        (None, None) if request.version == Version::HTTP_10 => return Ok(Arc::from("")),
+        (None, None) if request.version == Version::HTTP_10 => return Ok(Host::none()),
         (None, None) => return Err("host_missing"),
     };
     last.read(authority)
 }
 
 impl LastHost {
-    fn read(&self, authority: &[u8]) -> Result<Arc<str>, &'static str> {
+    fn read(&self, authority: &[u8]) -> Result<Host, &'static str> {
         let mut last = self.0.lock();
         if let Some(last) = &*last
             && *last.written == *authority
         {
-            return Ok(last.name.clone());
+            return Ok(last.host.clone());
         }
-        let name = host_name(authority)?;
-        *last = Some(Host { written: authority.into(), name: name.clone() });
-        Ok(name)
+        let host = host_name(authority)?;
+        *last = Some(Last { written: authority.into(), host: host.clone() });
+        Ok(host)
     }
 }
 
 /// The name of an authority, lower case, without the port.
-fn host_name(authority: &[u8]) -> Result<Arc<str>, &'static str> {
+fn host_name(authority: &[u8]) -> Result<Host, &'static str> {
     if !framing::is_authority(authority) {
         return Err("host_malformed");
     }
@@ -170,10 +197,9 @@ fn host_name(authority: &[u8]) -> Result<Arc<str>, &'static str> {
     };
     // A name may end with the root's dot; it is the same name.
     let host = host.strip_suffix('.').unwrap_or(host);
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Ok(Arc::from(host.to_ascii_lowercase()));
-    }
-    Ok(Arc::from(host))
+    let name: Arc<str> = Arc::from(host.to_ascii_lowercase());
+    let value = HeaderValue::from_str(&name).map_err(|_| "host_malformed")?;
+    Ok(Host { name, value })
 }
 
 /// Puts the path into normal form; the target keeps neither scheme nor authority.

@@ -125,7 +125,7 @@ where
     /// Before the `first` one the client has the time of a head to say anything at all.
     async fn head(&self, guard: &Guard, parked: &Parked, limits: &Limits, first: bool, h2c: bool) -> Next {
         let idle = if first { limits.header_timeout } else { limits.idle_timeout };
-        if guard.peek(|buffer| buffer.is_empty()) && !self.more(guard, parked, Some(idle)).await {
+        if !self.more(guard, parked, Some(idle)).await {
             return Next::Closed;
         }
         let h2c = h2c && first;
@@ -153,11 +153,12 @@ where
         }
     }
 
-    /// Reads more; false where the connection ended or was evicted.
+    /// Reads more, or for one that is `idle` waits that long until something is there; false where the connection ended
+    /// or was evicted.
     async fn more(&self, guard: &Guard, parked: &Parked, idle: Option<Duration>) -> bool {
         let mut ticket = None;
         poll_fn(|cx| {
-            match guard.poll_fill(cx) {
+            match guard.poll_fill(cx, idle.is_some()) {
                 Poll::Ready(Ok(count)) => return Poll::Ready(count > 0),
                 Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Pending => {}

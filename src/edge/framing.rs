@@ -40,6 +40,7 @@ impl fmt::Display for Refusal {
     }
 }
 
+#[cold]
 const fn bad(reason: &'static str) -> Refusal {
     Refusal { status: 400, reason }
 }

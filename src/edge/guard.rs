@@ -238,9 +238,12 @@ impl Guard {
         look(&mut self.lock().buffer)
     }
 
-    /// Reads more into the buffer; `Ok(0)` at the end of the stream.
-    pub(super) fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads more into the buffer, or where that is enough `any`thing; `Ok(0)` at the end of the stream.
+    pub(super) fn poll_fill(&self, cx: &mut Context<'_>, any: bool) -> Poll<io::Result<usize>> {
         let mut inner = self.lock();
+        if any && !inner.buffer.is_empty() {
+            return Poll::Ready(Ok(inner.buffer.len()));
+        }
         // Nobody waits for a request while the client still waits for an answer.
         if !inner.held.is_empty()
             && let Poll::Ready(Err(error)) = inner.flush(cx)

@@ -1,7 +1,7 @@
 //! Headers that only the gateway writes, and what it writes.
 
 use super::ConnInfo;
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderName, HeaderValue, header, request::Parts};
 use palisade_contract::{Client, Exchange, RequestHeader};
 use std::{borrow::Cow, collections::HashSet, net::IpAddr};
 
@@ -117,6 +117,7 @@ pub fn strip(
     Ok(websocket)
 }
 
+#[inline(never)]
 fn connection_tokens(request: &RequestHeader, websocket: bool) -> Option<&'static str> {
     let values = request.headers.get_all(header::CONNECTION);
     let has = |wanted: &[u8]| {
@@ -157,11 +158,10 @@ impl Forwarded {
     }
 }
 
-/// What the origin is told about the client and the request, whatever the client said about it. `sent` is what it
-/// said.
+/// What the origin is told about the client and the request for that host, whatever the client said about it.
 pub fn forwarding(
     ex: &Exchange,
-    sent: &HeaderMap,
+    host: &HeaderValue,
     connection: &ConnInfo,
     mut set: impl FnMut(&'static HeaderName, HeaderValue),
 ) {
@@ -178,12 +178,8 @@ pub fn forwarding(
         set(&FORWARDED_FOR, chain);
     }
     set(&FORWARDED_PROTO, HeaderValue::from_static(if client.https { "https" } else { "http" }));
-    let host = match sent.get(header::HOST).filter(|host| host.as_bytes() == ex.host().as_bytes()) {
-        Some(host) => Some(host.clone()),
-        None => HeaderValue::from_str(ex.host()).ok(),
-    };
-    if let Some(host) = host {
-        set(&FORWARDED_HOST, host);
+    if !host.is_empty() {
+        set(&FORWARDED_HOST, host.clone());
     }
     set(&FORWARDED_PORT, forwarded.port);
     let (id, trace) = identifiers(ex.id());

@@ -8,11 +8,16 @@ use super::{
 };
 use crate::{
     chain::{Run, Stop},
-    edge::{self, canonical, headers},
+    edge::{
+        self,
+        canonical::{self, Host},
+        headers,
+    },
     gateway::{RouteRuntime, Snapshot},
     router::Lookup,
     server::request_id,
 };
+use futures::future::BoxFuture;
 use http::{Method, StatusCode, header};
 use palisade_contract::{BodyNeed, Denial, Exchange, Fault, RequestHeader};
 use pingora::{Error, ErrorType::InternalError, Result, proxy::Session};
@@ -27,15 +32,15 @@ impl Proxy {
         let Ctx { snapshot, flight, tunnel, .. } = &mut *ctx;
         let (client, host, found) = match canonical::canonicalize(session, &connection, snapshot) {
             Ok(canonical) => {
-                let found = find_route(snapshot, &canonical.host, session.req_header());
+                let found = find_route(snapshot, &canonical.host.name, session.req_header());
                 *tunnel = canonical.tunnel;
                 (canonical.client, canonical.host, found)
             }
-            Err(refused) => (refused.client, Arc::from(""), Err(refused.denial)),
+            Err(refused) => (refused.client, Host::none(), Err(refused.denial)),
         };
         let mut ex = Exchange::new(headers::empty(), client, request_id());
         let host_side = ex.host_side();
-        host_side.authority = host;
+        host_side.authority = host.name;
         let (route, refusal) = match found {
             Ok((route, params)) => {
                 host_side.route = Some(route.name.clone());
@@ -50,6 +55,7 @@ impl Proxy {
             route: route.clone(),
             chain: route.chain.clone(),
             connection,
+            host: host.value,
             guard: edge::Guard::of(session),
             body_limit: route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes),
             share: None,
@@ -65,8 +71,7 @@ impl Proxy {
             None => ctx.judge_request_body(session, &self.gateway.budget).await?,
         };
         if let Some(stop) = stop {
-            ctx.answer(session, &stop).await?;
-            return Ok(true);
+            return apart(ctx.answer(session, &stop)).await.map(|()| true);
         }
         self.forward(session, ctx).await
     }
@@ -76,8 +81,7 @@ impl Proxy {
         let Some(flight) = &mut ctx.flight else { return Ok(false) };
         let Some(upstream) = flight.route.upstream.clone() else {
             let stop = Stop::Faulted(Fault::internal("no_upstream"));
-            ctx.answer(session, &stop).await?;
-            return Ok(true);
+            return apart(ctx.answer(session, &stop)).await.map(|()| true);
         };
         flight.ex.host_side().upstream = Some(upstream.name.clone());
         let mut plan = Plan::new(flight, session, upstream)?;
@@ -91,17 +95,15 @@ impl Proxy {
             _ => None,
         };
         if let Some(max) = whole {
-            // Boxed, as below: every request would carry the size of what few need.
-            return Box::pin(buffered::exchange(session, ctx, plan, max, &self.gateway.budget))
-                .await
-                .map(|()| true);
+            let exchange = buffered::exchange(session, ctx, plan, max, &self.gateway.budget);
+            return apart(exchange).await.map(|()| true);
         }
         if session.is_http2()
             && let RequestBody::Judged(bytes) | RequestBody::Replaced(bytes) = &ctx.body
             && session.as_ref().body_bytes_read() > 0
         {
             let bytes = bytes.clone();
-            return Box::pin(replayed::send(session, ctx, plan, bytes)).await.map(|()| true);
+            return apart(replayed::send(session, ctx, plan, bytes)).await.map(|()| true);
         }
         if session.is_http2() && !streams && !session.is_body_done() {
             let time = flight.route.limits.body_timeout.unwrap_or(ctx.snapshot.limits.body_timeout);
@@ -111,6 +113,13 @@ impl Proxy {
         ctx.plan = Some(plan);
         Ok(false)
     }
+}
+
+/// What few requests need has a place and code of its own: each would carry its size through every step, and have it
+/// between what it does need.
+#[cold]
+pub(super) fn apart<'a, T>(work: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    Box::pin(work)
 }
 
 /// The route that takes the request, and what the `{name}`s of its path stand for.

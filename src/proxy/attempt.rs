@@ -46,12 +46,12 @@ impl Ctx {
         }
         plan.lease = Some(lease);
         let total = plan.upstream.timeouts.total;
-        let mut report = plan.report.lock();
-        report.attempts += 1;
-        let first = report.attempts == 1;
-        report.address = peer._address.as_inet().copied();
-        report.sent = None;
-        drop(report);
+        plan.note(|report| {
+            report.attempts += 1;
+            report.address = peer._address.as_inet().copied();
+            report.sent = None;
+        });
+        let first = plan.report.attempts == 1;
         if first {
             self.begin_exchange(total);
         } else {
@@ -163,7 +163,7 @@ impl Ctx {
     /// True where there is an attempt left, in number, time and budget. Takes it out of the budget.
     fn may_try_again(&self, failure: Failure) -> bool {
         let Some(plan) = &self.plan else { return false };
-        let attempts = plan.report.lock().attempts;
+        let attempts = plan.report.attempts;
         let late = self
             .flight
             .as_ref()

@@ -1,7 +1,7 @@
 //! The request's body: read whole and judged before the origin sees a byte, or streamed past.
 
 use super::{
-    admit::too_large,
+    admit::{apart, too_large},
     buffered,
     ctx::{Ctx, RequestBody},
 };
@@ -37,8 +37,7 @@ impl Ctx {
         let bytes = if session.is_body_empty() {
             Bytes::new()
         } else {
-            // Boxed: a request without a body would carry its size.
-            match Box::pin(read_whole(session, self, budget)).await? {
+            match apart(read_whole(session, self, budget)).await? {
                 Ok(bytes) => bytes,
                 Err(stop) => return Ok(Some(stop)),
             }

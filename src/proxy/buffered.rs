@@ -35,8 +35,7 @@ pub(super) async fn exchange(
         Ok(body) => body,
         Err(stop) => return ctx.answer(session, &stop).await,
     };
-    ctx.report = Some(plan.report.clone());
-    plan.note_edits(session, ctx)?;
+    plan.hand_over(session, ctx)?;
     let outcome = fetch(session, plan, body, max).await;
     match outcome {
         Ok((head, body)) => deliver(session, ctx, head, body, max).await,

@@ -10,6 +10,7 @@ use crate::{
     gateway::{RouteRuntime, Snapshot},
 };
 use bytes::Bytes;
+use http::HeaderValue;
 use palisade_contract::{Exchange, RequestHeader};
 use parking_lot::Mutex;
 use pingora::proxy::Session;
@@ -78,6 +79,8 @@ pub(super) struct Flight {
     pub(super) chain: Arc<Chain>,
     /// The connection it came in on.
     pub(super) connection: Arc<ConnInfo>,
+    /// The host that it is for; empty where there is none.
+    pub(super) host: HeaderValue,
     /// The stream of an HTTP/1 connection.
     pub(super) guard: Option<edge::Guard>,
     /// What the body may be.

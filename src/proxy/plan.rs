@@ -31,7 +31,9 @@ pub(super) struct Plan {
     target: Option<PathAndQuery>,
     /// The length of a body that takes the place of the client's.
     pub(super) body_length: Option<usize>,
-    pub(super) report: Arc<Mutex<Report>>,
+    pub(super) report: Report,
+    /// Where the parent of a subrequest sees what came of it, whatever becomes of the subrequest.
+    shared: Option<Arc<Mutex<Report>>>,
 }
 
 /// A header of the request to the origin.
@@ -41,8 +43,8 @@ enum Edit {
     Set(HeaderName, HeaderValue),
 }
 
-/// What came of the attempts: shared with the parent of a subrequest.
-#[derive(Default)]
+/// What came of the attempts.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Report {
     pub(super) address: Option<SocketAddr>,
     pub(super) attempts: u32,
@@ -65,15 +67,26 @@ impl Plan {
             edits: Vec::new(),
             target: target(flight, &session.req_header().uri)?,
             body_length: None,
-            report: Arc::default(),
+            report: Report::default(),
+            shared: None,
         })
     }
 
-    /// For a subrequest: notes what the origin is told, as the snapshot of its parent has it.
-    pub(super) fn note_edits(&mut self, session: &Session, ctx: &Ctx) -> Result<()> {
+    /// For a subrequest: notes what the origin is told, as the snapshot of its parent has it, and lets the parent see
+    /// what comes of it.
+    pub(super) fn hand_over(&mut self, session: &Session, ctx: &mut Ctx) -> Result<()> {
+        ctx.report = Some(self.shared.get_or_insert_default().clone());
         let Some(flight) = &ctx.flight else { return Ok(()) };
         let client = &session.req_header().headers;
         edits(flight, client, &ctx.snapshot.late_headers, |edit| self.edits.push(edit))
+    }
+
+    /// Notes what came of an attempt.
+    pub(super) fn note(&mut self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.report);
+        if let Some(shared) = &self.shared {
+            *shared.lock() = self.report;
+        }
     }
 }
 
@@ -83,8 +96,8 @@ impl Ctx {
         if let Some(gate) = &self.gate {
             gate.close();
         }
-        if let Some(plan) = &self.plan {
-            plan.report.lock().sent = Some(Instant::now());
+        if let Some(plan) = &mut self.plan {
+            plan.note(|report| report.sent = Some(Instant::now()));
         }
     }
 
@@ -143,7 +156,9 @@ fn edits(flight: &Flight, client: &HeaderMap, late: &[HeaderName], mut edit: imp
         }
         BodyNeed::Whole { .. } => {}
     }
-    headers::forwarding(ex, client, &flight.connection, |name, value| edit(Edit::Set(name.clone(), value)));
+    headers::forwarding(ex, &flight.host, &flight.connection, |name, value| {
+        edit(Edit::Set(name.clone(), value))
+    });
     if let Some(principal) = ex.principal() {
         if let Some(consumer) = &principal.consumer {
             edit(Edit::Set(headers::CONSUMER_ID.clone(), value(&consumer.name)?));

@@ -64,9 +64,8 @@ impl Ctx {
             error: error.map(ToString::to_string),
             ..Outcome::default()
         };
-        let report = self.plan.as_ref().map(|plan| &plan.report).or(self.report.as_ref());
-        if let Some(report) = report {
-            let report = report.lock();
+        let report = self.plan.as_ref().map(|plan| plan.report);
+        if let Some(report) = report.or_else(|| Some(*self.report.as_ref()?.lock())) {
             outcome.upstream_address = report.address;
             outcome.attempts = report.attempts;
             outcome.upstream_time =

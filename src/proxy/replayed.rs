@@ -61,8 +61,7 @@ pub(super) struct Handback {
 
 /// Sends the judged body and passes on the response.
 pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, mut plan: Plan, body: Bytes) -> Result<()> {
-    ctx.report = Some(plan.report.clone());
-    plan.note_edits(session, ctx)?;
+    plan.hand_over(session, ctx)?;
     let total = plan.upstream.timeouts.total;
     let Prepared { subrequest, handle, input, back } = prepare(session, plan, ctx.flight.take(), body)?;
     let answered = AtomicBool::new(false);

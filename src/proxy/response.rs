@@ -15,8 +15,8 @@ impl Ctx {
         session: &mut Session,
         head: &mut ResponseHeader,
     ) -> Result<()> {
-        if let Some(plan) = &self.plan {
-            plan.report.lock().head.get_or_insert_with(Instant::now);
+        if let Some(plan) = &mut self.plan {
+            plan.note(|report| _ = report.head.get_or_insert_with(Instant::now));
         }
         // Interim responses (RFC 9110 §15.2) are not the answer; a 101 is.
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {

@@ -106,22 +106,26 @@ struct DenialParts {
 
 impl Denial {
     /// `reason` is a stable `snake_case` code; it reaches the client, logs and metrics.
+    #[cold]
     pub fn new(status: StatusCode, reason: &'static str) -> Self {
         let message = Cow::Borrowed(status.canonical_reason().unwrap_or("Refused"));
         Denial(Box::new(DenialParts { status, reason, message, detail: None, headers: Vec::new() }))
     }
 
     /// 400 Bad Request.
+    #[cold]
     pub fn bad_request(reason: &'static str) -> Self {
         Denial::new(StatusCode::BAD_REQUEST, reason)
     }
 
     /// 401 Unauthorized. The chain adds the `WWW-Authenticate` challenges of the route's authenticators.
+    #[cold]
     pub fn unauthorized(reason: &'static str) -> Self {
         Denial::new(StatusCode::UNAUTHORIZED, reason)
     }
 
     /// 403 Forbidden.
+    #[cold]
     pub fn forbidden(reason: &'static str) -> Self {
         Denial::new(StatusCode::FORBIDDEN, reason)
     }
@@ -193,6 +197,7 @@ struct ReplyParts {
 
 impl Reply {
     /// `reason` is a stable `snake_case` code for logs and metrics.
+    #[cold]
     pub fn new(status: StatusCode, reason: &'static str) -> Self {
         Reply(Box::new(ReplyParts { status, reason, headers: Vec::new(), body: Bytes::new() }))
     }
@@ -244,21 +249,25 @@ struct FaultParts {
 
 impl Fault {
     /// A fault of our own: 500.
+    #[cold]
     pub fn internal(reason: &'static str) -> Self {
         Fault::with_status(StatusCode::INTERNAL_SERVER_ERROR, reason)
     }
 
     /// A dependency is down or refuses: 503.
+    #[cold]
     pub fn unavailable(reason: &'static str) -> Self {
         Fault::with_status(StatusCode::SERVICE_UNAVAILABLE, reason)
     }
 
     /// A dependency answered what makes no sense: 502.
+    #[cold]
     pub fn bad_dependency(reason: &'static str) -> Self {
         Fault::with_status(StatusCode::BAD_GATEWAY, reason)
     }
 
     /// A dependency did not answer in time: 504.
+    #[cold]
     pub fn timeout(reason: &'static str) -> Self {
         Fault::with_status(StatusCode::GATEWAY_TIMEOUT, reason)
     }

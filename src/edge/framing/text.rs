@@ -5,7 +5,8 @@ pub(super) fn is_token(byte: u8) -> bool {
     #[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
     const TOKEN: [bool; 256] = {
         let mut table = [false; 256];
-        let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+        let mut rest: &[u8] =
+            b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
         while let [byte, after @ ..] = rest {
             table[*byte as usize] = true;
             rest = after;
@@ -34,7 +35,10 @@ pub(super) fn decimal(value: &[u8]) -> Option<u64> {
 
 /// The authority of an absolute-form target (RFC 9112 §3.2.2); none in the other forms.
 pub fn authority(target: &[u8]) -> Option<&[u8]> {
-    let scheme_end = memchr::memmem::find(target, b"://").filter(|_| target.first() != Some(&b'/'))?;
+    if target.first() == Some(&b'/') {
+        return None;
+    }
+    let scheme_end = memchr::memmem::find(target, b"://")?;
     target.get(scheme_end + 3..)?.split(|byte| matches!(byte, b'/' | b'?')).next()
 }
 

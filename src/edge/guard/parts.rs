@@ -1,4 +1,5 @@
-//! What Pingora asks of every stream: passed on to the one below.
+//! What Pingora asks of every stream. It asks anew for each request what is known of the connection, and makes copies;
+//! nobody looks at them here, where [`ConnInfo`](crate::edge::ConnInfo) has all of it.
 
 use super::Guard;
 use pingora::protocols::{
@@ -16,13 +17,13 @@ impl UniqueID for Guard {
 }
 
 impl Ssl for Guard {
-    /// Cannot be lent through the lock; the digest carries what is needed.
+    /// Cannot be lent through the lock.
     fn get_ssl(&self) -> Option<&TlsRef> {
         None
     }
 
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.lock().io.get_ssl_digest()
+        None
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
@@ -32,7 +33,7 @@ impl Ssl for Guard {
 
 impl GetTimingDigest for Guard {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.lock().io.get_timing_digest()
+        Vec::new()
     }
 
     fn get_read_pending_time(&self) -> Duration {
@@ -46,22 +47,18 @@ impl GetTimingDigest for Guard {
 
 impl GetProxyDigest for Guard {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.lock().io.get_proxy_digest()
+        None
     }
 
-    fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.lock().io.set_proxy_digest(digest);
-    }
+    fn set_proxy_digest(&mut self, _: ProxyDigest) {}
 }
 
 impl GetSocketDigest for Guard {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.lock().io.get_socket_digest()
+        None
     }
 
-    fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.lock().io.set_socket_digest(digest);
-    }
+    fn set_socket_digest(&mut self, _: SocketDigest) {}
 }
 
 impl Peek for Guard {}
