@@ -2,7 +2,7 @@
 
 use super::{
     Chunks, Framing, Head, HeadLimits, Refusal, bad,
-    text::{authority, decimal, is_authority, is_text, is_token},
+    text::{authority, decimal, is_authority, is_name, is_text, is_token},
 };
 
 /// What a head has said so far.
@@ -56,18 +56,11 @@ impl Fields {
     }
 
     pub(super) fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-            return Err(bad("header_folded"));
-        }
-        let Some(colon) = memchr::memchr(b':', line) else { return Err(bad("header_malformed")) };
-        let (name, rest) = line.split_at(colon);
-        if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-            return Err(bad("header_name"));
-        }
-        if name.iter().fold(false, |found, byte| found | (*byte == b'_')) {
-            return Err(bad("header_underscore"));
-        }
-        let value = rest.get(1..).unwrap_or_default();
+        let end = line.iter().position(|byte| !is_name(*byte)).unwrap_or(line.len());
+        let (name, rest) = line.split_at(end);
+        let Some(value) = rest.strip_prefix(b":").filter(|_| !name.is_empty()) else {
+            return Err(misnamed(line));
+        };
         if !is_text(value) {
             return Err(bad("header_control_character"));
         }
@@ -153,12 +146,32 @@ impl Fields {
     }
 }
 
+/// Why a line is not a field.
+#[cold]
+fn misnamed(line: &[u8]) -> Refusal {
+    let Some(colon) = memchr::memchr(b':', line) else {
+        let folded = line.starts_with(b" ") || line.starts_with(b"\t");
+        return bad(if folded { "header_folded" } else { "header_malformed" });
+    };
+    let name = line.get(..colon).unwrap_or_default();
+    match name.first() {
+        Some(b' ' | b'\t') => bad("header_folded"),
+        Some(_) if name.iter().all(|byte| is_token(*byte)) => bad("header_underscore"),
+        _ => bad("header_name"),
+    }
+}
+
 /// Origin-form, absolute-form with http(s), or `*` for OPTIONS. No control characters, no fragment.
 fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
-    if target.iter().fold(false, |bad, byte| bad | (*byte <= b' ') | (*byte == 0x7f)) {
+    let (mut control, mut fragment) = (false, false);
+    for byte in target {
+        control |= (*byte <= b' ') | (*byte == 0x7f);
+        fragment |= *byte == b'#';
+    }
+    if control {
         return Err(bad("target_control_character"));
     }
-    if memchr::memchr(b'#', target).is_some() {
+    if fragment {
         return Err(bad("target_fragment"));
     }
     if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {

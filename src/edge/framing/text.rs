@@ -1,19 +1,33 @@
 //! Classes of bytes, and small pieces of text.
 
-/// True for a byte of a token (RFC 9110 §5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    #[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
-    const TOKEN: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut rest: &[u8] =
-            b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
-        while let [byte, after @ ..] = rest {
-            table[*byte as usize] = true;
-            rest = after;
+/// Bytes of a token (RFC 9110 §5.6.2).
+const TOKEN: [bool; 256] = table(b"_");
+/// The same but for `_`, which some origins cannot tell from `-`.
+const NAME: [bool; 256] = table(b"");
+
+#[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
+const fn table(more: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut rest: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^`|~";
+    let mut more = more;
+    while let [byte, after @ ..] = rest {
+        table[*byte as usize] = true;
+        rest = after;
+        if rest.is_empty() {
+            (rest, more) = (more, b"");
         }
-        table
-    };
+    }
+    table
+}
+
+/// True for a byte of a token.
+pub(super) fn is_token(byte: u8) -> bool {
     TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+/// True for a byte of a field's name.
+pub(super) fn is_name(byte: u8) -> bool {
+    NAME.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// True where there are no control characters but tabs. Looks at all bytes without leaving early, so that many
