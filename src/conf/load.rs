@@ -146,10 +146,12 @@ impl Making<'_> {
         if errors.len() > before {
             no_upstreams.insert("demo".into());
         }
+        let client_ip = sections::client_ip(single("client_ip"), errors);
+        let listeners = sections::listeners(whole.map("listeners"), &limits, &client_ip, errors);
         Config {
             dir: self.dir.to_owned(),
-            listeners: sections::listeners(whole.map("listeners"), &limits, errors),
-            client_ip: sections::client_ip(single("client_ip"), errors),
+            listeners,
+            client_ip,
             admin: sections::admin(single("admin"), errors),
             watch: sections::flag(single("watch"), errors),
             demo,

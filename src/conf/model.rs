@@ -77,6 +77,8 @@ pub struct Listener {
     pub address: At<SocketAddr>,
     /// HTTP/2: by ALPN with TLS, else h2c.
     pub http2: bool,
+    /// Every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Absent: plain text.
     pub tls: Option<ListenerTls>,
     /// The limits of this listener.

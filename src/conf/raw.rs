@@ -32,6 +32,10 @@ pub(super) struct RawListener {
     /// HTTP/2: by ALPN with `tls`, else with prior knowledge (h2c).
     #[serde(default)]
     pub(super) http2: bool,
+    /// Every connection must begin with a header of the PROXY protocol (version 1 or 2) and come from one of
+    /// `client_ip.trusted_proxies`; the address that it names is the client's.
+    #[serde(default)]
+    pub(super) proxy_protocol: bool,
     /// Without it the listener speaks plain text.
     pub(super) tls: Option<RawTls>,
     /// Overrides of the top-level `limits`.

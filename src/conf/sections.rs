@@ -227,6 +227,7 @@ pub(super) fn admin(node: Option<&Node>, errors: &mut Vec<ConfigError>) -> Optio
 pub(super) fn listeners(
     written: &[(Key, Node)],
     defaults: &Limits,
+    client_ip: &ClientIp,
     errors: &mut Vec<ConfigError>,
 ) -> BTreeMap<Arc<str>, At<Listener>> {
     let mut all: BTreeMap<Arc<str>, At<Listener>> = BTreeMap::new();
@@ -249,6 +250,11 @@ pub(super) fn listeners(
                     .other("the first one is here", other.place.clone()),
             );
         }
+        if raw.proxy_protocol && client_ip.trusted_proxies.is_empty() {
+            let error =
+                wrong(node, "proxy_protocol", "no proxy is trusted, so every connection would be closed");
+            errors.push(error.help("name the proxies in `client_ip.trusted_proxies`"));
+        }
         let limits = match (&raw.limits, node.get("limits")) {
             (Some(limits), Some(node)) => lay_over(node, &limits.into(), defaults, errors),
             _ => defaults.clone(),
@@ -256,7 +262,11 @@ pub(super) fn listeners(
         let tls = raw.tls.as_ref().and_then(|tls| listener_tls(node, tls, errors));
         all.insert(
             key.text.as_str().into(),
-            at(node, "", Listener { address, http2: raw.http2, tls, limits }),
+            at(
+                node,
+                "",
+                Listener { address, http2: raw.http2, proxy_protocol: raw.proxy_protocol, tls, limits },
+            ),
         );
     }
     all

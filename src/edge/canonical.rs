@@ -91,7 +91,7 @@ fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -
     let rules = &snapshot.client_ip;
     let peer = connection.peer.ip().to_canonical();
     let trusted = |ip: IpAddr| rules.trusted_proxies.iter().any(|net| net.contains(&ip));
-    if rules.trusted_proxies.is_empty() || !trusted(peer) {
+    if rules.trusted_proxies.is_empty() || connection.nameless || !trusted(peer) {
         return connection.client.clone();
     }
     vouched(request, connection, rules, peer)

@@ -1,6 +1,11 @@
 //! Sockets: bound before anything else starts, and accepted from as long as the gateway runs.
 
-use super::{ConnInfo, Registry, connection::Shared};
+use super::{
+    ConnInfo, Refusal, Registry,
+    connection::Shared,
+    proxy_protocol::{self, Failed, Source},
+    registry::Live,
+};
 use crate::conf::model::Limits;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -18,7 +23,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     future::poll_fn,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::fd::AsRawFd,
     sync::Arc,
     task::Poll,
@@ -38,6 +43,8 @@ pub struct Settings {
     pub tls: Option<Arc<ServerConfig>>,
     /// HTTP/2.
     pub http2: bool,
+    /// Every connection begins with a header of the PROXY protocol, and comes from a trusted proxy.
+    pub proxy_protocol: bool,
     /// Proxies whose connections are not counted by address.
     pub trusted: Vec<IpNet>,
 }
@@ -141,42 +148,117 @@ where
 {
     let settings = listener.settings.load_full();
     let ip = peer.ip().to_canonical();
-    let exempt = settings.trusted.iter().any(|net| net.contains(&ip));
+    let exempt = settings.trusts(ip);
     // Over its share: closed at once, before it costs anything.
     let Some(live) = shared.registry.admit(ip, settings.limits.connections_per_ip, exempt) else { return };
+    if settings.proxy_protocol && !exempt {
+        return refuse(shared, listener, &settings, peer, "proxy_protocol_untrusted");
+    }
     // Small answers must not wait for an acknowledgement; where that cannot be set they do.
     let _ = stream.set_nodelay(true);
+    let (shared, listener) = (shared.clone(), listener.clone());
+    if settings.tls.is_none() && !settings.proxy_protocol {
+        let (info, h2c) = (info(&listener, peer, None, settings.limits.clone()), settings.http2);
+        let stream: Stream = Box::new(digested(stream, peer));
+        tokio::spawn(shared.serve(stream, Arc::new(info), settings.limits.clone(), h2c, live));
+    } else {
+        // A task of its own: what a handshake needs is gone once the connection is served.
+        tokio::spawn(arrive(shared, listener, settings, stream, peer, live));
+    }
+}
+
+/// Whatever comes before HTTP, in the time of a head.
+async fn arrive<P>(
+    shared: Arc<Shared<P>>,
+    listener: Arc<Listener>,
+    settings: Arc<Settings>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut live: Live,
+) where
+    P: ProxyHttp + Send + Sync + 'static,
+    P::CTX: Send + Sync,
+{
+    let time = settings.limits.header_timeout;
+    let parked = live.parked().clone();
+    // It can be evicted like an idle connection: it has nothing to lose yet.
+    let ticket = parked.park(time);
+    let opened = tokio::select! {
+        biased;
+        () = poll_fn(|cx| parked.poll_evicted(cx)) => return,
+        opened = tokio::time::timeout(time, open(&listener, &settings, stream, peer, &mut live)) => opened,
+    };
+    drop(ticket);
+    match opened {
+        Ok(Ok((stream, info))) => {
+            let h2c = settings.http2 && settings.tls.is_none();
+            tokio::spawn(shared.serve(stream, Arc::new(info), settings.limits.clone(), h2c, live));
+        }
+        Ok(Err(Some(reason))) => refuse(&shared, &listener, &settings, peer, reason),
+        Ok(Err(None)) | Err(_) => {}
+    }
+}
+
+/// The client as the proxy names it, and the TLS session. An error with a reason is recorded.
+async fn open(
+    listener: &Listener,
+    settings: &Settings,
+    mut stream: TcpStream,
+    mut peer: SocketAddr,
+    live: &mut Live,
+) -> Result<(Stream, ConnInfo), Option<&'static str>> {
+    let mut nameless = false;
+    if settings.proxy_protocol {
+        match proxy_protocol::read(&mut stream).await {
+            Ok(Source::Client(client)) => {
+                peer = client;
+                let exempt = settings.trusts(peer.ip());
+                if !exempt && !live.count_by(peer.ip(), settings.limits.connections_per_ip) {
+                    return Err(None);
+                }
+            }
+            Ok(Source::Unknown) => nameless = true,
+            Err(Failed::Nothing) => return Err(None),
+            Err(Failed::Malformed) => return Err(Some("proxy_protocol_malformed")),
+        }
+    }
+    let stream = digested(stream, peer);
+    let (stream, tls): (Stream, _) = match &settings.tls {
+        None => (Box::new(stream), None),
+        Some(config) => {
+            let acceptor = Acceptor::from_server_config(config.clone());
+            let stream = acceptor.tls_handshake(stream).await.map_err(|_| None)?;
+            let tls = tls_of(&stream);
+            (Box::new(stream), tls)
+        }
+    };
+    Ok((stream, ConnInfo { nameless, ..info(listener, peer, tls, settings.limits.clone()) }))
+}
+
+/// Records a connection that is closed before it has said a word of HTTP.
+fn refuse<P>(
+    shared: &Shared<P>,
+    listener: &Listener,
+    settings: &Settings,
+    peer: SocketAddr,
+    reason: &'static str,
+) {
+    let info = info(listener, peer, None, settings.limits.clone());
+    shared.events.refused(&info, Refusal { status: 400, reason }, &[]);
+}
+
+fn digested(stream: TcpStream, peer: SocketAddr) -> L4Stream {
     let mut stream = L4Stream::from(stream);
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     let _ = digest.peer_addr.set(Some(L4Address::Inet(peer)));
     stream.set_socket_digest(digest);
-    let (shared, listener) = (shared.clone(), listener.clone());
-    match settings.tls.clone() {
-        None => {
-            let info = info(&listener, peer, None, settings.limits.clone());
-            let h2c = settings.http2;
-            tokio::spawn(shared.serve(Box::new(stream), info, settings.limits.clone(), h2c, live));
-        }
-        Some(config) => {
-            // A task of its own: what a handshake needs is gone once the connection is served.
-            tokio::spawn(async move {
-                let time = settings.limits.header_timeout;
-                let acceptor = Acceptor::from_server_config(config);
-                // It can be evicted like an idle connection: it has nothing to lose yet.
-                let parked = live.parked();
-                let ticket = parked.park(time);
-                let handshake = tokio::select! {
-                    biased;
-                    () = poll_fn(|cx| parked.poll_evicted(cx)) => return,
-                    handshake = tokio::time::timeout(time, acceptor.tls_handshake(stream)) => handshake,
-                };
-                drop(ticket);
-                let Ok(Ok(stream)) = handshake else { return };
-                let info = info(&listener, peer, tls_of(&stream), settings.limits.clone());
-                let stream: Stream = Box::new(stream);
-                tokio::spawn(shared.serve(stream, info, settings.limits.clone(), false, live));
-            });
-        }
+    stream
+}
+
+impl Settings {
+    fn trusts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.trusted.iter().any(|net| net.contains(&ip))
     }
 }
 
@@ -195,7 +277,7 @@ fn tls_of(stream: &impl Ssl) -> Option<Tls> {
     Some(Tls { version, cipher: Arc::from(&*digest.cipher), server_name, alpn })
 }
 
-fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Limits>) -> Arc<ConnInfo> {
+fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Limits>) -> ConnInfo {
     let client = Client {
         ip: peer.ip().to_canonical(),
         peer,
@@ -205,5 +287,5 @@ fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Lim
         port: listener.address.port(),
         tls,
     };
-    Arc::new(ConnInfo::new(client, limits))
+    ConnInfo::new(client, limits)
 }

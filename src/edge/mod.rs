@@ -24,6 +24,7 @@ mod held;
 pub mod listen;
 mod pace;
 pub mod path;
+pub mod proxy_protocol;
 pub mod registry;
 pub mod stream;
 pub mod tls;
@@ -43,7 +44,7 @@ use std::{net::SocketAddr, sync::Arc};
 /// What is known of a connection.
 #[derive(Debug)]
 pub struct ConnInfo {
-    /// The other end.
+    /// The other end; where a proxy has said so by the PROXY protocol, its other end.
     pub peer: SocketAddr,
     /// The client as it is where no proxy is trusted: shared by all requests of the connection.
     pub client: Arc<Client>,
@@ -51,6 +52,8 @@ pub struct ConnInfo {
     pub limits: Arc<Limits>,
     /// What the origin is told of that client.
     pub forwarded: headers::Forwarded,
+    /// True where a proxy sent it and did not say for whom: then it says nothing of others in headers either.
+    pub nameless: bool,
     /// The host of the last request.
     host: LastHost,
 }
@@ -59,7 +62,14 @@ impl ConnInfo {
     /// A connection of this client.
     pub fn new(client: Client, limits: Arc<Limits>) -> Self {
         let forwarded = headers::Forwarded::of(&client);
-        ConnInfo { peer: client.peer, client: Arc::new(client), limits, forwarded, host: LastHost::default() }
+        ConnInfo {
+            peer: client.peer,
+            client: Arc::new(client),
+            limits,
+            forwarded,
+            nameless: false,
+            host: LastHost::default(),
+        }
     }
 }
 

@@ -66,20 +66,24 @@ fn network(ip: IpAddr) -> IpAddr {
 impl Registry {
     /// Counts a connection; none where its address has too many. `exempt` addresses are not counted by address.
     pub(super) fn admit(self: &Arc<Self>, ip: IpAddr, per_ip: usize, exempt: bool) -> Option<Live> {
-        let ip = (!exempt).then(|| network(ip));
-        if let Some(ip) = ip {
-            let mut counts = self.per_ip.lock();
-            let count = counts.entry(ip).or_default();
-            if *count >= per_ip {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
-            *count += 1;
-        }
+        let ip = if exempt { None } else { Some(self.count(ip, per_ip)?) };
         self.live.fetch_add(1, Ordering::AcqRel);
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let (parked, place) = self.waiting.enter();
         Some(Live { registry: self.clone(), ip, parked, place })
+    }
+
+    /// Counts a connection of an address; none where that has too many.
+    fn count(&self, ip: IpAddr, per_ip: usize) -> Option<IpAddr> {
+        let ip = network(ip);
+        let mut counts = self.per_ip.lock();
+        let count = counts.entry(ip).or_default();
+        if *count >= per_ip {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        *count += 1;
+        Some(ip)
     }
 
     /// Connections that are open.
@@ -117,6 +121,12 @@ impl Registry {
 }
 
 impl Live {
+    /// Counts it by this address, which was not known before; false where that has too many.
+    pub(super) fn count_by(&mut self, ip: IpAddr, per_ip: usize) -> bool {
+        self.ip = self.registry.count(ip, per_ip);
+        self.ip.is_some()
+    }
+
     /// Where it is noted that the connection waits.
     pub(super) fn parked(&self) -> &Arc<Parked> {
         &self.parked

@@ -280,6 +280,7 @@ fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<rustls:
         limits: Arc::new(written.limits.clone()),
         tls: tls.cloned(),
         http2: written.http2,
+        proxy_protocol: written.proxy_protocol,
         trusted: config.client_ip.trusted_proxies.clone(),
     }
 }

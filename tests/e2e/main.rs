@@ -29,6 +29,7 @@ mod mtls;
 mod origin;
 mod plugins;
 mod pools;
+mod proxy_protocol;
 mod retries;
 mod routing;
 mod tls;

@@ -91,6 +91,7 @@ async fn limits_change_while_it_listens() {
         limits: std::sync::Arc::new(limits()),
         tls: None,
         http2: old.http2,
+        proxy_protocol: false,
         trusted: Vec::new(),
     };
     edge.settings().store(std::sync::Arc::new(settings));

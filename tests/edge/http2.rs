@@ -45,7 +45,7 @@ fn certificates(names: &[&str], http2: bool) -> Certificates {
     }
     let listener = ListenerTls { certificates: written, client_auth: None };
     let address = at("127.0.0.1:0".parse().unwrap());
-    let place = at(Listener { address, http2, tls: None, limits: limits() });
+    let place = at(Listener { address, http2, proxy_protocol: false, tls: None, limits: limits() });
     let config = tls::server_config(&listener, http2, &place).unwrap();
     Certificates { _dir: dir, config, roots, leaves }
 }

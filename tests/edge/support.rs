@@ -203,7 +203,8 @@ impl Edge {
         });
         let socket = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
-        let settings = Settings { limits: Arc::new(limits), tls, http2, trusted: Vec::new() };
+        let settings =
+            Settings { limits: Arc::new(limits), tls, http2, proxy_protocol: false, trusted: Vec::new() };
         let listener =
             Arc::new(Listener { name: "public".into(), address, settings: ArcSwap::from_pointee(settings) });
         let accepting = Some(tokio::spawn(listen::accept(shared, listener.clone(), socket, stopping)));
