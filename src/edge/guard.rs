@@ -175,9 +175,7 @@ impl Guard {
     /// True where all of the current body is here, in good order and within its limit, read or not.
     pub fn has_whole_body(&self) -> bool {
         let inner = self.lock();
-        let (mut framing, mut content) = (inner.framing.clone(), inner.content);
-        let read = framing.advance(&inner.buffer, &mut |piece| content += piece.len() as u64);
-        inner.violation.is_none() && read.is_ok() && framing.is_done() && content <= inner.limit
+        inner.violation.is_none() && inner.whole_body().is_some_and(|content| content <= inner.limit)
     }
 
     /// True where the connection can take another request: the body was read to its end.
@@ -270,7 +268,8 @@ impl Guard {
             match inner.fill(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0)) if done => inner.half_close(),
+                // All of the body may be here, though Pingora has read nothing of it yet.
+                Poll::Ready(Ok(0)) if inner.whole_body().is_some() => inner.half_close(),
                 // In the middle of a request there is nothing more to wait for.
                 Poll::Ready(Ok(0)) => return Poll::Ready(()),
                 Poll::Ready(Err(_)) => {
@@ -279,7 +278,7 @@ impl Guard {
                 }
             }
         }
-        if inner.closed && done { inner.poll_gone(cx) } else { Poll::Pending }
+        if inner.closed { inner.poll_gone(cx) } else { Poll::Pending }
     }
 
     /// Reads the rest of the body ahead of Pingora, which will read the same bytes later. The content comes

@@ -217,6 +217,18 @@ routes: {raw: {paths: [/raw], upstream: raw}}
         count += 1;
         is_499(&gateway, count);
     }
+    // Who only closes the sending side after a whole request may still want the answer: for a while.
+    for (fields, body) in [(&[][..], ""), (&["Content-Length: 4"], "body")] {
+        let mut client = gateway.connect();
+        client.send(head(if body.is_empty() { "GET" } else { "POST" }, "/raw", fields)).send(body);
+        in_flight(&gateway, 1);
+        let closed = std::time::Instant::now();
+        client.half_close();
+        in_flight(&gateway, 0);
+        assert!(closed.elapsed().as_secs_f64() > 2.5, "{:?}", closed.elapsed());
+        count += 1;
+        is_499(&gateway, count);
+    }
     // What the record says of the request is as whole as ever.
     let lines = gateway.audit(count);
     assert_eq!((&lines[0]["method"], &lines[0]["path"]), (&"GET".into(), &"/raw".into()));

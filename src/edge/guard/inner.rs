@@ -31,6 +31,13 @@ impl Inner {
         Poll::Ready(Ok(bytes.len()))
     }
 
+    /// How much content the current body has, where all of it is here in good order, read or not.
+    pub(super) fn whole_body(&self) -> Option<u64> {
+        let (mut framing, mut content) = (self.framing.clone(), self.content);
+        framing.advance(&self.buffer, &mut |piece| content += piece.len() as u64).ok()?;
+        framing.is_done().then_some(content)
+    }
+
     /// The client has closed its sending side after a complete request. Some tools do that and wait for their
     /// answer: ready only where it does not begin in time. From the first byte of it on, writing tells who left.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {

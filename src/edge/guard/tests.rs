@@ -1,5 +1,5 @@
 use super::*;
-use crate::conf::model::Limits;
+use crate::{conf::model::Limits, edge::framing::Chunks};
 use palisade_contract::Client;
 use std::net::IpAddr;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
@@ -142,5 +142,33 @@ async fn only_a_101_makes_a_tunnel() {
         assert_eq!(read.is_ready(), tunnel, "{answers:?}");
         assert_eq!(guard.next_request(), !tunnel, "{answers:?}");
         assert_eq!(guard.peek(|buffer| buffer.to_vec()), if tunnel { &b""[..] } else { b"early" });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_sent_all_and_closes_while_the_origin_is_connected_to_is_believed_for_a_while() {
+    for (framing, sent, waits) in [
+        (Framing::Length(0), "", true),
+        (Framing::Length(4), "body", true),
+        (Framing::Length(4), "bod", false),
+        (Framing::Length(4), "bodyGET / HTTP/1.1", true),
+        (Framing::Chunked(Chunks::default()), "4\r\nbody\r\n0\r\n\r\n", true),
+        (Framing::Chunked(Chunks::default()), "4\r\nbody\r\n", false),
+        (Framing::Chunked(Chunks::default()), "nothing", false),
+    ] {
+        let (mut guard, mut client) = with_body(framing);
+        guard.set_connecting(true);
+        client.write_all(sent.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let begun = Instant::now();
+        poll_fn(|cx| guard.poll_left(cx)).await;
+        let waited = begun.elapsed().as_millis();
+        assert_eq!(waited, if waits { HALF_CLOSED.as_millis() } else { 0 }, "{sent}");
+        if waits && !sent.is_empty() {
+            let mut body = Vec::new();
+            guard.read_to_end(&mut body).await.unwrap();
+            assert_eq!(body, sent.as_bytes().get(..sent.len().min(body.len())).unwrap());
+            assert!(body.starts_with(b"body") || body.starts_with(b"4\r\nbody"), "{sent}");
+        }
     }
 }
