@@ -32,6 +32,8 @@ use tokio::{
     time::timeout,
 };
 
+type Connection = h2::server::Connection<Stream, bytes::Bytes>;
+
 /// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests of one connection, before it is closed.
@@ -72,7 +74,7 @@ where
         live: Live,
     ) {
         if matches!(io.selected_alpn_proto(), Some(ALPN::H2)) {
-            self.http2(io, info, &limits, live.parked()).await;
+            self.http2(Guard::new(io, info.clone()), info, &limits, live.parked()).await;
         } else {
             self.http1(Guard::new(io, info.clone()), info, &limits, h2c, live.parked()).await;
         }
@@ -90,9 +92,8 @@ where
             let head = match self.head(&guard, parked, limits, count == 1, h2c).await {
                 Next::Head(head) => head,
                 Next::Http2 => {
-                    guard.set_raw();
                     // Boxed: most connections never get here, and each task would carry its size.
-                    return Box::pin(self.http2(Box::new(guard), info, limits, parked)).await;
+                    return Box::pin(self.http2(guard, info, limits, parked)).await;
                 }
                 Next::Refused(refusal) => {
                     let seen = guard
@@ -174,7 +175,9 @@ where
         .await
     }
 
-    async fn http2(self: &Arc<Self>, io: Stream, info: Arc<ConnInfo>, limits: &Limits, parked: &Parked) {
+    async fn http2(self: &Arc<Self>, guard: Guard, info: Arc<ConnInfo>, limits: &Limits, parked: &Parked) {
+        guard.set_http2(limits.header_count);
+        let io: Stream = Box::new(guard.clone());
         let digest = Arc::new(Digest {
             ssl_digest: io.get_ssl_digest(),
             timing_digest: io.get_timing_digest(),
@@ -217,6 +220,10 @@ where
                     told = true;
                     continue;
                 }
+                refusal = violated(&guard) => {
+                    self.events.refused(&info, refusal, &[]);
+                    return dismiss(&mut connection).await;
+                }
                 () = active.wait_idle(), if !waiting => {
                     ticket = Some(parked.park(limits.idle_timeout + GOODBYE));
                     continue;
@@ -248,6 +255,18 @@ where
             }
         }
     }
+}
+
+/// Ready once the connection has done more than it may. That shows while its frames are read: nothing else wakes it.
+async fn violated(guard: &Guard) -> Refusal {
+    poll_fn(|_| guard.violation().map_or(Poll::Pending, Poll::Ready)).await
+}
+
+/// Tells the client why it has to go, as far as it listens.
+async fn dismiss(connection: &mut Connection) {
+    connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+    // Whether it has read that makes no difference.
+    let _ = timeout(GOODBYE, poll_fn(|cx| connection.poll_closed(cx))).await;
 }
 
 /// Ready once the HTTP/2 connection has ended.

@@ -11,6 +11,7 @@ pub use chunks::Chunks;
 pub(super) use text::authority;
 pub use text::is_authority;
 
+use super::frames::Frames;
 use head::Fields;
 use std::fmt;
 
@@ -65,6 +66,8 @@ pub enum Framing {
     Chunked(Chunks),
     /// A tunnel: everything that comes belongs to it.
     Raw,
+    /// The frames of HTTP/2.
+    Http2(Box<Frames>),
 }
 
 /// Leading empty lines that are passed over (RFC 9112 §2.2).
@@ -106,12 +109,17 @@ pub fn scan(buffer: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal>
 }
 
 impl Framing {
+    /// True where no request ends with what is read: a tunnel, or HTTP/2.
+    pub fn is_endless(&self) -> bool {
+        matches!(self, Framing::Raw | Framing::Http2(_))
+    }
+
     /// True where the body has been read to its end.
     pub fn is_done(&self) -> bool {
         match self {
             Framing::Length(left) => *left == 0,
             Framing::Chunked(chunks) => chunks.is_done(),
-            Framing::Raw => false,
+            Framing::Raw | Framing::Http2(_) => false,
         }
     }
 
@@ -121,6 +129,10 @@ impl Framing {
         match self {
             Framing::Raw => {
                 content(data);
+                Ok(data.len())
+            }
+            Framing::Http2(frames) => {
+                frames.advance(data)?;
                 Ok(data.len())
             }
             Framing::Length(left) => {

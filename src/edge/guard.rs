@@ -7,6 +7,7 @@ mod stream;
 use super::{
     ConnInfo,
     exchange::Exchange,
+    frames::Frames,
     framing::{Framing, Refusal},
     held::Held,
     pace::Pace,
@@ -153,12 +154,12 @@ impl Guard {
     pub fn set_body_limit(&self, bytes: u64, time: Duration) -> Option<u64> {
         let mut inner = self.lock();
         inner.limit = bytes;
-        if !matches!(inner.framing, Framing::Raw) && !inner.framing.is_done() {
+        if !inner.framing.is_endless() && !inner.framing.is_done() {
             inner.deadline = Instant::now().checked_add(time);
         }
         match inner.framing {
             Framing::Length(left) => Some(inner.content + left),
-            Framing::Chunked(_) | Framing::Raw => None,
+            Framing::Chunked(_) | Framing::Raw | Framing::Http2(_) => None,
         }
     }
 
@@ -209,9 +210,9 @@ impl Guard {
         }
     }
 
-    /// Frames nothing from here on: the connection speaks HTTP/2.
-    pub(super) fn set_raw(&self) {
-        self.lock().framing = Framing::Raw;
+    /// The connection speaks HTTP/2 from here on; a request may have so many fields.
+    pub(super) fn set_http2(&self, header_count: usize) {
+        self.lock().framing = Framing::Http2(Box::new(Frames::new(header_count)));
     }
 
     /// Ends the connection after Pingora has let go of it. Where the request was not read to its end, the
@@ -223,7 +224,7 @@ impl Guard {
                 // Pingora gave up in the middle of a response: what it wrote of it goes out, as far as it does.
                 let _ = inner.flush(&mut Context::from_waker(Waker::noop()));
             }
-            let read = inner.framing.is_done() || matches!(inner.framing, Framing::Raw);
+            let read = inner.framing.is_done() || inner.framing.is_endless();
             (read && inner.buffer.is_empty(), inner.closed)
         };
         if !read && !gone {

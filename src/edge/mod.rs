@@ -16,6 +16,7 @@ pub mod canonical;
 pub mod connection;
 mod exchange;
 pub mod expiry;
+pub mod frames;
 pub mod framing;
 pub mod guard;
 pub mod handover;

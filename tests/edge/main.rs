@@ -10,6 +10,7 @@
 
 mod bodies;
 mod connections;
+mod floods;
 mod http1;
 mod http2;
 mod support;

@@ -87,7 +87,10 @@ impl Inner {
             Poll::Ready(result) => {
                 self.writing.progress();
                 self.written += result.as_ref().map_or(0, |count| *count as u64);
-                if matches!(self.framing, Framing::Raw) {
+                if let Framing::Http2(frames) = &mut self.framing {
+                    frames.sent(result.as_ref().map_or(0, |count| *count));
+                }
+                if self.framing.is_endless() {
                     // Lives long: what counts is that something goes through at all.
                     (self.writing, self.written) = (Pace::default(), 0);
                 }
@@ -133,7 +136,7 @@ impl Inner {
         match self.framing.advance(bytes, &mut |piece| content += piece.len() as u64) {
             Ok(taken) => {
                 self.content += content;
-                if self.content > self.limit && !matches!(self.framing, Framing::Raw) {
+                if self.content > self.limit && !self.framing.is_endless() {
                     return Err(self.violate(Refusal { status: 413, reason: "body_too_large" }));
                 }
                 Ok(taken)

@@ -31,7 +31,7 @@ impl AsyncRead for Guard {
         }
         if inner.buffer.is_empty() {
             let filled = match inner.framing {
-                Framing::Raw => ready!(inner.fill(cx))?,
+                Framing::Raw | Framing::Http2(_) => ready!(inner.fill(cx))?,
                 _ => match ready!(inner.fill_body(cx, inner.content)) {
                     Ok(count) => count,
                     Err(NoBody::Gone(error)) => return Poll::Ready(Err(error)),
@@ -45,6 +45,10 @@ impl AsyncRead for Guard {
                 return Poll::Ready(Ok(()));
             }
         }
+        if inner.violation.is_some() && matches!(inner.framing, Framing::Http2(_)) {
+            // Whoever holds the connection says farewell; until then nothing more is taken.
+            return Poll::Pending;
+        }
         let most = out.remaining().min(inner.buffer.len());
         let mut buffer = std::mem::take(&mut inner.buffer);
         let taken = inner.follow(buffer.get(..most).unwrap_or_default());
@@ -54,6 +58,9 @@ impl AsyncRead for Guard {
         }
         if !buffer.is_empty() {
             inner.buffer = buffer;
+        }
+        if taken.is_err() && matches!(inner.framing, Framing::Http2(_)) {
+            return Poll::Pending;
         }
         Poll::Ready(taken.map(drop))
     }

@@ -1,0 +1,199 @@
+//! The frames of an HTTP/2 connection as they pass by: what costs more to take than to send is counted here, before
+//! h2 decodes or answers it.
+//!
+//! Only frame headers are looked at, and of header blocks where a field begins (RFC 9113 §4.1, RFC 7541 §6); what is
+//! malformed is left to h2, which refuses it.
+
+mod fields;
+
+use super::framing::Refusal;
+use fields::Fields;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The client's preface comes before the first frame (RFC 9113 §3.4).
+const PREFACE: usize = 24;
+const HEADER: usize = 9;
+/// The time in which frames are counted together.
+const WINDOW: Duration = Duration::from_secs(10);
+/// PING, SETTINGS, PRIORITY, unknown and empty frames in that time, besides two for each request.
+const CONTROL: u32 = 500;
+/// WINDOW_UPDATE in that time, besides those that what was sent explains.
+const UPDATES: u32 = 2000;
+/// Bytes sent that explain another WINDOW_UPDATE.
+const UPDATE_BYTES: usize = 64;
+/// Streams that a client may reset in that time, whatever it does else. Beyond that it may reset half of its streams.
+const RESETS: u32 = 200;
+/// A block of so many times the fields that a request may have is no mistake. Up to that the request is answered.
+const FIELDS_FACTOR: usize = 2;
+
+const END_STREAM: u8 = 0x1;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+/// Where in the frames the connection stands, and what was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frames {
+    preface: usize,
+    header: [u8; HEADER],
+    /// Bytes of the header that are here.
+    have: usize,
+    /// Bytes of the payload that are still to come.
+    left: usize,
+    /// Of a block: bytes before it (padding's length, priority), and padding after it.
+    before: usize,
+    padding: usize,
+    fields: Fields,
+    most_fields: usize,
+    since: Option<Instant>,
+    counts: Counts,
+}
+
+/// Frames of the current window.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Counts {
+    streams: u32,
+    resets: u32,
+    control: u32,
+    updates: u32,
+    /// Updates that what was sent explains.
+    explained: u32,
+}
+
+const fn calm(reason: &'static str) -> Refusal {
+    Refusal { status: 400, reason }
+}
+
+impl Frames {
+    /// A connection from its preface on; a request may have so many fields.
+    pub fn new(header_count: usize) -> Self {
+        Frames {
+            preface: PREFACE,
+            header: [0; HEADER],
+            have: 0,
+            left: 0,
+            before: 0,
+            padding: 0,
+            fields: Fields::default(),
+            most_fields: header_count.saturating_mul(FIELDS_FACTOR),
+            since: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// So many bytes went to the client.
+    pub fn sent(&mut self, bytes: usize) {
+        let more = u32::try_from(bytes / UPDATE_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+        self.counts.explained = self.counts.explained.saturating_add(more);
+    }
+
+    /// Looks at what the client sent.
+    ///
+    /// # Errors
+    /// It is too much: nothing of these bytes is to be taken.
+    pub fn advance(&mut self, mut data: &[u8]) -> Result<(), Refusal> {
+        take(&mut data, &mut self.preface);
+        while !data.is_empty() {
+            if self.left > 0 {
+                self.payload(&mut data)?;
+                continue;
+            }
+            let Some((byte, rest)) = data.split_first() else { break };
+            if let Some(place) = self.header.get_mut(self.have) {
+                *place = *byte;
+            }
+            self.have += 1;
+            data = rest;
+            if self.have == HEADER {
+                self.have = 0;
+                self.begin()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame's header is complete.
+    fn begin(&mut self) -> Result<(), Refusal> {
+        let [a, b, c, kind, flags, ..] = self.header;
+        self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        (self.before, self.padding) = (0, 0);
+        let counts = &mut self.counts;
+        match kind {
+            HEADERS => {
+                counts.streams = counts.streams.saturating_add(1);
+                self.fields = Fields::default();
+                let (padded, priority) = (flags & PADDED != 0, flags & PRIORITY != 0);
+                self.before = usize::from(padded) + if priority { 5 } else { 0 };
+            }
+            DATA | CONTINUATION if self.left > 0 || (kind == DATA && flags & END_STREAM != 0) => {}
+            RST_STREAM => counts.resets += 1,
+            WINDOW_UPDATE => counts.updates += 1,
+            _ => counts.control += 1,
+        }
+        // The clock is read for the first frame, and when a limit is reached.
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let Some(refusal) = self.counts.exceeded() else { return Ok(()) };
+        if since.elapsed() < WINDOW {
+            return Err(refusal);
+        }
+        (self.since, self.counts) = (None, Counts::default());
+        Ok(())
+    }
+
+    /// Follows a payload; of a block, its fields are counted.
+    fn payload(&mut self, data: &mut &[u8]) -> Result<(), Refusal> {
+        let [.., kind, flags, _, _, _, _] = self.header;
+        if kind != HEADERS && kind != CONTINUATION {
+            take(data, &mut self.left);
+            return Ok(());
+        }
+        if self.before > 0 {
+            let Some((byte, rest)) = data.split_first() else { return Ok(()) };
+            let first = self.before == if flags & PRIORITY != 0 { 6 } else { 1 };
+            if flags & PADDED != 0 && first {
+                self.padding = usize::from(*byte);
+            }
+            (self.before, self.left) = (self.before - 1, self.left - 1);
+            *data = rest;
+            return Ok(());
+        }
+        let mut block = self.left.saturating_sub(self.padding);
+        if block == 0 {
+            take(data, &mut self.left);
+            return Ok(());
+        }
+        let whole = block;
+        self.fields.advance(take(data, &mut block));
+        self.left -= whole - block;
+        if self.fields.count() > self.most_fields { Err(calm("http2_header_count")) } else { Ok(()) }
+    }
+}
+
+impl Counts {
+    fn exceeded(&self) -> Option<Refusal> {
+        if self.control > CONTROL.saturating_add(self.streams.saturating_mul(2)) {
+            return Some(calm("http2_control_frames"));
+        }
+        if self.updates > UPDATES.saturating_add(self.explained) {
+            return Some(calm("http2_window_updates"));
+        }
+        (self.resets > RESETS && self.resets > self.streams / 2).then_some(calm("http2_resets"))
+    }
+}
+
+/// Takes up to `left` bytes off the front.
+fn take<'d>(data: &mut &'d [u8], left: &mut usize) -> &'d [u8] {
+    let count = data.len().min(*left);
+    let (taken, rest) = data.split_at_checked(count).unwrap_or((data, &[]));
+    (*data, *left) = (rest, *left - count);
+    taken
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! Floods of HTTP/2 frames end early, and cost nobody else anything.
+
+use crate::support::{Edge, eventually, limits};
+use palisade::conf::model::Limits;
+use tokio::io::AsyncWriteExt;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+const ENHANCE_YOUR_CALM: u8 = 0xb;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// `GET /a`, without a Huffman code.
+fn request() -> Vec<u8> {
+    [&[0x82, 0x86][..], &[0x04, 2], b"/a", &[0x01, 1], b"a"].concat()
+}
+
+/// Why the server says that it closes, if it does.
+fn goaway(mut bytes: &[u8]) -> Option<u8> {
+    while let Some((header, rest)) = bytes.split_at_checked(9) {
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
+        let (payload, rest) = rest.split_at_checked(length)?;
+        if header[3] == 7 {
+            return payload.get(7).copied();
+        }
+        bytes = rest;
+    }
+    None
+}
+
+/// Sends a flood: why the connection was closed, and what was noted of it.
+async fn flood(edge: &Edge, flood: &[u8]) -> (Option<u8>, Vec<&'static str>) {
+    let mut client = edge.client().await;
+    client.send(PREFACE).await;
+    // It may be closed before all of it is sent.
+    let _ = client.0.write_all(flood).await;
+    let ended = goaway(&client.rest().await);
+    eventually("an empty registry", || edge.registry.live() == 0).await;
+    (ended, edge.refused())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_control_frames_are_cut_short() {
+    for (name, one, reason) in [
+        ("ping", frame(6, 0, 0, &[0; 8]), "http2_control_frames"),
+        ("settings", frame(4, 0, 0, &[]), "http2_control_frames"),
+        ("priority", frame(2, 0, 1, &[0, 0, 0, 0, 1]), "http2_control_frames"),
+        ("unknown", frame(0x42, 0, 0, b"x"), "http2_control_frames"),
+        ("window update", frame(8, 0, 0, &[0, 0, 0, 1]), "http2_window_updates"),
+    ] {
+        let edge = Edge::with(limits(), true, None).await;
+        let (ended, refused) = flood(&edge, &one.repeat(4000)).await;
+        assert_eq!((ended, refused), (Some(ENHANCE_YOUR_CALM), vec![reason]), "{name}");
+        assert_eq!(edge.client().await.get("/a").await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_on_a_stream_are_cut_short() {
+    let open = frame(1, 0x4, 1, &request());
+    let endless = frame(1, 0, 1, &request());
+    let resets: Vec<u8> = (0..2000u32)
+        .flat_map(|number| {
+            let stream = 2 * number + 1;
+            [frame(1, 0x5, stream, &request()), frame(3, 0, stream, &[0, 0, 0, 8])].concat()
+        })
+        .collect();
+    for (name, flooding) in [
+        ("empty data", [open, frame(0, 0, 1, &[]).repeat(4000)].concat()),
+        ("empty continuation", [endless.clone(), frame(9, 0, 1, &[]).repeat(4000)].concat()),
+        ("continuation", [endless, frame(9, 0, 1, &[0x0f]).repeat(4000)].concat()),
+        ("rapid reset", resets),
+    ] {
+        let edge = Edge::with(limits(), true, None).await;
+        // Whether it is noticed by us or by what decodes the frames: it is the same for the client.
+        assert_eq!(flood(&edge, &flooding).await.0, Some(ENHANCE_YOUR_CALM), "{name}");
+        assert!(edge.origin.requests() < 250, "{name}: {}", edge.origin.requests());
+        assert_eq!(edge.client().await.get("/a").await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_of_small_fields_is_never_decoded() {
+    let crumb = |count: usize| [&[0x40, 6][..], b"cookie", &[3], b"a=b", &[0xbe].repeat(count)].concat();
+    for (name, block) in [("indexed", [0x82].repeat(2000)), ("cookie crumbs", crumb(2000))] {
+        let edge = Edge::with(Limits { header_count: 50, ..limits() }, true, None).await;
+        let wire = frame(1, 0x4, 1, &[request(), block].concat());
+        let (ended, refused) = flood(&edge, &wire).await;
+        assert_eq!((ended, refused), (Some(ENHANCE_YOUR_CALM), vec!["http2_header_count"]), "{name}");
+        assert_eq!(edge.origin.requests(), 0, "{name}");
+    }
+}
