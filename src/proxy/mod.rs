@@ -141,7 +141,13 @@ impl ProxyHttp for Proxy {
         end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        ctx.pass_request_body(session, body, end).await
+        ctx.pass_request_body(session, body, end).await?;
+        if end {
+            // An empty last piece would be written as a last chunk of its own, besides the one that Pingora writes:
+            // the origin would read the second one as the beginning of the next request on that connection.
+            body.take_if(|piece| piece.is_empty());
+        }
+        Ok(())
     }
 
     async fn response_filter(

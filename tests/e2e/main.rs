@@ -22,6 +22,7 @@ mod h2c;
 mod health;
 mod http2;
 mod jwt;
+mod last_piece;
 mod leaving;
 mod life;
 mod limits;
