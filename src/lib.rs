@@ -16,7 +16,7 @@
 //! | [`host`] | what plugins have outside of requests: HTTP calls, background work, time |
 //! | [`serve`] | the small HTTP server of the admin API and the demo API |
 //! | [`server`] | the running process: start, reload, drain |
-//! | [`metrics`], [`logging`], [`demo`] | what their names say |
+//! | [`metrics`], [`logging`], [`demo`], `pem` | what their names say |
 //!
 //! A gateway with plugins of its own: see [`Builder`].
 #![cfg_attr(
@@ -44,6 +44,7 @@ pub mod gateway;
 pub mod host;
 pub mod logging;
 pub mod metrics;
+mod pem;
 pub mod proxy;
 pub mod respond;
 pub mod router;

@@ -54,6 +54,8 @@ impl Host {
 pub struct Refused {
     /// The client.
     pub client: Arc<Client>,
+    /// The host, where that is why.
+    pub host: Host,
     /// Why.
     pub denial: Denial,
 }
@@ -69,15 +71,20 @@ pub fn canonicalize(
     let client = client(request, connection, snapshot);
     let refused = |reason: &'static str| Refused {
         client: client.clone(),
+        host: Host::none(),
         denial: Denial::bad_request(reason).message("The request can be read in more than one way"),
     };
     if http2 {
         check_http2(request, &connection.limits).map_err(|(status, reason)| Refused {
             client: client.clone(),
+            host: Host::none(),
             denial: Denial::new(status, reason),
         })?;
     }
-    let host = host(request, &connection.host).map_err(refused)?;
+    let host = host(request, connection).map_err(|wrong| match wrong {
+        Wrong::Unclear(reason) => refused(reason),
+        Wrong::Elsewhere(host) => Refused { client: client.clone(), host, denial: misdirected() },
+    })?;
     target(request).map_err(refused)?;
     headers::forget_case(request);
     let trusted_header = snapshot.client_ip.header.as_ref();
@@ -147,7 +154,7 @@ fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCo
 }
 
 /// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.
-fn host(request: &mut RequestHeader, last: &LastHost) -> Result<Host, &'static str> {
+fn host(request: &mut RequestHeader, connection: &ConnInfo) -> Result<Host, Wrong> {
     // Pingora keeps that of an absolute-form target beside the URI.
     let target = request
         .uri
@@ -156,32 +163,61 @@ fn host(request: &mut RequestHeader, last: &LastHost) -> Result<Host, &'static s
         .or_else(|| framing::authority(request.raw_path()));
     let authority = match (request.headers.get(header::HOST), target) {
         (Some(field), Some(target)) if !target.eq_ignore_ascii_case(field.as_bytes()) => {
-            return Err("host_mismatch");
+            return Err(Wrong::Unclear("host_mismatch"));
         }
         (Some(field), _) => field.as_bytes(),
         (None, Some(target)) => {
             let host = HeaderValue::from_bytes(target).map_err(|_| "host_malformed")?;
-            let name = host_name(host.as_bytes())?;
+            let name = connection.read_host(host.as_bytes())?;
             request.insert_header(header::HOST, host).map_err(|_| "host_malformed")?;
             return Ok(name);
         }
         (None, None) if request.version == Version::HTTP_10 => return Ok(Host::none()),
-        (None, None) => return Err("host_missing"),
+        (None, None) => return Err(Wrong::Unclear("host_missing")),
     };
-    last.read(authority)
+    connection.read_host(authority)
 }
 
-impl LastHost {
-    fn read(&self, authority: &[u8]) -> Result<Host, &'static str> {
-        let mut last = self.0.lock();
+/// Why a request's host is not taken.
+enum Wrong {
+    /// It cannot be read, or in more than one way; the reason code.
+    Unclear(&'static str),
+    /// The connection is not for it.
+    Elsewhere(Host),
+}
+
+impl From<&'static str> for Wrong {
+    fn from(reason: &'static str) -> Self {
+        Wrong::Unclear(reason)
+    }
+}
+
+/// 421: on another connection the request may be served (RFC 9110 §15.5.20).
+#[cold]
+fn misdirected() -> Denial {
+    Denial::new(StatusCode::MISDIRECTED_REQUEST, "misdirected")
+        .message("This connection is not for this host: ask for it by name on another one")
+}
+
+impl ConnInfo {
+    fn read_host(&self, authority: &[u8]) -> Result<Host, Wrong> {
+        let mut last = self.host.0.lock();
         if let Some(last) = &*last
             && *last.written == *authority
         {
             return Ok(last.host.clone());
         }
         let host = host_name(authority)?;
+        // What is kept was let through; so nothing is compared twice.
+        if self.hosts.as_ref().is_some_and(|hosts| !hosts.allow(self.sni(), &host.name, self.relayed)) {
+            return Err(Wrong::Elsewhere(host));
+        }
         *last = Some(Last { written: authority.into(), host: host.clone() });
         Ok(host)
+    }
+
+    fn sni(&self) -> Option<&str> {
+        self.client.tls.as_ref()?.server_name.as_deref()
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     connection::Shared,
     proxy_protocol::{self, Failed, Source},
     registry::Live,
+    tls::Term,
 };
 use crate::conf::model::Limits;
 use arc_swap::ArcSwap;
@@ -18,7 +19,6 @@ use pingora::{
     },
     proxy::ProxyHttp,
 };
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     future::poll_fn,
@@ -40,7 +40,7 @@ pub struct Settings {
     /// Its limits.
     pub limits: Arc<Limits>,
     /// TLS; absent: plain text.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Arc<Term>>,
     /// HTTP/2.
     pub http2: bool,
     /// Every connection begins with a header of the PROXY protocol, and comes from a trusted proxy.
@@ -225,14 +225,16 @@ async fn open(
     let stream = digested(stream, peer);
     let (stream, tls): (Stream, _) = match &settings.tls {
         None => (Box::new(stream), None),
-        Some(config) => {
-            let acceptor = Acceptor::from_server_config(config.clone());
+        Some(term) => {
+            let acceptor = Acceptor::from_server_config(term.config.clone());
             let stream = acceptor.tls_handshake(stream).await.map_err(|_| None)?;
             let tls = tls_of(&stream);
             (Box::new(stream), tls)
         }
     };
-    Ok((stream, ConnInfo { nameless, ..info(listener, peer, tls, settings.limits.clone()) }))
+    let hosts = settings.tls.as_ref().map(|term| term.hosts.clone());
+    let relayed = hosts.is_some() && !nameless && settings.trusts(peer.ip());
+    Ok((stream, ConnInfo { nameless, hosts, relayed, ..info(listener, peer, tls, settings.limits.clone()) }))
 }
 
 /// Records a connection that is closed before it has said a word of HTTP.

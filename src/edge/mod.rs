@@ -55,6 +55,10 @@ pub struct ConnInfo {
     pub forwarded: headers::Forwarded,
     /// True where a proxy sent it and did not say for whom: then it says nothing of others in headers either.
     pub nameless: bool,
+    /// What it may be used for; none: it is plain text.
+    pub hosts: Option<Arc<tls::Hosts>>,
+    /// True where TLS is a trusted proxy's own.
+    pub relayed: bool,
     /// The host of the last request.
     host: LastHost,
 }
@@ -69,6 +73,8 @@ impl ConnInfo {
             limits,
             forwarded,
             nameless: false,
+            hosts: None,
+            relayed: false,
             host: LastHost::default(),
         }
     }

@@ -8,11 +8,7 @@ use super::{
 };
 use crate::{
     chain::{Run, Stop},
-    edge::{
-        self,
-        canonical::{self, Host},
-        headers,
-    },
+    edge::{self, canonical, headers},
     gateway::{RouteRuntime, Snapshot},
     router::Lookup,
     server::request_id,
@@ -36,7 +32,7 @@ impl Proxy {
                 *tunnel = canonical.tunnel;
                 (canonical.client, canonical.host, found)
             }
-            Err(refused) => (refused.client, Host::none(), Err(refused.denial)),
+            Err(refused) => (refused.client, refused.host, Err(refused.denial)),
         };
         let mut ex = Exchange::new(headers::empty(), client, request_id());
         let host_side = ex.host_side();

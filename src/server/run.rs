@@ -21,10 +21,9 @@ use crate::{
     upstream::Upstream,
 };
 use arc_swap::ArcSwap;
-use palisade_contract::{ConfigError, Descriptor};
+use palisade_contract::Descriptor;
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -50,22 +49,6 @@ pub struct RunOptions {
     pub ports_file: Option<PathBuf>,
     /// Worker threads; one for each core by default.
     pub threads: Option<usize>,
-}
-
-/// TLS of each listener, by name.
-pub(super) type TlsConfigs = BTreeMap<Arc<str>, Arc<rustls::ServerConfig>>;
-
-/// Reads the certificates of all listeners.
-pub(super) fn tls_configs(config: &Config) -> Result<TlsConfigs, Vec<ConfigError>> {
-    let (mut all, mut errors) = (TlsConfigs::new(), Vec::new());
-    for (name, listener) in &config.listeners {
-        let Some(written) = &listener.value.tls else { continue };
-        match tls::server_config(written, listener.value.http2, listener) {
-            Ok(config) => drop(all.insert(name.clone(), config)),
-            Err(found) => errors.extend(found),
-        }
-    }
-    if errors.is_empty() { Ok(all) } else { Err(errors) }
 }
 
 /// Runs until it is told to stop. Returns only after everything in flight is done.
@@ -124,7 +107,7 @@ async fn serve(
     let all = registry.clone();
     let wrong = |error: LoadError| check(&config.dir, &all).err().unwrap_or(error).to_string();
     let gateway = Arc::new(Gateway::start(config, registry, upstream, host).map_err(wrong)?);
-    let tls = tls_configs(config)
+    let tls = tls::terms(&config.listeners)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
     gateway.shortage.warn(config);
     expiry::warn(config);
@@ -202,7 +185,7 @@ impl Listeners {
     fn start(
         gateway: &Arc<Gateway>,
         config: &Config,
-        tls: &TlsConfigs,
+        tls: &tls::Terms,
         sockets: &mut Sockets,
     ) -> Result<Self, String> {
         let (stop, stopping) = watch::channel(false);
@@ -240,7 +223,7 @@ impl Listeners {
     }
 
     /// Gives the listeners what a new configuration says of them.
-    pub(super) fn update(&self, config: &Config, tls: &TlsConfigs) {
+    pub(super) fn update(&self, config: &Config, tls: &tls::Terms) {
         for listener in &self.all {
             if let Some(written) = config.listeners.get(&listener.name) {
                 listener.settings.store(Arc::new(settings(config, &written.value, tls.get(&listener.name))));
@@ -275,7 +258,7 @@ impl Listeners {
     }
 }
 
-fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<rustls::ServerConfig>>) -> Settings {
+fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<tls::Term>>) -> Settings {
     Settings {
         limits: Arc::new(written.limits.clone()),
         tls: tls.cloned(),
@@ -289,7 +272,7 @@ fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<rustls:
 pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Result<u64, String> {
     let (config, generation) = gateway.reload().await?;
     // The files were read a moment ago; should one have gone since, the old certificates stay.
-    match tls_configs(&config) {
+    match tls::terms(&config.listeners) {
         Ok(tls) => {
             gateway.shortage.warn(&config);
             expiry::warn(&config);

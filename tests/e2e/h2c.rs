@@ -6,6 +6,7 @@ use h2::{Reason, SendStream, client, server};
 use http::{HeaderMap, Request, Response};
 use std::{future::poll_fn, net::SocketAddr};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::timeout,
@@ -47,8 +48,16 @@ impl Stream {
 
     /// Sends a head.
     pub async fn send(address: SocketAddr, request: Request<()>, end: bool) -> Stream {
-        let tcp = TcpStream::connect(address).await.unwrap();
-        let (sender, connection) = client::handshake(tcp).await.unwrap();
+        Stream::over(TcpStream::connect(address).await.unwrap(), request, end).await
+    }
+
+    /// The same over what is connected already.
+    pub async fn over(
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        request: Request<()>,
+        end: bool,
+    ) -> Stream {
+        let (sender, connection) = client::handshake(io).await.unwrap();
         let connection = tokio::spawn(async move {
             // However it ends, the test sees it in its answer.
             let _ = connection.await;

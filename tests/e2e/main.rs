@@ -26,6 +26,7 @@ mod last_piece;
 mod leaving;
 mod life;
 mod limits;
+mod misdirected;
 mod mtls;
 mod origin;
 mod plugins;

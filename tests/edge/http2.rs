@@ -3,14 +3,15 @@
 use crate::support::{Edge, PATIENCE, eventually, limits, received};
 use palisade::{
     conf::model::{At, CertificateFiles, Limits, Listener, ListenerTls},
-    edge::tls,
+    edge::tls::{self, Term},
 };
 use palisade_contract::Place;
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, ServerName},
 };
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
@@ -21,7 +22,7 @@ use std::{
 /// Certificates for these names, in order, and an authority for clients to trust.
 struct Certificates {
     _dir: tempfile::TempDir,
-    config: Arc<ServerConfig>,
+    term: Arc<Term>,
     roots: RootCertStore,
     leaves: Vec<CertificateDer<'static>>,
 }
@@ -43,11 +44,11 @@ fn certificates(names: &[&str], http2: bool) -> Certificates {
         leaves.push(made.cert.der().clone());
         written.push(at(CertificateFiles { certificate: file("pem"), key: file("key") }));
     }
-    let listener = ListenerTls { certificates: written, client_auth: None };
+    let tls = Some(ListenerTls { certificates: written, client_auth: None });
     let address = at("127.0.0.1:0".parse().unwrap());
-    let place = at(Listener { address, http2, proxy_protocol: false, tls: None, limits: limits() });
-    let config = tls::server_config(&listener, http2, &place).unwrap();
-    Certificates { _dir: dir, config, roots, leaves }
+    let listener = at(Listener { address, http2, proxy_protocol: false, tls, limits: limits() });
+    let terms = tls::terms(&BTreeMap::from([("public".into(), listener)])).unwrap();
+    Certificates { _dir: dir, term: terms["public"].clone(), roots, leaves }
 }
 
 fn client_config(roots: &RootCertStore) -> ClientConfig {
@@ -70,7 +71,7 @@ fn https(address: SocketAddr, config: ClientConfig, name: &str) -> (CertificateD
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_chosen_by_name() {
     let made = certificates(&["one.example", "*.two.example", "deep.two.example"], true);
-    let edge = Edge::with(limits(), true, Some(made.config.clone())).await;
+    let edge = Edge::with(limits(), true, Some(made.term.clone())).await;
     for (name, index) in [("one.example", 0), ("x.two.example", 1), ("deep.two.example", 2)] {
         let (address, config) = (edge.address, client_config(&made.roots));
         let asked = name.to_owned();
@@ -86,7 +87,7 @@ async fn certificates_are_chosen_by_name() {
 async fn a_silent_handshake_ends() {
     let made = certificates(&["one.example"], true);
     let limits = Limits { header_timeout: Duration::from_millis(200), ..limits() };
-    let edge = Edge::with(limits, true, Some(made.config.clone())).await;
+    let edge = Edge::with(limits, true, Some(made.term.clone())).await;
     assert!(edge.client().await.rest().await.is_empty());
     eventually("an empty registry", || edge.registry.live() == 0).await;
 }
@@ -94,7 +95,7 @@ async fn a_silent_handshake_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_handshake_makes_room() {
     let made = certificates(&["one.example"], true);
-    let edge = Edge::with(Limits { connections: 1, ..limits() }, true, Some(made.config.clone())).await;
+    let edge = Edge::with(Limits { connections: 1, ..limits() }, true, Some(made.term.clone())).await;
     let mut silent = edge.client().await;
     eventually("the silent connection", || edge.registry.live() == 1).await;
     let (address, config) = (edge.address, client_config(&made.roots));
@@ -119,7 +120,7 @@ fn h2_client(roots: Option<&Certificates>) -> reqwest::Client {
 async fn http2_over_tls_and_in_plain_text() {
     let made = certificates(&["localhost"], true);
     for tls in [false, true] {
-        let edge = Edge::with(limits(), true, tls.then(|| made.config.clone())).await;
+        let edge = Edge::with(limits(), true, tls.then(|| made.term.clone())).await;
         let client = h2_client(tls.then_some(&made));
         let (scheme, port) = (if tls { "https" } else { "http" }, edge.address.port());
         let url = format!("{scheme}://localhost:{port}/a");

@@ -9,6 +9,7 @@ use palisade::{
         Ahead, ConnInfo, EdgeEvents, Guard, Refusal, Registry, conn_info,
         connection::Shared,
         listen::{self, Listener, Settings},
+        tls::Term,
         upgrade::Gate,
     },
 };
@@ -187,7 +188,7 @@ impl Edge {
         Self::with(limits, false, None).await
     }
 
-    pub async fn with(limits: Limits, http2: bool, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+    pub async fn with(limits: Limits, http2: bool, tls: Option<Arc<Term>>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let origin = Origin::start().await;
         let ahead = Arc::default();
