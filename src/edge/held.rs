@@ -101,7 +101,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pingora::protocols::l4::stream::Stream as L4Stream;
+    use crate::edge::tcp::Tcp;
     use std::future::poll_fn;
     use tokio::{
         io::AsyncReadExt,
@@ -111,7 +111,7 @@ mod tests {
     async fn pair() -> (Stream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (near, far) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        (Box::new(L4Stream::from(near.unwrap())), far.unwrap().0)
+        (Box::new(Tcp(near.unwrap())), far.unwrap().0)
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use super::{
     connection::Shared,
     proxy_protocol::{self, Failed, Source},
     registry::Live,
+    tcp::Tcp,
     tls::Term,
 };
 use crate::conf::model::Limits;
@@ -13,10 +14,7 @@ use ipnet::IpNet;
 use palisade_contract::{Client, Tls};
 use pingora::{
     listeners::tls::Acceptor,
-    protocols::{
-        ALPN, GetSocketDigest, SocketDigest, Ssl, Stream,
-        l4::{socket::SocketAddr as L4Address, stream::Stream as L4Stream},
-    },
+    protocols::{ALPN, Ssl, Stream},
     proxy::ProxyHttp,
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -24,7 +22,6 @@ use std::{
     future::poll_fn,
     io,
     net::{IpAddr, SocketAddr, TcpListener},
-    os::fd::AsRawFd,
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -159,7 +156,7 @@ where
     let (shared, listener) = (shared.clone(), listener.clone());
     if settings.tls.is_none() && !settings.proxy_protocol {
         let (info, h2c) = (info(&listener, peer, None, settings.limits.clone()), settings.http2);
-        let stream: Stream = Box::new(digested(stream, peer));
+        let stream: Stream = Box::new(Tcp(stream));
         tokio::spawn(shared.serve(stream, Arc::new(info), settings.limits.clone(), h2c, live));
     } else {
         // A task of its own: what a handshake needs is gone once the connection is served.
@@ -222,7 +219,7 @@ async fn open(
             Err(Failed::Malformed) => return Err(Some("proxy_protocol_malformed")),
         }
     }
-    let stream = digested(stream, peer);
+    let stream = Tcp(stream);
     let (stream, tls): (Stream, _) = match &settings.tls {
         None => (Box::new(stream), None),
         Some(term) => {
@@ -247,14 +244,6 @@ fn refuse<P>(
 ) {
     let info = info(listener, peer, None, settings.limits.clone());
     shared.events.refused(&info, Refusal { status: 400, reason }, &[]);
-}
-
-fn digested(stream: TcpStream, peer: SocketAddr) -> L4Stream {
-    let mut stream = L4Stream::from(stream);
-    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-    let _ = digest.peer_addr.set(Some(L4Address::Inet(peer)));
-    stream.set_socket_digest(digest);
-    stream
 }
 
 impl Settings {

@@ -28,6 +28,7 @@ pub mod path;
 pub mod proxy_protocol;
 pub mod registry;
 pub mod stream;
+mod tcp;
 pub mod tls;
 pub mod upgrade;
 

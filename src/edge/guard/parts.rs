@@ -8,7 +8,7 @@ use pingora::protocols::{
     raw_connect::ProxyDigest,
     tls::{SslDigest, TlsRef},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 impl UniqueID for Guard {
     fn id(&self) -> UniqueIDType {
@@ -34,14 +34,6 @@ impl Ssl for Guard {
 impl GetTimingDigest for Guard {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.lock().io.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.lock().io.get_write_pending_time()
     }
 }
 
