@@ -4,11 +4,13 @@
 //! another path must not slip past the rules for that path. Both patterns and paths are folded, so that
 //! `/Admin/x`, `/admin;a=b/x`, `/admin./x` and `/admin%20/x` all meet the rules for `/admin/*`.
 
-use percent_encoding::percent_decode_str;
+use crate::unicode;
+use percent_encoding::percent_decode;
 use std::borrow::Cow;
 
-/// Folds a path in normal form: percent sequences decoded once, lower case (by Unicode's rules), in each segment
-/// everything from the first `;` and then trailing dots and spaces cut, segments that are left empty dropped.
+/// Folds a path in normal form: percent sequences decoded twice, without case, compatibility and ignorable characters
+/// (by Unicode's rules), in each segment everything from the first `;`, `?` or `#` and then trailing dots and spaces
+/// cut, segments that are left empty dropped.
 ///
 /// The result is for comparing alone: it is no path to send. It has no trailing slash, but for `/` itself and
 /// for a path that was its own fold anyway.
@@ -44,6 +46,13 @@ pub fn is_folded(path: &str) -> bool {
     !matches!(previous, 0 | b'.' | b' ')
 }
 
+/// True where folding leaves nothing of a segment.
+pub fn is_blank(segment: &str) -> bool {
+    let mut folded = String::new();
+    push_segment(&mut folded, segment);
+    folded.is_empty()
+}
+
 /// Appends the fold of one segment, with a slash before it; nothing where nothing is left of it.
 fn push_segment(folded: &mut String, segment: &str) {
     if segment.bytes().all(|byte| byte.is_ascii() && !matches!(byte, b'%' | b'\\')) {
@@ -53,18 +62,26 @@ fn push_segment(folded: &mut String, segment: &str) {
         }
         return;
     }
-    let bytes: Cow<'_, [u8]> = percent_decode_str(segment).into();
+    // What decodes twice is an origin behind another proxy. Look-alikes may stand for the digits of the second time.
+    let text = decode(&decode(segment));
+    let text = text.replace(char::is_control, "");
     // A separator that was encoded is one here: no origin is known to be safe from it.
-    for name in String::from_utf8_lossy(&bytes).split(['/', '\\']).filter_map(cut) {
+    for name in text.split(['/', '\\']).filter_map(cut) {
         folded.push('/');
-        // By way of upper case, because some letters (`ı`, `ſ`) differ from their ASCII look-alike in lower case only.
-        folded.extend(name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase));
+        folded.push_str(name);
     }
+}
+
+/// Percent sequences decoded, without case, compatibility and what is ignorable.
+fn decode(text: &str) -> String {
+    let bytes: Cow<'_, [u8]> = percent_decode(text.as_bytes()).into();
+    let text = String::from_utf8_lossy(&bytes);
+    if text.is_ascii() { text.to_ascii_lowercase() } else { unicode::caseless(&text) }
 }
 
 /// A segment without its parameters and trailing dots and spaces; none where nothing is left.
 fn cut(segment: &str) -> Option<&str> {
-    let name = segment.split_once(';').map_or(segment, |(name, _)| name).trim_end_matches(['.', ' ']);
+    let name = segment.split([';', '?', '#']).next().unwrap_or_default().trim_end_matches(['.', ' ']);
     (!name.is_empty()).then_some(name)
 }
 
@@ -101,7 +118,14 @@ mod tests {
             ("/u%C5%BFer", "/user"),
             ("/%C3%89t%C3%A9", "/été"),
             ("/100%25", "/100%"),
-            ("/%2541", "/%41"),
+            ("/%2541", "/a"),
+            ("/admin%2520/x", "/admin/x"),
+            ("/admin%3Fx/y", "/admin/y"),
+            ("/admin%23", "/admin"),
+            ("/%F0%9D%92%B6dmin", "/admin"),
+            ("/adm%C4%B0n", "/admin"),
+            ("/ad%EF%B8%8Fmin", "/admin"),
+            ("/admin%252%F0%9C%B3%B0/x", "/admin/x"),
             ("/a.b..c", "/a.b..c"),
             ("/.well-known/x", "/.well-known/x"),
             ("/~u/@v1:x,y/(z)!*'", "/~u/@v1:x,y/(z)!*'"),

@@ -6,7 +6,7 @@
 //! | [`cli`] | the command line, one file a subcommand |
 //! | [`conf`] | the configuration directory, read and checked |
 //! | [`gateway`] | the compiled snapshot that requests are served by |
-//! | [`router`], [`fold`] | host, path, method and headers to a route; look-alikes of a path |
+//! | [`router`], [`fold`], `unicode` | host, path, method and headers to a route; look-alikes of a path |
 //! | [`chain`] | a route's plugins in order |
 //! | [`when`] | the conditions of entries |
 //! | [`proxy`] | Pingora's phases |
@@ -50,6 +50,7 @@ pub mod respond;
 pub mod router;
 pub mod serve;
 pub mod server;
+mod unicode;
 pub mod upstream;
 pub mod when;
 

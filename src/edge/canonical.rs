@@ -239,7 +239,10 @@ fn host_name(authority: &[u8]) -> Result<Host, &'static str> {
 }
 
 /// Puts the path into normal form; the target keeps neither scheme nor authority.
-fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
+///
+/// # Errors
+/// The reason code, where it has none.
+pub fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
     if request.uri.path() == "*" {
         return Ok(());
     }

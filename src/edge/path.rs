@@ -3,6 +3,7 @@
 //! Unreserved characters are decoded once, hex is upper case, dot segments are removed and slashes merged
 //! (RFC 3986 §6.2.2). What some origin might read as another path is refused, with a reason code.
 
+use crate::{fold::is_blank, unicode};
 use std::borrow::Cow;
 
 /// The normal form of a path (without its query), or why it is refused.
@@ -49,7 +50,7 @@ fn decode(path: &[u8]) -> Result<String, &'static str> {
             b'%' => {
                 let [high, low, after @ ..] = rest else { return Err("path_percent") };
                 let value = hex(*high, *low).ok_or("path_percent")?;
-                check_decoded(value, after)?;
+                check_decoded(value)?;
                 if is_unreserved(value) {
                     out.push(char::from(value))
                 } else {
@@ -71,7 +72,8 @@ fn decode(path: &[u8]) -> Result<String, &'static str> {
             }
         }
     }
-    check_text(&plain)?;
+    check_text(&plain, "path_utf8", "path_lookalike")?;
+    check_hidden(&plain)?;
     Ok(out)
 }
 
@@ -83,41 +85,51 @@ fn push_hex(out: &mut String, byte: u8) {
 }
 
 /// What must not hide behind an encoding.
-fn check_decoded(value: u8, after: &[u8]) -> Result<(), &'static str> {
+fn check_decoded(value: u8) -> Result<(), &'static str> {
     match value {
         0..=0x1f | 0x7f => Err("path_control_character"),
         b'/' | b'\\' => Err("path_encoded_slash"),
-        b'%' => {
-            // `%252e` is `%2e` for whoever decodes once, and `.` for whoever decodes twice.
-            let [high, low, ..] = after else { return Ok(()) };
-            match hex(*high, *low) {
-                Some(hidden)
-                    if is_unreserved(hidden)
-                        || matches!(hidden, b'/' | b'\\' | b'%' | b';' | 0..=0x1f | 0x7f) =>
-                {
-                    Err("path_double_encoding")
-                }
-                _ => Ok(()),
-            }
-        }
         _ => Ok(()),
     }
 }
 
+/// What must not hide behind a second encoding: `%252e` is `%2e` for whoever decodes once, and `.` for whoever
+/// decodes twice. Looked for in what was decoded, because the digits may be encoded as well, or look-alikes.
+fn check_hidden(plain: &[u8]) -> Result<(), &'static str> {
+    const REASON: &str = "path_double_encoding";
+    let seen = if plain.is_ascii() { None } else { Some(unicode::seen(&String::from_utf8_lossy(plain))) };
+    let (mut twice, mut rest) = (Vec::new(), seen.as_ref().map_or(plain, String::as_bytes));
+    let mut hidden = false;
+    while let Some((byte, after)) = rest.split_first() {
+        let pair = if let (b'%', [high, low, ..]) = (byte, after) { hex(*high, *low) } else { None };
+        let syntax = |value: u8| matches!(value, b'/' | b'\\' | b'%' | b';' | 0..=0x1f | 0x7f);
+        if pair.is_some_and(|value| is_unreserved(value) || syntax(value)) {
+            return Err(REASON);
+        }
+        hidden |= pair.is_some();
+        twice.push(pair.unwrap_or(*byte));
+        rest = if pair.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    if hidden { check_text(&twice, REASON, REASON) } else { Ok(()) }
+}
+
 /// The decoded bytes must be UTF-8 without characters that compatibility normalisation turns into path syntax.
-fn check_text(plain: &[u8]) -> Result<(), &'static str> {
+fn check_text(plain: &[u8], malformed: &'static str, lookalike: &'static str) -> Result<(), &'static str> {
     if plain.is_ascii() {
         return Ok(());
     }
-    let text = std::str::from_utf8(plain).map_err(|_| "path_utf8")?;
-    let lookalike = |c: char| {
-        matches!(c,
-            '\u{ff01}'..='\u{ff5e}' | '\u{fe50}'..='\u{fe6f}' | '\u{2024}'..='\u{2026}' | '\u{2100}' | '\u{2101}' | '\u{2105}' | '\u{2106}'
-            | '\u{2044}' | '\u{2215}' | '\u{29f8}' | '\u{2216}' | '\u{29f5}' | '\u{037e}' | '\u{212a}' | '\u{017f}'
-            // Blanks, controls and marks that are seen by nobody and dropped by some.
-            | '\u{0080}'..='\u{00a0}' | '\u{00ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let text = std::str::from_utf8(plain).map_err(|_| malformed)?;
+    let looks_alike = |c: char| {
+        !c.is_ascii()
+            && (unicode::is_path_syntax(c)
+                || matches!(c,
+                    '\u{ff01}'..='\u{ff5e}' | '\u{fe50}'..='\u{fe6f}' | '\u{2044}' | '\u{2215}' | '\u{29f8}'
+                    | '\u{2216}' | '\u{29f5}' | '\u{212a}' | '\u{017f}'
+                    // Blanks, controls and marks that are seen by nobody and dropped by some.
+                    | '\u{0080}'..='\u{00a0}' | '\u{00ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}'
+                    | '\u{2060}'..='\u{206f}' | '\u{feff}'))
     };
-    if text.chars().any(lookalike) { Err("path_lookalike") } else { Ok(()) }
+    if text.chars().any(looks_alike) { Err(lookalike) } else { Ok(()) }
 }
 
 /// Removes `.` and `..` (RFC 3986 §5.2.4) and empty segments; a slash at the end stays.
@@ -125,15 +137,14 @@ fn remove_dots(path: &str) -> Result<String, &'static str> {
     let mut kept: Vec<&str> = Vec::new();
     let mut open = false;
     for segment in path.split('/').skip(1) {
-        let name = segment.split(';').next().unwrap_or_default();
-        let name = name.split("%3B").next().unwrap_or_default();
-        if name.len() != segment.len() && matches!(name, "." | ".." | "") {
-            return Err("path_dot_parameter");
-        }
         open = true;
         match segment {
-            "" | "." => {}
-            ".." => drop(kept.pop()),
+            "." => {}
+            // Who merges slashes first, goes up from another segment than who removes dot segments first.
+            ".." if kept.pop() == Some("") => return Err("path_empty_segment"),
+            ".." => {}
+            "" => kept.push(segment),
+            _ if is_blank(segment) => return Err(blank(segment)),
             _ => {
                 kept.push(segment);
                 open = false;
@@ -141,7 +152,7 @@ fn remove_dots(path: &str) -> Result<String, &'static str> {
         }
     }
     let mut out = String::with_capacity(path.len());
-    for segment in &kept {
+    for segment in kept.into_iter().filter(|segment| !segment.is_empty()) {
         out.push('/');
         out.push_str(segment);
     }
@@ -149,6 +160,11 @@ fn remove_dots(path: &str) -> Result<String, &'static str> {
         out.push('/');
     }
     Ok(out)
+}
+
+/// A segment of which some leave nothing, or a dot segment, is one that others go up from.
+fn blank(segment: &str) -> &'static str {
+    if segment.contains(';') || segment.contains("%3B") { "path_dot_parameter" } else { "path_blank_segment" }
 }
 
 #[cfg(test)]
@@ -180,6 +196,12 @@ mod tests {
             ("/public/a.b..c", "/public/a.b..c"),
             ("/public/~u/@v1:x,y/(z)!*'", "/public/~u/@v1:x,y/(z)!*'"),
             ("/a|b", "/a%7Cb"),
+            ("/a%2520b", "/a%2520b"),
+            ("/%25C3%25A9", "/%25C3%25A9"),
+            ("/..a/.b/c..", "/..a/.b/c.."),
+            ("/a//", "/a/"),
+            ("/a/../..//b", "/b"),
+            ("/%E2%9D%A4%EF%B8%8F", "/%E2%9D%A4%EF%B8%8F"),
         ] {
             assert_eq!(normalize(path.as_bytes()).as_deref(), Ok(normal), "{path}");
         }
@@ -207,17 +229,36 @@ mod tests {
             (b"/a%255cb", "path_double_encoding"),
             (b"/%2561dmin", "path_double_encoding"),
             (b"/%25252e", "path_double_encoding"),
+            (b"/%25%32%65%25%32%65/admin", "path_double_encoding"),
+            (b"/a%25%32f", "path_double_encoding"),
+            (b"/%25EF%25BC%258Fadmin", "path_double_encoding"),
+            (b"/%25FF", "path_double_encoding"),
+            (b"/%25%f0%9c%b3%b6E", "path_double_encoding"),
+            (b"/%25%ef%b8%8f6E", "path_double_encoding"),
             (b"/a/..;/admin", "path_dot_parameter"),
             (b"/a/..;x=1/admin", "path_dot_parameter"),
             (b"/a/.;/admin", "path_dot_parameter"),
             (b"/a/;/admin", "path_dot_parameter"),
             (b"/a/..%3b/admin", "path_dot_parameter"),
+            (b"/a/..%20;x/admin", "path_dot_parameter"),
+            (b"/a/..%20/admin", "path_blank_segment"),
+            (b"/a/%20/../admin", "path_blank_segment"),
+            (b"/a/%2520/../admin", "path_blank_segment"),
+            (b"/a/.../admin", "path_blank_segment"),
+            (b"/a/..%ef%b8%8f/admin", "path_blank_segment"),
+            (b"/a//../admin", "path_empty_segment"),
+            (b"/a//./../admin", "path_empty_segment"),
             (b"/a%c0%ae", "path_utf8"),
             (b"/a%ff", "path_utf8"),
             (b"/a%ed%a0%80", "path_utf8"),
             (b"/%ef%bc%8fadmin", "path_lookalike"),
             (b"/%ef%bc%8e%ef%bc%8e/admin", "path_lookalike"),
             (b"/%e2%80%a4", "path_lookalike"),
+            (b"/%ef%b8%b0/admin", "path_lookalike"),
+            (b"/%e3%8f%82", "path_lookalike"),
+            (b"/%e3%80%80", "path_lookalike"),
+            (b"/a%cd%be", "path_lookalike"),
+            (b"/a%ef%b8%94", "path_lookalike"),
             (b"/ad%c2%admin", "path_percent"),
             (b"/a#b", "path_fragment"),
         ] {
@@ -234,7 +275,7 @@ mod tests {
     proptest::proptest! {
         /// The normal form is its own normal form, and has nothing left to resolve.
         #[test]
-        fn normal_forms_are_stable(path in "/[a-c./%;25eE\\\\]{0,24}") {
+        fn normal_forms_are_stable(path in "/[a-c./%;2356eE\\\\]{0,24}") {
             if let Ok(normal) = normalize(path.as_bytes()) {
                 let again = normalize(normal.as_bytes());
                 proptest::prop_assert_eq!(again.as_deref(), Ok(&*normal));

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use crate::fold::fold;
+use crate::{edge::path::normalize, fold::fold};
 
 /// The most segments of a pattern: it bounds the depth of a look-up.
 pub(super) const MAX_SEGMENTS: usize = 64;
@@ -140,6 +140,11 @@ fn literal(text: &str, segment: &str) -> Result<Box<str>, Problem> {
     if normal != segment {
         let message = format!("`{segment}` in `{text}` can never match: it is not in normal form");
         return Err(problem(message, format!("write `{normal}`")));
+    }
+    if let Err(reason) = normalize(format!("/{segment}").as_bytes()) {
+        let message =
+            format!("`{text}` can never match: a path that holds `{segment}` is refused ({reason})");
+        return Err(problem(message, "leave it out".to_owned()));
     }
     Ok(Box::from(segment))
 }

@@ -16,6 +16,7 @@ mod tokens;
 mod audit;
 mod auth;
 mod bodies;
+mod canonical;
 mod cors;
 mod examples;
 mod h2c;

@@ -123,6 +123,16 @@ fn each_mistake_is_reported_at_its_place() {
             "2:1 routes.b: a route without a path can never match",
         ]
     );
+    for (path, reason) in [
+        ("/...", "path_blank_segment"),
+        ("/..;x", "path_dot_parameter"),
+        ("/%2565", "path_double_encoding"),
+        ("/%E2%80%A4", "path_lookalike"),
+        ("/%FF", "path_utf8"),
+    ] {
+        let found = errors(&[("a", &format!("- {path}"))]);
+        assert!(found.len() == 1 && found[0].ends_with(&format!("is refused ({reason})")), "{found:?}");
+    }
     let mut spaced = route("a", "- /a - x-v=1");
     for value in [" 1", "1 ", "1\n", "\u{7f}"] {
         spaced.headers[0].1 = value.to_owned();
