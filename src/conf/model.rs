@@ -109,7 +109,9 @@ pub struct ClientAuth {
     /// True: a connection without one is refused.
     pub required: bool,
     /// Who may have signed them.
-    pub ca: PathBuf,
+    pub ca: At<PathBuf>,
+    /// Which of them hold no longer; empty: nobody asks.
+    pub crl: Vec<At<PathBuf>>,
 }
 
 /// What a connection or request may use.

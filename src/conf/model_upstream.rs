@@ -169,9 +169,9 @@ pub struct UpstreamTls {
     /// The name that is asked for and verified; by default the target's host.
     pub server_name: Option<String>,
     /// Who may have signed it; by default the system's authorities.
-    pub ca: Option<PathBuf>,
+    pub ca: Option<At<PathBuf>>,
     /// Our own certificate and key, where the origin asks for them.
-    pub identity: Option<CertificateFiles>,
+    pub identity: Option<At<CertificateFiles>>,
 }
 
 /// The protocol spoken to an origin.

@@ -68,8 +68,11 @@ pub(super) struct RawCertificate {
 pub(super) struct RawClientAuth {
     /// Whether a connection needs one.
     pub(super) mode: RawClientAuthMode,
-    /// Who may have signed them: a PEM file.
+    /// Who may have signed them: a PEM file. A client may send up to six certificates between its own and these.
     pub(super) ca: String,
+    /// Lists of revoked certificates (CRL), PEM files, read again at each reload. With any, every certificate of a
+    /// client's chain must stand under a list of its issuer that is not past its next update: else it is refused.
+    pub(super) crl: Option<Vec<String>>,
 }
 
 /// Whether a connection needs a client certificate.

@@ -284,10 +284,22 @@ fn listener_tls(node: &Node, raw: &RawTls, errors: &mut Vec<ConfigError>) -> Opt
         };
         at(node, &format!("tls.certificates[{index}]"), value)
     });
-    let client_auth = raw.client_auth.as_ref().map(|auth| ClientAuth {
-        required: auth.mode == RawClientAuthMode::Required,
-        ca: to_read(node, &auth.ca),
-    });
+    let client_auth =
+        raw.client_auth.as_ref().map(|auth| {
+            if auth.crl.as_ref().is_some_and(Vec::is_empty) {
+                let error = wrong(node, "tls.client_auth.crl", "no list is named");
+                errors.push(error.help("name a file, or leave `crl` out"));
+            }
+            let crl =
+                auth.crl.iter().flatten().enumerate().map(|(index, file)| {
+                    at(node, &format!("tls.client_auth.crl[{index}]"), to_read(node, file))
+                });
+            ClientAuth {
+                required: auth.mode == RawClientAuthMode::Required,
+                ca: at(node, "tls.client_auth.ca", to_read(node, &auth.ca)),
+                crl: crl.collect(),
+            }
+        });
     Some(ListenerTls { certificates: certificates.collect(), client_auth })
 }
 

@@ -184,7 +184,8 @@ pub(super) fn within(
 fn upstream_tls(node: &Node, raw: &RawUpstreamTls, errors: &mut Vec<ConfigError>) -> Option<UpstreamTls> {
     let identity = match (&raw.certificate, &raw.key) {
         (Some(certificate), Some(key)) => {
-            Some(CertificateFiles { certificate: to_read(node, certificate), key: to_read(node, key) })
+            let (certificate, key) = (to_read(node, certificate), to_read(node, key));
+            Some(at(node, "tls.certificate", CertificateFiles { certificate, key }))
         }
         (None, None) => None,
         _ => {
@@ -197,7 +198,7 @@ fn upstream_tls(node: &Node, raw: &RawUpstreamTls, errors: &mut Vec<ConfigError>
     }
     Some(UpstreamTls {
         server_name: raw.server_name.clone(),
-        ca: raw.ca.as_ref().map(|ca| to_read(node, ca)),
+        ca: raw.ca.as_ref().map(|ca| at(node, "tls.ca", to_read(node, ca))),
         identity,
     })
 }

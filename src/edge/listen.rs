@@ -225,6 +225,9 @@ async fn open(
         Some(term) => {
             let acceptor = Acceptor::from_server_config(term.config.clone());
             let stream = acceptor.tls_handshake(stream).await.map_err(|_| None)?;
+            if !term.admits(stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der())) {
+                return Err(None);
+            }
             let tls = tls_of(&stream);
             (Box::new(stream), tls)
         }

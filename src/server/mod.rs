@@ -123,7 +123,7 @@ pub fn check_in(
         dry_run: true,
     };
     let compiled = Snapshot::compile(&config, &env);
-    errors.extend(tls::terms(&config.listeners).err().into_iter().flatten());
+    errors.extend(tls::terms(&config.listeners, None).err().into_iter().flatten());
     match compiled {
         Ok(snapshot) if errors.is_empty() => Ok((config, snapshot)),
         compiled => {
@@ -226,7 +226,7 @@ impl Gateway {
         if fixed != self.fixed {
             errors.push(changed(&fixed, &self.fixed, &config));
         }
-        errors.extend(tls::terms(&config.listeners).err().into_iter().flatten());
+        errors.extend(tls::terms(&config.listeners, None).err().into_iter().flatten());
         let serving = self.snapshot();
         let env = CompileEnv {
             registry: &self.registry,

@@ -107,7 +107,7 @@ async fn serve(
     let all = registry.clone();
     let wrong = |error: LoadError| check(&config.dir, &all).err().unwrap_or(error).to_string();
     let gateway = Arc::new(Gateway::start(config, registry, upstream, host).map_err(wrong)?);
-    let tls = tls::terms(&config.listeners)
+    let tls = tls::terms(&config.listeners, None)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
     gateway.shortage.warn(config);
     expiry::warn(config);
@@ -179,6 +179,8 @@ pub(super) struct Listeners {
     tasks: parking_lot::Mutex<Vec<tokio::task::JoinHandle<std::io::Result<()>>>>,
     stop: watch::Sender<bool>,
     drain: watch::Sender<bool>,
+    /// So that what listeners get belongs to the snapshot that serves.
+    reloading: tokio::sync::Mutex<()>,
 }
 
 impl Listeners {
@@ -219,7 +221,15 @@ impl Listeners {
                 registry.reap();
             }
         });
-        Ok(Listeners { all, tasks: parking_lot::Mutex::new(tasks), stop, drain })
+        let (tasks, reloading) = (parking_lot::Mutex::new(tasks), tokio::sync::Mutex::default());
+        Ok(Listeners { all, tasks, stop, drain, reloading })
+    }
+
+    /// TLS as it is now.
+    fn terms(&self) -> tls::Terms {
+        let term =
+            |listener: &Arc<Listener>| Some((listener.name.clone(), listener.settings.load().tls.clone()?));
+        self.all.iter().filter_map(term).collect()
     }
 
     /// Gives the listeners what a new configuration says of them.
@@ -270,9 +280,10 @@ fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<tls::Te
 
 /// Reads the configuration again, for the snapshot and for the listeners.
 pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Result<u64, String> {
+    let _one = listeners.reloading.lock().await;
     let (config, generation) = gateway.reload().await?;
     // The files were read a moment ago; should one have gone since, the old certificates stay.
-    match tls::terms(&config.listeners) {
+    match tls::terms(&config.listeners, Some(&listeners.terms())) {
         Ok(tls) => {
             gateway.shortage.warn(&config);
             expiry::warn(&config);

@@ -2,7 +2,7 @@
 
 use crate::{
     conf::model::{At, Upstream as Written},
-    pem,
+    pem::{self, Pair},
 };
 use palisade_contract::ConfigError;
 use pingora::{
@@ -25,38 +25,19 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn load(written: &At<Written>) -> Result<Option<Self>, Vec<ConfigError>> {
         let Some(tls) = &written.value.tls else { return Ok(None) };
-        let error = |field: &str, message: String| {
-            let path = format!("{}.tls.{field}", written.path);
-            ConfigError::at(path, message).place(written.place.clone())
-        };
-        let mut errors = Vec::new();
-        let mut seen = Sha256::new();
-        let ca = tls.ca.as_deref().and_then(|path| match pem::authorities(path) {
-            Ok((_, found)) => {
-                found.iter().for_each(|der| seen.update(der));
-                Some(Arc::from(
-                    found
-                        .into_iter()
-                        .map(|der| WrappedX509::new(der.to_vec(), parse_x509))
-                        .collect::<Vec<_>>(),
-                ))
-            }
-            Err(message) => {
-                errors.push(error("ca", message));
-                None
-            }
+        let (mut errors, mut seen) = (Vec::new(), Sha256::new());
+        let ca = tls.ca.as_ref().and_then(|file| {
+            let (_, found) = pem::authorities(file).map_err(|error| errors.push(error)).ok()?;
+            found.iter().for_each(|der| seen.update(der));
+            let parsed = found.into_iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509));
+            Some(Arc::from(parsed.collect::<Vec<_>>()))
         });
-        let own = tls.identity.as_ref().and_then(|files| match pem::pair(files) {
-            Ok((chain, key, _)) => {
-                seen.update([0]);
-                chain.iter().for_each(|der| seen.update(der));
-                let chain = chain.iter().map(|der| der.to_vec()).collect();
-                Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec())))
-            }
-            Err(message) => {
-                errors.push(error("certificate", message));
-                None
-            }
+        let own = tls.identity.as_ref().and_then(|files| {
+            let Pair { chain, key, .. } = pem::pair(files).map_err(|error| errors.push(error)).ok()?;
+            seen.update([0]);
+            chain.iter().for_each(|der| seen.update(der));
+            let chain = chain.iter().map(|der| der.to_vec()).collect();
+            Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec())))
         });
         if errors.is_empty() {
             Ok(Some(Identity { ca, own, fingerprint: seen.finalize().into() }))

@@ -9,6 +9,7 @@
     reason = "tests may panic"
 )]
 
+mod authority;
 mod client;
 mod harness;
 mod tokens;
@@ -33,7 +34,9 @@ mod origin;
 mod plugins;
 mod pools;
 mod proxy_protocol;
+mod resumption;
 mod retries;
+mod revocation;
 mod routing;
 mod tls;
 mod upgrade;

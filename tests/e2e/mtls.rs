@@ -1,11 +1,12 @@
 //! Certificates of clients and of the gateway itself, and certificates that change.
 
 use crate::{
+    authority::{Authority, Signed},
     client::{Client, Origin},
     harness::{Gateway, Prepared},
     tls::{certificate, handshake, trusting},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     crypto::ring,
@@ -14,25 +15,12 @@ use rustls::{
 };
 use std::{net::SocketAddr, sync::Arc};
 
-/// An authority and a certificate that it has signed.
-pub struct Signed {
-    pub authority: rcgen::Certificate,
-    pub leaf: rcgen::Certificate,
-    pub key: KeyPair,
-}
-
+/// A certificate of an authority of its own.
 pub fn signed(name: &str) -> Signed {
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let authority = params.self_signed(&authority_key).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let issuer = Issuer::new(params, authority_key);
-    let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    Signed { authority, leaf, key }
+    Authority::new("authority").sign(name)
 }
 
-fn presenting(server: &CertifiedKey<KeyPair>, shown: Option<&Signed>) -> ClientConfig {
+pub fn presenting(server: &CertifiedKey<KeyPair>, shown: Option<&Signed>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(server.cert.der().clone()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -62,7 +50,7 @@ fn served(address: SocketAddr, config: ClientConfig) -> bool {
     true
 }
 
-fn write_pair(prepared: &Prepared, name: &str, pair: &CertifiedKey<KeyPair>) {
+pub fn write_pair(prepared: &Prepared, name: &str, pair: &CertifiedKey<KeyPair>) {
     prepared.write(&format!("certs/{name}.pem"), &pair.cert.pem());
     prepared.write(&format!("certs/{name}.key"), &pair.signing_key.serialize_pem());
 }

@@ -1,9 +1,10 @@
 //! Connections to origins: who may share them, and what a reload leaves of them.
 
 use crate::{
+    authority::Signed,
     harness::{Gateway, PATIENCE, Prepared, until},
     health::states,
-    mtls::{Signed, private, signed},
+    mtls::{private, signed},
     origin::Origin,
 };
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};

@@ -47,7 +47,7 @@ fn certificates(names: &[&str], http2: bool) -> Certificates {
     let tls = Some(ListenerTls { certificates: written, client_auth: None });
     let address = at("127.0.0.1:0".parse().unwrap());
     let listener = at(Listener { address, http2, proxy_protocol: false, tls, limits: limits() });
-    let terms = tls::terms(&BTreeMap::from([("public".into(), listener)])).unwrap();
+    let terms = tls::terms(&BTreeMap::from([("public".into(), listener)]), None).unwrap();
     Certificates { _dir: dir, term: terms["public"].clone(), roots, leaves }
 }
 

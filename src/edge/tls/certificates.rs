@@ -2,7 +2,7 @@
 
 use crate::{
     conf::model::{At, CertificateFiles},
-    pem,
+    pem::{self, Pair},
 };
 use palisade_contract::ConfigError;
 use rustls::{
@@ -19,6 +19,8 @@ pub struct Certificates {
     /// Below `*.`.
     wildcard: HashMap<String, Arc<CertifiedKey>>,
     default: Option<Arc<CertifiedKey>>,
+    /// As they are written.
+    all: Vec<Arc<CertifiedKey>>,
 }
 
 /// How closely certificates name a host.
@@ -35,14 +37,12 @@ impl Certificates {
     pub(super) fn load(written: &[At<CertificateFiles>], errors: &mut Vec<ConfigError>) -> Self {
         let mut all = Certificates::default();
         for files in written {
-            match pem::pair(&files.value) {
-                Ok((chain, _, key)) => {
+            match pem::pair(files) {
+                Ok(Pair { chain, certified, .. }) => {
                     let names = chain.first().and_then(dns_names).unwrap_or_default();
-                    all.add(Arc::new(key), names);
+                    all.add(Arc::new(certified), names);
                 }
-                Err(message) => {
-                    errors.push(ConfigError::at(&files.path, message).place(files.place.clone()));
-                }
+                Err(error) => errors.push(error),
             }
         }
         all
@@ -56,7 +56,8 @@ impl Certificates {
                 None => self.exact.entry(name).or_insert_with(|| key.clone()),
             };
         }
-        self.default.get_or_insert(key);
+        self.default.get_or_insert_with(|| key.clone());
+        self.all.push(key);
     }
 
     /// The certificate that is shown to a client that asks for `name` (lower case, without a final dot), or for none.
@@ -67,6 +68,11 @@ impl Certificates {
     /// How closely a certificate names the host; none: no certificate is for it.
     pub fn naming(&self, host: &str) -> Option<Named> {
         self.find(host).map(|(named, _)| named)
+    }
+
+    /// Looks at every certificate, in order.
+    pub(super) fn each(&self, look: impl FnMut(&CertificateDer<'_>)) {
+        self.all.iter().flat_map(|key| &key.cert).for_each(look);
     }
 
     fn find(&self, name: &str) -> Option<(Named, &Arc<CertifiedKey>)> {
