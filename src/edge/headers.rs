@@ -87,8 +87,11 @@ pub fn strip(
     for name in &removed {
         request.remove_header(name);
     }
+    // The only value: what stands beside it would go on as well.
     let is = |request: &RequestHeader, name, text: &[u8]| {
-        request.headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(text))
+        let mut values = request.headers.get_all(name).iter();
+        values.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(text))
+            && values.next().is_none()
     };
     if has_te && !is(request, header::TE, b"trailers") {
         request.remove_header(&header::TE);
@@ -320,6 +323,26 @@ mod tests {
             (&head.headers["connection"], &head.headers["upgrade"]),
             (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket"))
         );
+    }
+
+    #[test]
+    fn only_one_upgrade_goes_on_and_nothing_beside_it() {
+        for (fields, kept) in [
+            (&[("upgrade", "websocket")][..], 1),
+            (&[("upgrade", "h2c")], 0),
+            (&[("upgrade", "websocket"), ("upgrade", "h2c")], 0),
+            (&[("upgrade", "websocket"), ("upgrade", "websocket")], 0),
+            (&[("te", "trailers")], 1),
+            (&[("te", "trailers"), ("te", "gzip")], 0),
+        ] {
+            let mut head = request(fields);
+            let websocket = strip(&mut head, &HashSet::new(), &[], None).unwrap();
+            assert_eq!(
+                (head.headers.len(), websocket),
+                (kept, kept == 1 && fields[0].0 == "upgrade"),
+                "{fields:?}"
+            );
+        }
     }
 
     #[test]

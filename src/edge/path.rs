@@ -62,7 +62,7 @@ fn decode(path: &[u8]) -> Result<String, &'static str> {
             0..=0x1f | 0x7f => return Err("path_control_character"),
             b'\\' => return Err("path_backslash"),
             b'#' => return Err("path_fragment"),
-            0x80.. | b' ' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+            0x80.. | b' ' | b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' => {
                 push_hex(&mut out, byte);
                 plain.push(byte);
             }
@@ -196,6 +196,7 @@ mod tests {
             ("/public/a.b..c", "/public/a.b..c"),
             ("/public/~u/@v1:x,y/(z)!*'", "/public/~u/@v1:x,y/(z)!*'"),
             ("/a|b", "/a%7Cb"),
+            ("/a[0]", "/a%5B0%5D"),
             ("/a%2520b", "/a%2520b"),
             ("/%25C3%25A9", "/%25C3%25A9"),
             ("/..a/.b/c..", "/..a/.b/c.."),

@@ -120,14 +120,14 @@ impl Default for Chunks {
     }
 }
 
-/// Fields that must not stand in a trailer (RFC 9110 §6.5.1): framing, routing, authentication, and those that
-/// only the gateway writes.
+/// Fields that must not stand in a trailer (RFC 9110 §6.5.1): framing, routing, request modifiers, authentication,
+/// content format, and those that only the gateway writes.
 fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
     let mut fields = Fields::default();
     fields.field(line)?;
     let name = line.split(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase();
     let name = std::str::from_utf8(&name).unwrap_or_default();
-    const FORBIDDEN: [&str; 16] = [
+    const FORBIDDEN: [&str; 19] = [
         "content-length",
         "transfer-encoding",
         "host",
@@ -143,7 +143,11 @@ fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
         "upgrade",
         "expect",
         "cache-control",
+        "pragma",
+        "max-forwards",
+        "range",
         "proxy-authorization",
     ];
-    if FORBIDDEN.contains(&name) || headers::is_owned(name) { Err(bad("trailer_forbidden")) } else { Ok(()) }
+    let refused = FORBIDDEN.contains(&name) || name.starts_with("if-") || headers::is_owned(name);
+    if refused { Err(bad("trailer_forbidden")) } else { Ok(()) }
 }

@@ -87,8 +87,9 @@ impl Fields {
                 return Err(Refusal { status: 417, reason: "expectation_unknown" });
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                // Of several it is not known which one an origin would take.
+                self.websocket = !self.upgrade && value.eq_ignore_ascii_case(b"websocket");
                 self.upgrade = true;
-                self.websocket = value.eq_ignore_ascii_case(b"websocket");
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {

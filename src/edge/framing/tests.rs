@@ -129,6 +129,10 @@ fn what_is_legal_passes() {
         ),
         ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", Framing::Length(0)),
         (
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            Framing::Length(0),
+        ),
+        (
             "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
             Framing::Length(0),
         ),
@@ -193,6 +197,9 @@ fn chunked_bodies() {
         ("0\r\nhost: b\r\n", "trailer_forbidden"),
         ("0\r\nX-Consumer-Id: bob\r\n", "trailer_forbidden"),
         ("0\r\nAuthorization: x\r\n", "trailer_forbidden"),
+        ("0\r\nIf-Match: x\r\n", "trailer_forbidden"),
+        ("0\r\nRange: bytes=0-1\r\n", "trailer_forbidden"),
+        ("0\r\nX.Real.IP: 1\r\n", "trailer_forbidden"),
         ("0\r\n X: 1\r\n", "header_folded"),
         ("0\r\nX\r\n", "header_malformed"),
         ("0\r\nX Y: 1\r\n", "header_name"),
