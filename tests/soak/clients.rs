@@ -203,7 +203,7 @@ async fn tls(world: &World, round: usize) -> Outcome {
         .no_proxy()
         .tls_certs_only([world.certificate.clone()])
         .resolve("gateway.test", world.secure);
-    let client = if round % 2 == 0 { builder.http1_only() } else { builder }.build()?;
+    let client = if round.is_multiple_of(2) { builder.http1_only() } else { builder }.build()?;
     for number in 0..20 {
         let url = format!("https://gateway.test:{}/bytes/{}", world.secure.port(), number * 1000);
         let answer = client.get(url).send().await?;
@@ -261,7 +261,7 @@ async fn slow(world: &World, round: usize) -> Outcome {
 /// Leaves in the middle: of a head, of a body, of an answer. What it does not wait for cannot fail.
 async fn aborted(world: &World, round: usize) -> Outcome {
     let mut client = Client::connect(world.plain).await?;
-    let reset = round % 2 == 0;
+    let reset = round.is_multiple_of(2);
     let sent: io::Result<()> = match round % 4 {
         0 => client.send(b"GET /echo/x HTTP/1.1\r\nHost: gate").await,
         1 => client.send(b"POST /echo/x HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\nsome").await,

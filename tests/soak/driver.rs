@@ -34,7 +34,7 @@ struct Options {
     /// Clients at a time.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(10..=5_000))]
     connections: u16,
-    /// How much more memory than after the first third of the time it may hold at the end, in MiB.
+    /// How much more memory than in the first third of the time it may hold at the end, in MiB.
     #[arg(long, default_value_t = 16)]
     drift: u64,
     /// The binary.
@@ -66,11 +66,12 @@ async fn main() -> ExitCode {
     let third = samples.len() / 3;
     let (warm, end) =
         (median(&samples[third / 2..third.max(1)]), median(&samples[samples.len() - third.max(1)..]));
-    report(&options, &gateway, &world, start, warm, end, reloads);
+    report(&options, &gateway, &world, [start, warm, end], reloads);
     let drift = end.saturating_sub(warm);
     let failed = world.failed.load(Ordering::Relaxed);
     let problems = [
         (failed > 0, format!("{failed} requests failed")),
+        (reloads.is_none(), "not all reloads were done".to_owned()),
         (!ended, "clients did not come to an end".to_owned()),
         (drift > options.drift << 10, format!("memory grew by {} KiB", drift)),
         (!gateway.is_alive(), "the gateway ended".to_owned()),
@@ -86,8 +87,8 @@ async fn main() -> ExitCode {
 }
 
 /// Looks at the gateway's memory until the time is over, and reloads it once a second: every third time with a
-/// configuration that it must refuse.
-async fn watch_over(gateway: &Gateway, time: Duration) -> (Vec<u64>, u32) {
+/// configuration that it must refuse. None where one of the reloads came to nothing.
+async fn watch_over(gateway: &Gateway, time: Duration) -> (Vec<u64>, Option<u32>) {
     let begun = Instant::now();
     let (mut samples, mut reloads) = (Vec::new(), 0u32);
     while begun.elapsed() < time {
@@ -95,10 +96,13 @@ async fn watch_over(gateway: &Gateway, time: Duration) -> (Vec<u64>, u32) {
         samples.push(gateway.memory());
         if begun.elapsed().as_secs() > u64::from(reloads) {
             reloads += 1;
-            gateway.reload(reloads, reloads % 3 == 0).await;
+            if !gateway.reload(reloads, reloads % 3 == 0).await {
+                println!("FAILED: reload {reloads} has no outcome");
+                return (samples, None);
+            }
         }
     }
-    (samples, reloads)
+    (samples, Some(reloads))
 }
 
 fn median(samples: &[u64]) -> u64 {
@@ -107,15 +111,9 @@ fn median(samples: &[u64]) -> u64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0)
 }
 
-fn report(
-    options: &Options,
-    gateway: &Gateway,
-    world: &World,
-    start: u64,
-    warm: u64,
-    end: u64,
-    reloads: u32,
-) {
+fn report(options: &Options, gateway: &Gateway, world: &World, memory: [u64; 3], reloads: Option<u32>) {
+    let [start, warm, end] = memory;
+    let reloads = reloads.unwrap_or(0);
     println!(
         "{} s, {} clients, {reloads} reloads, a third of them refused",
         options.seconds, options.connections
