@@ -1,7 +1,10 @@
 //! `palisade check`.
 
 use super::{Conf, print};
-use crate::server;
+use crate::server::{
+    self,
+    expiry::{self, Kind},
+};
 use palisade_contract::Descriptor;
 
 const EXAMPLE: &str = "\
@@ -9,7 +12,8 @@ Example:
   palisade check --conf conf && systemctl reload palisade
 
 Every error is reported at once, each with its file, line and column, and what to write instead. Nothing is \
-started, and no file is written.";
+started, and no file is written. Certificates and keys are read, and it says until when they are good; one that has \
+expired is a warning, as it would be served.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -20,12 +24,18 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
     let (config, snapshot) = server::check(&args.conf.conf, registry).map_err(|error| error.to_string())?;
-    print(&format!(
+    let ends = expiry::all(&config);
+    expiry::warn(&ends);
+    let mut text = format!(
         "{}: {} routes, {} upstreams, {} consumers in {} files: good",
         config.dir.display(),
         snapshot.routes.len(),
         snapshot.upstreams.len(),
         config.consumers.len(),
         config.files.len()
-    ))
+    );
+    for dated in ends.iter().filter(|dated| matches!(dated.kind, Kind::Own | Kind::Revocations)) {
+        text.push_str(&format!("\n{}: `{}` is good until {}", dated.key, dated.file.display(), dated.to));
+    }
+    print(&text)
 }

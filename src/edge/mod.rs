@@ -15,7 +15,6 @@ pub mod budget;
 pub mod canonical;
 pub mod connection;
 mod exchange;
-pub mod expiry;
 pub mod frames;
 pub mod framing;
 pub mod guard;

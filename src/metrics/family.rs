@@ -124,6 +124,10 @@ families! {
         "when a configuration was last loaded with success, in seconds since 1970";
     generation: IntGaugeVec, "config_generation", [], &[],
         "the generation of the configuration that is serving; 1 at the start";
+    certificate_ends: IntGaugeVec, "certificate_expiry_timestamp_seconds", ["key", "file", "subject"], &[],
+        "when a certificate that the configuration names expires, in seconds since 1970; `key` is where its file is written";
+    list_ends: IntGaugeVec, "crl_next_update_timestamp_seconds", ["key", "file", "issuer"], &[],
+        "by when a list of revoked certificates must be renewed, in seconds since 1970";
     build_info: IntGaugeVec, "build_info", ["version"], &[],
         "always 1; the version is in the label";
     process_start: GaugeVec, "process_start_time_seconds", [], &[],

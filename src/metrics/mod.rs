@@ -14,7 +14,7 @@ mod process;
 pub use handles::{EntryMetrics, RouteMetrics};
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -41,6 +41,8 @@ pub struct Metrics {
     ejections: Mutex<HashMap<(Arc<str>, SocketAddr), u64>>,
     /// What has been shown of plugins' counts already.
     plugins: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
+    /// Of what the end is shown: of a list of revoked certificates, and the labels.
+    ends: Mutex<HashSet<(bool, [String; 3])>>,
 }
 
 impl Metrics {
@@ -61,6 +63,7 @@ impl Metrics {
             connections: Mutex::new(none),
             ejections: Mutex::default(),
             plugins: Mutex::default(),
+            ends: Mutex::default(),
             families,
         }
     }
@@ -164,6 +167,27 @@ impl Metrics {
             self.families.plugin_events.remove(&[key, event]);
         }
         *shown = next;
+    }
+
+    /// When certificates end, and lists of revoked ones (true), in seconds since 1970. Of those with the same labels
+    /// the first counts. What is not among them goes.
+    pub fn ends(&self, all: impl Iterator<Item = (bool, [String; 3], i64)>) {
+        let mut next = HashMap::new();
+        for (list, labels, end) in all {
+            next.entry((list, labels)).and_modify(|first: &mut i64| *first = end.min(*first)).or_insert(end);
+        }
+        let family = |list| if list { &self.families.list_ends } else { &self.families.certificate_ends };
+        let mut shown = self.ends.lock();
+        for ((list, [key, file, subject]), end) in &next {
+            if let Some(gauge) = family(*list).get(&[key, file, subject]) {
+                gauge.set(*end);
+            }
+        }
+        for gone in shown.iter().filter(|one| !next.contains_key(*one)) {
+            let (list, [key, file, subject]) = gone;
+            family(*list).remove(&[key, file, subject]);
+        }
+        *shown = next.into_keys().collect();
     }
 
     /// The edge refused a request before any route was looked for.

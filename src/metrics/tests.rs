@@ -207,6 +207,7 @@ fn the_document_lists_every_metric() {
     let counters = Counters::default();
     let _held = counters.get(&"audit".into(), "x");
     metrics.plugins(&counters);
+    metrics.ends([(false, labels("a"), 1), (true, labels("a"), 1)].into_iter());
     metrics.reloaded(true, 2);
     let _ = metrics.encode();
     let mut registered: Vec<String> =
@@ -229,4 +230,35 @@ fn the_document_lists_every_metric() {
     let document = include_str!("../../docs/metrics.md");
     let written: Vec<&str> = document.lines().filter(|line| line.starts_with("| `palisade_")).collect();
     assert_eq!(written, expected, "docs/metrics.md should hold:\n{}", expected.join("\n"));
+}
+
+fn labels(key: &str) -> [String; 3] {
+    [key.to_owned(), "a.pem".to_owned(), "CN=\"a\"".to_owned()]
+}
+
+#[test]
+fn the_ends_of_certificates_are_those_of_the_last_load() {
+    let metrics = Metrics::new();
+    let shown = || -> Vec<String> {
+        let of_certificates =
+            |line: &&str| line.starts_with("palisade_certificate_") || line.starts_with("palisade_crl_");
+        metrics.encode().lines().filter(of_certificates).map(str::to_owned).collect()
+    };
+    // Labels are in the order of their names.
+    let certificate = |key: &str, end| {
+        format!(
+            r#"palisade_certificate_expiry_timestamp_seconds{{file="a.pem",key="{key}",subject="CN=\"a\""}} {end}"#
+        )
+    };
+    let list = |key: &str, end| {
+        format!(
+            r#"palisade_crl_next_update_timestamp_seconds{{file="a.pem",issuer="CN=\"a\"",key="{key}"}} {end}"#
+        )
+    };
+    metrics.ends([(false, labels("a"), 7), (false, labels("a"), 5), (false, labels("b"), 9)].into_iter());
+    assert_eq!(shown(), [certificate("a", 5), certificate("b", 9)], "the first of a file counts");
+    metrics.ends([(false, labels("b"), 11), (true, labels("a"), -1)].into_iter());
+    assert_eq!(shown(), [certificate("b", 11), list("a", -1)]);
+    metrics.ends([].into_iter());
+    assert!(shown().is_empty());
 }

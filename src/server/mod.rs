@@ -2,6 +2,7 @@
 
 mod admin_state;
 mod descriptors;
+pub(crate) mod expiry;
 mod run;
 mod sockets;
 mod watch;

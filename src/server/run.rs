@@ -1,7 +1,7 @@
 //! Starting, serving, reloading and draining a process.
 
 use super::{
-    Gateway, check, descriptors, load,
+    Gateway, check, descriptors, expiry, load,
     sockets::Sockets,
     watch::{Changes, Fingerprint},
 };
@@ -12,7 +12,6 @@ use crate::{
     },
     edge::{
         connection::Shared,
-        expiry,
         handover::{self, Control, Taken},
         listen::{self, Listener, Settings},
         tls,
@@ -110,7 +109,7 @@ async fn serve(
     let tls = tls::terms(&config.listeners, None)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
     gateway.shortage.warn(config);
-    expiry::warn(config);
+    ends(&gateway, config);
     let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };
     let mut sockets = Sockets::bind(config, &mut taken)?;
     let report = sockets.report();
@@ -278,6 +277,16 @@ fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<tls::Te
     }
 }
 
+/// Says when certificates end, in the log and in the metrics.
+fn ends(gateway: &Gateway, config: &Config) {
+    let all = expiry::all(config);
+    expiry::warn(&all);
+    gateway.metrics.ends(all.iter().map(|dated| {
+        let labels = [dated.key.clone(), dated.file.display().to_string(), dated.subject.clone()];
+        (dated.kind == expiry::Kind::Revocations, labels, dated.to.as_second())
+    }));
+}
+
 /// Reads the configuration again, for the snapshot and for the listeners.
 pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Result<u64, String> {
     let _one = listeners.reloading.lock().await;
@@ -286,7 +295,7 @@ pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Res
     match tls::terms(&config.listeners, Some(&listeners.terms())) {
         Ok(tls) => {
             gateway.shortage.warn(&config);
-            expiry::warn(&config);
+            ends(gateway, &config);
             listeners.update(&config, &tls);
         }
         Err(errors) => log::error!(

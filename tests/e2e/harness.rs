@@ -237,6 +237,18 @@ impl Prepared {
         refused(child, self.0.path(), "")
     }
 
+    /// Runs `palisade check` on it: gives the exit code, standard output and standard error.
+    pub fn check(&self) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .args(["check", "--conf", "conf"])
+            .current_dir(self.0.path())
+            .env("PALISADE_LOG", "info")
+            .output()
+            .unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code().unwrap(), out, err)
+    }
+
     /// Starts a gateway and waits until it listens.
     pub fn start(self, binary: &Path) -> Gateway {
         let child = spawn(self.0.path(), binary, "", &[]);

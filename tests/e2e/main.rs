@@ -20,6 +20,7 @@ mod bodies;
 mod canonical;
 mod cors;
 mod examples;
+mod expiry;
 mod h2c;
 mod health;
 mod http2;

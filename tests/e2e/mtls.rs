@@ -6,7 +6,7 @@ use crate::{
     harness::{Gateway, Prepared},
     tls::{certificate, handshake, trusting},
 };
-use rcgen::{CertificateParams, CertifiedKey, KeyPair};
+use rcgen::{CertifiedKey, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     crypto::ring,
@@ -180,37 +180,4 @@ routes: {echo: {paths: [/echo/*], upstream: demo}}
     assert!(connect(&old).is_none());
     connect(&new).unwrap().request("GET", "/echo/", &[]).expect(200);
     kept.request("GET", "/echo/", &[]).expect(200);
-}
-
-#[test]
-fn a_certificate_that_ends_is_said_in_the_log() {
-    let dated = |year: i32| {
-        let mut params = CertificateParams::new(["a.test".to_owned()]).unwrap();
-        params.not_before = rcgen::date_time_ymd(2001, 2, 3);
-        params.not_after = rcgen::date_time_ymd(year, 2, 3);
-        let signing_key = KeyPair::generate().unwrap();
-        CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key }
-    };
-    let prepared = Gateway::prepare(
-        "
-listeners:
-  secure:
-    address: 127.0.0.1:0
-    tls: {certificates: [{certificate: certs/old.pem, key: certs/old.key}, {certificate: certs/good.pem, key: certs/good.key}]}
-limits: {connections: 1000000}
-",
-    );
-    write_pair(&prepared, "old", &dated(2020));
-    write_pair(&prepared, "good", &dated(4000));
-    let gateway = prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref());
-    let log = gateway.log();
-    let line = log.lines().find(|line| line.contains("old.pem")).unwrap();
-    assert!(line.contains("ERROR") && line.contains("has expired on 2020-02-03"), "{line}");
-    assert!(!log.contains("good.pem"), "{log}");
-    // As far as this machine has a limit that is below what so many connections need.
-    let (_, hard) = rlimit::Resource::NOFILE.get().unwrap();
-    let said = log.lines().any(|line| line.contains("WARN") && line.contains("write `connections: "));
-    assert_eq!(said, hard < 2_000_200, "{log}");
-    gateway.hangup("is serving");
-    gateway.wait_for_log("has expired on", 2);
 }
