@@ -111,7 +111,7 @@ fn ip(ip: IpAddr, hasher: &mut KeyHasher) {
 }
 
 fn claim<'p>(principal: &'p Principal, name: &str) -> Option<Cow<'p, str>> {
-    match principal.claims.get(name)? {
+    match principal.claim(name)? {
         serde_json::Value::Null => None,
         serde_json::Value::String(text) => Some(Cow::Borrowed(text)),
         other => Some(Cow::Owned(other.to_string())),

@@ -1,14 +1,33 @@
 //! What one key has used of one limit: a few words of a record, and nothing else.
 //!
-//! A **window** is kept in slices of a fifth of it: the current one and the five before cover the window and a
-//! little more. So never more than the quota passes in any span of that length, and a place is given back when
-//! its slice has left the window: at most a fifth of the window late. A **rate** is one instant (GCRA): when the
-//! bucket would be full again.
+//! A **window** is kept in slices: the current one, and those before it that cover the window. So never more than
+//! the quota passes in any span of that length, and a place is given back when its slice has left the window: at
+//! most one slice late. How many slices there are is how many words there are: [`slots`]. A **rate** is one instant
+//! (GCRA): when the bucket would be full again.
 
 use std::time::Duration;
 
-/// Slices that are kept; all but the current one make up the window.
-pub(super) const SLICES: u32 = 6;
+/// The words of a record that its key and its limits share: with the index 150 bytes at most.
+pub(super) const WORDS: usize = 34;
+/// Words of a record that hold its key.
+pub(super) const KEY: usize = 2;
+/// Words of a rate.
+const RATE: usize = 2;
+/// The most slices of a window: the current one and 24 before.
+const MOST_SLOTS: usize = 25;
+
+/// How many slices are kept of each of so many windows; all but the current one make up the window.
+pub(super) fn slots(windows: usize, rate: bool) -> usize {
+    // One word of each window says which slice is the current one.
+    let words = WORDS - KEY - if rate { RATE } else { 0 };
+    match (words / windows.max(1)).saturating_sub(1) {
+        MOST_SLOTS.. => MOST_SLOTS,
+        // Beautiful numbers: a twelfth, an eighth, a sixth or a fifth of the window.
+        13.. => 13,
+        9.. => 9,
+        words => words,
+    }
+}
 
 /// What a limit counts over. The order is that of their words in a record and of what clients are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,17 +66,35 @@ impl Period {
         }
     }
 
-    /// How many words of a record it takes.
-    pub(super) fn words(self) -> usize {
+    /// How many words of a record it takes, where so many slices are kept of a window.
+    pub(super) fn words(self, slots: usize) -> usize {
         match self {
-            Period::Rate => 2,
-            _ => 1 + SLICES as usize,
+            Period::Rate => RATE,
+            _ => 1 + slots,
         }
     }
 
-    const fn slice(self) -> u64 {
-        self.seconds() * 1_000_000_000 / (SLICES as u64 - 1)
+    /// How long a slice is, of so many: all but one are the window at least.
+    fn slice(self, slots: usize) -> u64 {
+        const TABLE: [[u64; Period::ALL.len()]; MOST_SLOTS + 1] = slices();
+        TABLE.get(slots).and_then(|row| row.get(self as usize)).copied().unwrap_or(u64::MAX)
     }
+}
+
+#[allow(clippy::indexing_slicing, reason = "evaluated at compile time")]
+const fn slices() -> [[u64; Period::ALL.len()]; MOST_SLOTS + 1] {
+    let mut table = [[u64::MAX; Period::ALL.len()]; MOST_SLOTS + 1];
+    let mut slots = 2;
+    while slots <= MOST_SLOTS {
+        let mut period = 0;
+        while period < Period::ALL.len() {
+            let window = Period::ALL[period].seconds() * 1_000_000_000;
+            table[slots][period] = window.div_ceil(slots as u64 - 1);
+            period += 1;
+        }
+        slots += 1;
+    }
+    table
 }
 
 /// One limit.
@@ -95,8 +132,8 @@ impl Limit {
         match (self.period, words) {
             (Period::Rate, _) => self.bucket(words, now).left,
             (_, [head, counts @ ..]) => {
-                let (_, ages) = ages(self.period, *head, counts, now);
-                ages.iter().fold(self.quota, |left, count| left.saturating_sub(*count))
+                let window = Window::at(self.period, *head, counts, now);
+                u32::try_from(u64::from(self.quota).saturating_sub(window.used())).unwrap_or(u32::MAX)
             }
             _ => 0,
         }
@@ -111,42 +148,45 @@ impl Limit {
             return;
         }
         let [head, counts @ ..] = words else { return };
-        let slice = slice_at(self.period, now).max(*head);
+        let slots = counts.len().max(1);
+        let slice = slice_at(self.period, slots, now).max(*head);
         // Slices that have passed since nobody came are empty.
-        if slice - *head >= SLICES {
+        if (slice - *head) as usize >= slots {
             counts.fill(0);
-        }
-        for passed in (*head..slice).take(SLICES as usize) {
-            if let Some(count) = counts.get_mut((passed.wrapping_add(1) % SLICES) as usize) {
-                *count = 0;
+        } else {
+            for passed in *head..slice {
+                if let Some(count) = counts.get_mut((passed as usize + 1) % slots) {
+                    *count = 0;
+                }
             }
         }
         *head = slice;
-        if let Some(count) = counts.get_mut((slice % SLICES) as usize) {
+        if let Some(count) = counts.get_mut(slice as usize % slots) {
             *count = count.saturating_add(1);
         }
     }
 
     fn window(&self, words: &[u32], now: u64) -> Standing {
         let [head, counts @ ..] = words else { return Standing { left: 0, wait: u64::MAX, more: u64::MAX } };
-        let (current, ages) = ages(self.period, *head, counts, now);
-        let used: u64 = ages.iter().map(|count| u64::from(*count)).sum();
+        let window = Window::at(self.period, *head, counts, now);
+        let used = window.used();
         let left = u64::from(self.quota).saturating_sub(used);
-        let until = |age: u32| {
-            let end = u64::from(current.saturating_sub(age)) + u64::from(SLICES);
-            end.saturating_mul(self.period.slice()).saturating_sub(now)
+        let until = |slice: u32| {
+            let end = u64::from(slice) + counts.len() as u64;
+            end.saturating_mul(self.period.slice(counts.len())).saturating_sub(now)
         };
         let (mut gone, mut wait, mut more) = (0, 0, 0);
-        for (age, count) in (0..SLICES).zip(ages).rev().filter(|(_, count)| *count > 0) {
+        for (slice, count) in window.oldest_first().filter(|(_, count)| *count > 0) {
             gone += u64::from(count);
             if more == 0 {
-                more = until(age);
+                more = until(slice);
             }
             if left > 0 {
                 break;
             }
-            if wait == 0 && used - gone < u64::from(self.quota) {
-                wait = until(age);
+            if used - gone < u64::from(self.quota) {
+                wait = until(slice);
+                break;
             }
         }
         Standing { left: u32::try_from(left).unwrap_or(u32::MAX), wait, more }
@@ -163,19 +203,61 @@ impl Limit {
     }
 }
 
-/// The current slice, and what the window's slices have counted, the current one first. Time does not go back: who
-/// has looked at the clock before another may be judged after it.
-fn ages(period: Period, head: u32, counts: &[u32], now: u64) -> (u32, [u32; SLICES as usize]) {
-    let current = slice_at(period, now).max(head);
-    let (behind, last) = (current - head, head % SLICES);
-    let mut ages = [0; SLICES as usize];
-    for (position, count) in (0..SLICES).zip(counts) {
-        let age = (last + SLICES - position) % SLICES;
-        if let Some(of_age) = ages.get_mut(age.saturating_add(behind) as usize) {
-            *of_age = *count;
+/// The slices of a window that count at an instant.
+struct Window<'w> {
+    counts: &'w [u32],
+    /// The last slice that was counted in.
+    head: u32,
+    /// How many have passed since. Time does not go back: who has looked at the clock before another may be judged
+    /// after it.
+    behind: usize,
+}
+
+impl<'w> Window<'w> {
+    fn at(period: Period, head: u32, counts: &'w [u32], now: u64) -> Self {
+        let behind = slice_at(period, counts.len(), now).saturating_sub(head) as usize;
+        Window { counts, head, behind }
+    }
+
+    fn used(&self) -> u64 {
+        if self.behind == 0 {
+            return self.counts.iter().map(|count| u64::from(*count)).sum();
+        }
+        self.oldest_first().map(|(_, count)| u64::from(count)).sum()
+    }
+
+    /// Slices and what was counted in them.
+    fn oldest_first(&self) -> impl Iterator<Item = (u32, u32)> {
+        let slots = self.counts.len();
+        // The slice after the current one has the place of the oldest.
+        let (newer, older) =
+            self.counts.split_at_checked(self.head as usize % slots.max(1) + 1).unwrap_or_default();
+        let ages = (0..u32::try_from(slots).unwrap_or(0)).rev();
+        let slices = ages.map(|age| self.head.saturating_sub(age));
+        slices.zip(older.iter().chain(newer).copied()).skip(self.behind)
+    }
+}
+
+/// Counts again in slices of another length. Each counts as if all of it had come at its end: nobody gets more.
+pub(super) fn slice_anew(period: Period, from: &[u32], to: &mut [u32]) {
+    if period == Period::Rate {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        return;
+    }
+    let ([head, counts @ ..], [new_head, new_counts @ ..]) = (from, to) else { return };
+    let slots = new_counts.len().max(1);
+    let of = |slice: u32| {
+        let end = (u64::from(slice) + 1).saturating_mul(period.slice(counts.len()));
+        slice_at(period, slots, end.saturating_sub(1))
+    };
+    *new_head = if counts.iter().all(|count| *count == 0) { 0 } else { of(*head) };
+    let oldest = new_head.saturating_sub(u32::try_from(slots - 1).unwrap_or(0));
+    let old = Window { counts, head: *head, behind: 0 };
+    for (slice, count) in old.oldest_first().filter(|(_, count)| *count > 0) {
+        if let Some(new) = new_counts.get_mut(of(slice).max(oldest) as usize % slots) {
+            *new = new.saturating_add(count);
         }
     }
-    (current, ages)
 }
 
 /// True where the words say no more than those of a key that was never seen.
@@ -184,22 +266,17 @@ pub(super) fn is_idle(period: Period, words: &[u32], now: u64) -> bool {
         return full(words) <= now;
     }
     let [head, counts @ ..] = words else { return true };
-    slice_at(period, now) >= head.saturating_add(SLICES) || counts.iter().all(|count| *count == 0)
+    let passed = slice_at(period, counts.len(), now).saturating_sub(*head);
+    passed as usize >= counts.len() || counts.iter().all(|count| *count == 0)
 }
 
 pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn slice_at(period: Period, now: u64) -> u32 {
-    // Each division is by a constant. The shortest slice is 0.2 s: this lasts for 27 years.
-    let slice = match period {
-        Period::Rate | Period::Second => now / const { Period::Second.slice() },
-        Period::Minute => now / const { Period::Minute.slice() },
-        Period::Hour => now / const { Period::Hour.slice() },
-        Period::Day => now / const { Period::Day.slice() },
-    };
-    u32::try_from(slice).unwrap_or(u32::MAX)
+/// The slice of an instant. The shortest is a 24th of a second: this lasts for five years.
+fn slice_at(period: Period, slots: usize, now: u64) -> u32 {
+    u32::try_from(now / period.slice(slots)).unwrap_or(u32::MAX)
 }
 
 /// When the bucket is full again.
@@ -238,53 +315,120 @@ mod tests {
         passes
     }
 
+    /// The slices that entries of one, two, three and four windows keep, and of four and a rate.
+    const SLOTS: [usize; 5] = [25, 13, 9, 7, 6];
+
+    fn empty(slots: usize) -> Vec<u32> {
+        vec![0; Period::Minute.words(slots)]
+    }
+
+    #[test]
+    fn fewer_windows_are_sliced_finer() {
+        for (windows, rate, slots_each) in [
+            (1, false, 25),
+            (1, true, 25),
+            (2, false, 13),
+            (2, true, 13),
+            (3, false, 9),
+            (3, true, 9),
+            (4, false, 7),
+            (4, true, 6),
+        ] {
+            assert_eq!(slots(windows, rate), slots_each, "{windows} {rate}");
+            let rate = if rate { RATE } else { 0 };
+            assert!(KEY + rate + windows * (1 + slots_each) <= WORDS);
+        }
+        assert_eq!(Period::Minute.slice(25), 2_500_000_000);
+        for (slots, period) in SLOTS.iter().flat_map(|slots| Period::ALL.map(|period| (*slots, period))) {
+            assert!(period.slice(slots) * (slots as u64 - 1) >= nanos(period.length()), "{slots} {period:?}");
+        }
+    }
+
     #[test]
     fn no_span_of_a_minute_sees_more_than_the_quota_and_none_much_less() {
         let limit = window(50);
-        let (mut words, mut passed) = (vec![0; Period::Minute.words()], Vec::new());
-        // Uneven steps, pauses and crowds, from a seed.
-        let (mut now, mut seed) = (7 * SECOND, 0x9e37_79b9_u64);
-        for _ in 0..40_000 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            now += match seed >> 61 {
-                0 => 0,
-                1..7 => (seed >> 40) % (SECOND / 2),
-                _ => (seed >> 33) % (5 * SECOND),
-            };
-            if take(&limit, &mut words, now) {
-                passed.push(now);
+        for slots in SLOTS {
+            let (mut words, mut passed) = (empty(slots), Vec::new());
+            // Uneven steps, pauses and crowds, from a seed.
+            let (mut now, mut seed) = (7 * SECOND, 0x9e37_79b9_u64);
+            for _ in 0..40_000 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                now += match seed >> 61 {
+                    0 => 0,
+                    1..7 => (seed >> 40) % (SECOND / 2),
+                    _ => (seed >> 33) % (5 * SECOND),
+                };
+                if take(&limit, &mut words, now) {
+                    passed.push(now);
+                }
             }
+            for (index, first) in passed.iter().enumerate() {
+                let in_window = passed[index..].iter().take_while(|at| *at - first < 60 * SECOND).count();
+                assert!(in_window <= 50, "{in_window} from {first}");
+            }
+            // Who is always there gets the whole quota in a window and a slice.
+            let span = 60 * SECOND + Period::Minute.slice(slots);
+            let spans = (now - 7 * SECOND) / span;
+            assert!(passed.len() as u64 >= spans * 50, "{} in {spans} spans", passed.len());
         }
-        for (index, first) in passed.iter().enumerate() {
-            let in_window = passed[index..].iter().take_while(|at| *at - first < 60 * SECOND).count();
-            assert!(in_window <= 50, "{in_window} from {first}");
+    }
+
+    #[test]
+    fn who_keeps_to_the_limit_steadily_is_let_through_nearly_always() {
+        // One a second where sixty a minute may: of a thousand.
+        for (slots, most_refused) in SLOTS.into_iter().zip([50, 86, 121, 152, 176]) {
+            let (limit, mut words) = (window(60), empty(slots));
+            let refused = (0..3600).filter(|second| !take(&limit, &mut words, second * SECOND + 1)).count()
+                * 1000
+                / 3600;
+            assert!(refused <= most_refused, "{slots}: {refused} of a thousand");
         }
-        // Who is always there gets the whole quota in a window and a fifth.
-        let spans = (now - 7 * SECOND) / (72 * SECOND);
-        assert!(passed.len() as u64 >= spans * 50, "{} in {spans} spans", passed.len());
     }
 
     #[test]
     fn a_refused_one_is_told_exactly_when_it_may_come() {
         let limit = window(3);
-        for start in [0, 1, 11 * SECOND, 12 * SECOND - 1, 12 * SECOND, 1_000_000 * SECOND + 17] {
-            let mut words = vec![0; Period::Minute.words()];
+        for (slots, start) in SLOTS.iter().flat_map(|slots| {
+            [0, 1, 11 * SECOND, 12 * SECOND - 1, 12 * SECOND, 1_000_000 * SECOND + 17].map(|at| (*slots, at))
+        }) {
+            let mut words = empty(slots);
             assert_eq!(limit.standing(&words, start), Standing { left: 3, wait: 0, more: 0 });
             for _ in 0..3 {
                 assert!(take(&limit, &mut words, start));
             }
             let standing = limit.standing(&words, start);
             assert!(standing.left == 0 && standing.wait > 59 * SECOND, "{standing:?}");
-            assert!(standing.wait <= 72 * SECOND && standing.more == standing.wait, "{standing:?}");
+            let longest = 60 * SECOND + Period::Minute.slice(slots);
+            assert!(standing.wait <= longest && standing.more == standing.wait, "{standing:?}");
             assert!(!take(&limit, &mut words, start + standing.wait - 1), "{start}");
             assert!(take(&limit, &mut words, start + standing.wait), "{start}");
         }
     }
 
     #[test]
+    fn other_slices_open_nothing_and_lose_little() {
+        let limit = window(10);
+        for (before, after) in SLOTS.iter().flat_map(|before| SLOTS.map(|after| (*before, after))) {
+            for start in [0, 59 * SECOND, 12_345 * SECOND + 678] {
+                let mut words = empty(before);
+                (0..10).for_each(|step| assert!(take(&limit, &mut words, start + step * 3 * SECOND)));
+                let mut anew = empty(after);
+                slice_anew(Period::Minute, &words, &mut anew);
+                // Each comes back after its minute, and not before; two slices later at most.
+                for step in 0..10 {
+                    let due = start + step * 3 * SECOND + 60 * SECOND;
+                    let late = Period::Minute.slice(before) + Period::Minute.slice(after);
+                    assert!(u64::from(limit.left(&anew, due - 1)) <= step, "{before} {after} {step}");
+                    assert!(u64::from(limit.left(&anew, due + late)) > step, "{before} {after} {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_clock_that_was_read_earlier_opens_nothing() {
         let limit = window(2);
-        let mut words = vec![0; Period::Minute.words()];
+        let mut words = empty(25);
         assert!(take(&limit, &mut words, 100 * SECOND));
         assert!(take(&limit, &mut words, 10 * SECOND));
         assert!(!take(&limit, &mut words, 10 * SECOND));
@@ -323,11 +467,11 @@ mod tests {
     #[test]
     fn idle_is_what_says_nothing_any_more() {
         let minute = window(3);
-        let mut words = vec![0; Period::Minute.words()];
+        let mut words = empty(25);
         assert!(is_idle(Period::Minute, &words, 0));
         minute.count(&mut words, 0);
-        assert!(!is_idle(Period::Minute, &words, 71 * SECOND));
-        assert!(is_idle(Period::Minute, &words, 72 * SECOND));
+        assert!(!is_idle(Period::Minute, &words, 62 * SECOND));
+        assert!(is_idle(Period::Minute, &words, 62 * SECOND + SECOND / 2));
         let rate = Limit { period: Period::Rate, quota: 5, every: SECOND };
         let mut words = vec![0; 2];
         rate.count(&mut words, 0);

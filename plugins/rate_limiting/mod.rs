@@ -21,15 +21,20 @@ use serde::Deserialize;
 use std::sync::Arc;
 use table::{Table, Taken, Terms};
 
-/// Limits how many requests pass for each caller. `second`, `minute`, `hour` and `day` are sliding windows: in no
-/// span of that length pass more, and a place is free again when its request has left the window, at most a fifth of
-/// the window later: `Retry-After` may say up to 72 s for `minute`, six fifths of any window. `rate` is a token bucket.
-/// Several may be written: a request passes where all let it, and is counted in all or in none. Others are refused with
-/// 429 and `Retry-After`.
+/// Limits how many requests pass for each caller. `second`, `minute`, `hour` and `day` are sliding windows, `rate` is
+/// a token bucket. Several may be written: a request passes where all let it, and is counted in all or in none. Others
+/// are refused with 429 and `Retry-After`.
+///
+/// In no span of a window's length pass more than it says. A place is free again when its request has left the window,
+/// or a little later: at most a 24th of the window where the entry has one window, a twelfth with two, an eighth with
+/// three, a sixth with four, and a fifth with four and a `rate`. So `Retry-After` of a lone `minute` says 62.5 s at
+/// most, and a client that calls steadily as often as it may is refused some of its calls, 5 of 100; give those a `rate`, which is
+/// exact, or a number that is a little larger.
 ///
 /// An entry that counts by `ip`, `header`, `path` or `route` runs before authentication (stage screen), one that counts
-/// by `consumer` or a claim after it (stage limit). Labels (`rate-limiting#burst`) put several entries on one route. An
-/// entry under `plugins` counts across all routes, one under a route for that route, one under a consumer for that
+/// by `consumer` or a claim after it (stage limit). Labels (`rate-limiting#burst`) put several entries on one route:
+/// a request passes where all let it, and each tells its limits to the client. One that a later entry or another plugin
+/// refuses has been counted by the entries before it; limits in one entry do not have that. An entry under `plugins` counts across all routes, one under a route for that route, one under a consumer for that
 /// consumer on all routes.
 ///
 /// Counts survive a reload, and a changed number applies to them; they begin anew where the entry's key or what it
@@ -49,8 +54,8 @@ pub struct Config {
     rate: Option<Rate>,
     /// With `rate`: how many may come at once. By default what the rate gives in a second, and at least 1.
     burst: Option<u32>,
-    /// What is counted by: `ip` (IPv6 by /64), `consumer`, `route`, `path`, `header:NAME`, `claim:NAME`, or a list of
-    /// them that counts each combination. Must be written but under a consumer. A client may write into a header
+    /// What is counted by: `ip` (IPv6 by /64), `consumer`, `route`, `path`, `header:NAME`, `claim:NAME`
+    /// (`claim:a.b` is `b` in `a`), or a list of them that counts each combination. Must be written but under a consumer. A client may write into a header
     /// what it likes: count by one where something in front of the gateway sets it.
     limit_by: Option<By>,
     /// `ip`: counts callers that are not known by their address. Without it they are counted together, and a route

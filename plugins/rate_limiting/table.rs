@@ -1,17 +1,18 @@
 //! The counts of all keys of one entry: sharded, exact, and bounded.
 //!
 //! A key is known by a keyed hash of 64 bits that nobody outside can compute: two keys that had the same one would
-//! share a count, and so be limited more and never less. A record that says no more than a fresh one is idle; each new key takes the place of an idle one where the shard's hand finds one. **At the
-//! ceiling** no live record is ever freed: new keys of a shard are counted together, under one record that is as
+//! share a count, and so be limited more and never less. A record that says no more than a fresh one is idle; each
+//! new key takes the place of an idle one where the shard's hand finds one. The ceiling is one for all shards, which
+//! no number of keys fills evenly. **At the ceiling** no live record is ever freed: new keys of a shard are counted together, under one record that is as
 //! limited as any, until idle ones make room; and a key that gets a record of its own then begins with what was
 //! counted there. So a flood of new keys can neither reset its own limit nor anybody's.
 
-use super::counter::{Limit, Period, Standing, is_idle, nanos};
+use super::counter::{KEY, Limit, Period, Standing, WORDS, is_idle, nanos, slice_anew, slots};
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use std::{
     hash::{BuildHasher, DefaultHasher, Hasher, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Instant,
 };
 
@@ -21,11 +22,6 @@ const SHARDS: usize = 64;
 const CHUNK: usize = 64;
 /// How many records the hand looks at for each new key.
 const SCAN: usize = 8;
-/// Words of a record that hold its key.
-const KEY: usize = 2;
-/// Words of a record with every limit there is.
-const LONGEST: usize = KEY + 2 + 4 * 7;
-
 /// A key's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key(u64);
@@ -68,6 +64,8 @@ pub(super) struct Terms {
 /// The counts of all keys.
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
+    /// Records of all shards. Known to who makes one, and to nobody else.
+    used: AtomicUsize,
     seed: RandomState,
     made: Instant,
     /// When it was last said that the table is full, in seconds.
@@ -78,6 +76,7 @@ impl Table {
     pub(super) fn new() -> Self {
         Table {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            used: AtomicUsize::new(0),
             seed: RandomState::new(),
             made: Instant::now(),
             said: AtomicU64::new(0),
@@ -88,10 +87,9 @@ impl Table {
     pub(super) fn prepare(&self, limits: &[Limit]) {
         for shard in &self.shards {
             let mut shard = shard.lock();
-            for limit in limits {
-                if shard.layout.offset(limit.period).is_none() {
-                    shard.widen(limit.period);
-                }
+            let layout = shard.layout.with(limits);
+            if layout != shard.layout {
+                shard.lay_out(layout);
             }
         }
     }
@@ -112,10 +110,16 @@ impl Table {
         // The remainder of a division by the number of shards is one of them.
         let Some(shard) = self.shards.get(index) else { unreachable!() };
         let mut shard = shard.lock();
-        let found = shard.find(key).or_else(|| shard.insert(key, terms.max_keys / SHARDS, now));
+        let found = shard.find(key).or_else(|| shard.insert(key, || self.is_room(terms.max_keys), now));
         let shared = found.is_none();
         let layout = shard.layout;
         judge(&layout, shard.record(found), limits, terms.count_refused, now).with(shared)
+    }
+
+    /// Takes room for one record more, where there is any.
+    fn is_room(&self, most: usize) -> bool {
+        let one_more = |used: usize| (used < most).then_some(used + 1);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// True once a minute, for who wants to say that the table is full.
@@ -162,30 +166,61 @@ fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: b
     Taken { refused, limit, standing, shared: false }
 }
 
-/// Where the words of each limit begin in a record. Limits are added, never taken away.
-#[derive(Debug, Clone, Copy)]
+/// Where the words of each limit stand in a record. Limits are added, never taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
-    offsets: [Option<u8>; Period::ALL.len()],
+    /// Where they begin, and how many there are.
+    places: [Option<(u8, u8)>; Period::ALL.len()],
     stride: usize,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Layout { offsets: [None; Period::ALL.len()], stride: KEY }
+        Layout { places: [None; Period::ALL.len()], stride: KEY }
     }
 }
 
 impl Layout {
-    fn offset(&self, period: Period) -> Option<usize> {
-        self.offsets.get(period as usize).copied().flatten().map(usize::from)
+    /// This one, with room for these limits as well.
+    fn with(&self, limits: &[Limit]) -> Self {
+        let has = |period: Period| {
+            self.places.get(period as usize).is_some_and(Option::is_some)
+                || limits.iter().any(|limit| limit.period == period)
+        };
+        let windows = Period::ALL.into_iter().filter(|period| *period != Period::Rate && has(*period));
+        let slots = slots(windows.count(), has(Period::Rate));
+        let mut layout = Layout::default();
+        for (period, place) in
+            Period::ALL.into_iter().zip(&mut layout.places).filter(|(period, _)| has(*period))
+        {
+            let words = period.words(slots);
+            *place = u8::try_from(layout.stride).ok().zip(u8::try_from(words).ok());
+            layout.stride += words;
+        }
+        layout
+    }
+
+    fn place(&self, period: Period) -> Option<std::ops::Range<usize>> {
+        let (begin, len) = self.places.get(period as usize).copied().flatten()?;
+        Some(usize::from(begin)..usize::from(begin) + usize::from(len))
     }
 
     fn words<'r>(&self, record: &'r [u32], period: Period) -> Option<&'r [u32]> {
-        record.get(self.offset(period)?..)?.get(..period.words())
+        record.get(self.place(period)?)
     }
 
     fn words_mut<'r>(&self, record: &'r mut [u32], period: Period) -> Option<&'r mut [u32]> {
-        record.get_mut(self.offset(period)?..)?.get_mut(..period.words())
+        record.get_mut(self.place(period)?)
+    }
+
+    /// Says in `to`, which is laid out like this, what `from` says in the way of `old`.
+    fn translate(&self, old: &Layout, from: &[u32], to: &mut [u32]) {
+        to.iter_mut().zip(from).take(KEY).for_each(|(to, from)| *to = *from);
+        for period in Period::ALL {
+            if let (Some(from), Some(to)) = (old.words(from, period), self.words_mut(to, period)) {
+                slice_anew(period, from, to);
+            }
+        }
     }
 
     fn is_idle(&self, record: &[u32], now: u64) -> bool {
@@ -201,7 +236,7 @@ struct Shard {
     /// Where the search for an idle record goes on.
     hand: usize,
     /// What keys without a record of their own are counted under.
-    others: [u32; LONGEST],
+    others: [u32; WORDS],
 }
 
 impl Default for Shard {
@@ -211,7 +246,7 @@ impl Default for Shard {
             index: HashTable::new(),
             records: Records { stride: KEY, ..Records::default() },
             hand: 0,
-            others: [0; LONGEST],
+            others: [0; WORDS],
         }
     }
 }
@@ -256,7 +291,7 @@ impl Shard {
     }
 
     /// A record for a new key; none where there is no room.
-    fn insert(&mut self, key: Key, most: usize, now: u64) -> Option<usize> {
+    fn insert(&mut self, key: Key, is_room: impl Fn() -> bool, now: u64) -> Option<usize> {
         let at = match self.idle(now) {
             Some(idle) => {
                 let old = self.records.key(idle)?;
@@ -264,7 +299,7 @@ impl Shard {
                 entry.ok()?.remove();
                 idle
             }
-            None if self.records.len < most.max(1) => self.records.push(),
+            None if is_room() => self.records.push(),
             None => return None,
         };
         let records = &self.records;
@@ -299,22 +334,19 @@ impl Shard {
         }
     }
 
-    /// Makes all records longer by the words of a limit.
-    fn widen(&mut self, period: Period) {
-        let old = self.layout.stride;
-        if let Some(offset) = self.layout.offsets.get_mut(period as usize) {
-            *offset = u8::try_from(old).ok();
-        }
-        self.layout.stride += period.words();
-        let stride = self.layout.stride;
+    /// Lays all records out anew.
+    fn lay_out(&mut self, layout: Layout) {
+        let old = std::mem::replace(&mut self.layout, layout);
         for chunk in &mut self.records.chunks {
-            let mut wider = vec![0; CHUNK * stride];
-            for (to, from) in wider.chunks_exact_mut(stride).zip(chunk.chunks_exact(old)) {
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            let mut anew = vec![0; CHUNK * layout.stride];
+            for (to, from) in anew.chunks_exact_mut(layout.stride).zip(chunk.chunks_exact(old.stride)) {
+                layout.translate(&old, from, to);
             }
-            *chunk = wider.into();
+            *chunk = anew.into();
         }
-        self.records.stride = stride;
+        let others = std::mem::replace(&mut self.others, [0; WORDS]);
+        layout.translate(&old, &others, &mut self.others);
+        self.records.stride = layout.stride;
     }
 
     #[cfg(test)]
