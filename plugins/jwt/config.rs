@@ -37,11 +37,11 @@ pub struct Config {
     pub(super) refetch_interval: HumanDuration,
     /// For one call to the issuer.
     pub(super) fetch_timeout: HumanDuration,
-    /// How much the issuer's clock and ours may differ; a minute at most.
+    /// How much the issuer's clock and ours may differ, in whole seconds; a minute at most.
     pub(super) leeway: HumanDuration,
     /// Refuse tokens without `exp`.
     pub(super) require_expiration: bool,
-    /// The longest that a token may be good for.
+    /// The longest that a token may be good for, in whole seconds.
     pub(super) maximum_lifetime: Option<HumanDuration>,
     /// Claims that a token must have; `acl` looks at what they say.
     pub(super) required_claims: Vec<String>,
@@ -172,6 +172,16 @@ impl Checks {
             errors.push(
                 ConfigError::at("maximum_lifetime", "no token lives that short").help("write `1s` at least"),
             );
+        }
+        let times = [("leeway", Some(config.leeway)), ("maximum_lifetime", config.maximum_lifetime)];
+        for (field, time) in times.into_iter().filter_map(|(field, time)| Some((field, time?.0))) {
+            if time.subsec_nanos() != 0 {
+                let seconds = time.as_secs() + 1;
+                errors.push(
+                    ConfigError::at(field, "the times of tokens are whole seconds")
+                        .help(format!("write `{seconds}s`")),
+                );
+            }
         }
         if config.issuer.as_deref() == Some("") {
             errors.push(ConfigError::at("issuer", "it is empty").help("write the `iss` of the tokens"));

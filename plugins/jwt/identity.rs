@@ -63,7 +63,7 @@ impl Mapping {
                 headers.push((name.clone(), header_value(value)?));
             }
         }
-        Ok(claims.map(|claims| {
+        Ok(claims.identified(|claims| {
             let id = match &consumer {
                 Some(consumer) => consumer.name.clone(),
                 None => id(&claims),

@@ -148,8 +148,13 @@ impl Key {
             ));
         }
         let odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
-        if !odd(&modulus) || !odd(&exponent) || exponent == [1] || exponent.len() > 4 {
+        if !odd(&modulus) || !odd(&exponent) || exponent.len() > 4 {
             return bad("the RSA key has a modulus or an exponent that no RSA key has");
+        }
+        // ring compares the whole padding, which is what forgeries for small exponents need it not to; FIPS 186-5
+        // allows none of them, and so nobody has to rely on it.
+        if *exponent < [1, 0, 1][..] && exponent.len() <= 3 || exponent.len() < 3 {
+            return bad("the RSA key has a public exponent below 65537");
         }
         Ok(Key::new(RSA, DecodingKey::from_rsa_raw_components(&modulus, &exponent)))
     }

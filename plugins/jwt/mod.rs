@@ -46,7 +46,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use token::Unverified;
-use verify::{Failure, Verified, verify};
+use verify::{Failure, Verified, is_hopeless, verify};
 
 /// The plugin.
 pub struct Jwt {
@@ -154,6 +154,10 @@ impl Jwt {
         }
         let kid = token.kid.as_deref();
         let Some(keys) = self.keys.current() else {
+            // Only of a token that might be good it is our fault that we do not know.
+            if let Some(refusal) = is_hopeless(&token, &self.checks, now) {
+                return Err(Judged::Refused(refusal));
+            }
             return Err(if may_wait && self.keys.may_come(None) {
                 Judged::Undecided
             } else {
@@ -162,7 +166,13 @@ impl Jwt {
         };
         let claims = verify(&token, &keys, &self.checks, now).map_err(|failure| match failure {
             Failure::Refused(refusal) => Judged::Refused(refusal),
-            Failure::UnknownKey if may_wait && self.keys.may_come(kid) => Judged::Undecided,
+            Failure::UnknownKey
+                if may_wait
+                    && is_hopeless(&token, &self.checks, now).is_none()
+                    && self.keys.may_come(kid) =>
+            {
+                Judged::Undecided
+            }
             Failure::UnknownKey => Judged::Refused(Refusal::KeyUnknown),
         })?;
         self.mapping.identify(claims).map_err(Judged::Refused)

@@ -6,6 +6,7 @@ use super::{
     token::Unverified,
 };
 use arc_swap::ArcSwapOption;
+use futures::future::{Either, select};
 use lru::LruCache;
 use palisade_contract::{Host, Task};
 use parking_lot::Mutex;
@@ -14,6 +15,9 @@ use tokio::sync::{Notify, watch};
 
 /// The most key ids that are remembered as unknown.
 const MAX_ABSENT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// How long an id is remembered as unknown, in times of [`Timing::refetch`].
+const ABSENT_FOR: u32 = 6;
 
 /// When keys are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +111,8 @@ impl Source {
         asks
     }
 
-    /// A fetch has not brought this key: it is not fetched for again until the next regular one.
+    /// A fetch has not brought this key: it is not fetched for again until the next regular one, or for
+    /// [`ABSENT_FOR`]. A new key may be in use some time before its issuer publishes it everywhere.
     pub(super) fn remember_absent(&self, token: &Unverified<'_>) {
         let Some(kid) = &token.kid else { return };
         let unknown = self
@@ -161,7 +166,16 @@ async fn fetch_for_ever(
             shared.progress.send_modify(|progress| progress.phase = Phase::Ready);
             let regular = host.sleep(timing.refresh.saturating_sub(timing.refetch));
             let wanted = std::pin::pin!(shared.wanted.notified());
-            if matches!(futures::future::select(regular, wanted).await, futures::future::Either::Left(_)) {
+            // Since the last fetch: what was put there before it, and is asked for, came with it or did not.
+            let forget = host.sleep(timing.refetch.saturating_mul(ABSENT_FOR - 1));
+            let next = match select(select(regular, wanted), forget).await {
+                Either::Left((next, _)) => next,
+                Either::Right((_, next)) => {
+                    shared.absent.lock().clear();
+                    next.await
+                }
+            };
+            if matches!(next, Either::Left(_)) {
                 shared.absent.lock().clear();
             }
         }

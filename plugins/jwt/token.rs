@@ -1,6 +1,6 @@
 //! A token as it was sent: its parts, before anything is proved.
 
-use super::{json, refusal::Refusal};
+use super::{json, refusal::Refusal, verify::Payload};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ pub(super) struct Unverified<'t> {
     /// What the signature is over.
     pub(super) message: &'t [u8],
     pub(super) signature: Vec<u8>,
-    payload: &'t [u8],
+    pub(super) payload: Payload<'t>,
 }
 
 impl<'t> Unverified<'t> {
@@ -52,17 +52,13 @@ impl<'t> Unverified<'t> {
             return Err(Refusal::Malformed("the key id is too long"));
         }
         let typ = text(&header, "typ")?;
-        Ok(Unverified { algorithm, kid, typ, message, signature: decode(signature)?, payload })
-    }
-
-    /// The claims, for [`super::verify`] alone, which has verified the signature.
-    pub(super) fn claims(&self) -> Result<Map<String, Value>, Refusal> {
-        json::object(&decode(self.payload)?).ok_or(Refusal::Malformed("the claims are not a JSON object"))
+        let (signature, payload) = (decode(signature)?, Payload::sealed(payload));
+        Ok(Unverified { algorithm, kid, typ, message, signature, payload })
     }
 }
 
 /// Without padding, white space, other alphabets, or bits that do not count.
-fn decode(part: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(super) fn decode(part: &[u8]) -> Result<Vec<u8>, Refusal> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed("not base64url"))
 }
 

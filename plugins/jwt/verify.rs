@@ -2,11 +2,14 @@
 
 use super::{
     config::Checks,
+    identity::Identity,
+    json,
     key::Key,
     keyset::{Candidates, KeySet},
     refusal::Refusal,
-    token::Unverified,
+    token::{Unverified, decode},
 };
+use jsonwebtoken::Algorithm;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +19,24 @@ const MAX_TIME: i64 = 253_402_300_799;
 /// A token's claims, by name.
 pub(super) type Claims = BTreeMap<String, Value>;
 
-/// Something that was verified: only this module makes one.
+/// A token's second part. Nobody reads it but this module, which says no more of it than why it is refused before the
+/// signature is verified.
+pub(super) struct Payload<'t>(&'t [u8]);
+
+impl<'t> Payload<'t> {
+    /// As it was sent.
+    pub(super) fn sealed(part: &'t [u8]) -> Self {
+        Payload(part)
+    }
+
+    fn open(&self) -> Result<Claims, Refusal> {
+        let claims = json::object(&decode(self.0)?);
+        Ok(claims.ok_or(Refusal::Malformed("the claims are not a JSON object"))?.into_iter().collect())
+    }
+}
+
+/// Something that was verified: only this module makes one. Of claims only an identity can be made, and nothing makes
+/// claims.
 pub(super) struct Verified<T> {
     value: T,
     key: Arc<Key>,
@@ -38,10 +58,12 @@ impl<T> Verified<T> {
     pub(super) fn expires(&self) -> Option<i64> {
         self.expires
     }
+}
 
-    /// Something else that follows from it.
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Verified<U> {
-        Verified { value: change(self.value), key: self.key, expires: self.expires }
+impl Verified<Claims> {
+    /// Who its claims say is calling.
+    pub(super) fn identified(self, who: impl FnOnce(Claims) -> Identity) -> Verified<Identity> {
+        Verified { value: who(self.value), key: self.key, expires: self.expires }
     }
 }
 
@@ -75,9 +97,33 @@ pub(super) fn verify(
         .into_iter()
         .find(|key| key.verifies(token.algorithm, token.message, &token.signature))
         .ok_or(Refusal::Signature)?;
-    let value: Claims = token.claims()?.into_iter().collect();
+    let value = token.payload.open()?;
     let expires = check(&value, checks, now)?;
     Ok(Verified { value, key, expires })
+}
+
+/// Why a token is refused whatever its key may be: nobody has to wait for keys, and none are fetched, for one that is
+/// over, that was made for others, or that no key can have signed.
+pub(super) fn is_hopeless(token: &Unverified<'_>, checks: &Checks, now: i64) -> Option<Refusal> {
+    if !can_be_signature(token.algorithm, &token.signature) {
+        return Some(Refusal::Signature);
+    }
+    token.payload.open().and_then(|claims| check(&claims, checks, now)).err()
+}
+
+/// True where bytes have the form of a signature by some key. Secrets are never waited for.
+fn can_be_signature(algorithm: Algorithm, bytes: &[u8]) -> bool {
+    let is_some = |half: &[u8]| half.iter().any(|byte| *byte != 0);
+    let of_curve = |size: usize| {
+        bytes.len() == 2 * size && bytes.split_at_checked(size).is_some_and(|(r, s)| is_some(r) && is_some(s))
+    };
+    match algorithm {
+        Algorithm::ES256 => of_curve(32),
+        Algorithm::ES384 => of_curve(48),
+        Algorithm::EdDSA => bytes.len() == 64,
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => !bytes.is_empty(),
+        _ => (256..=1024).contains(&bytes.len()),
+    }
 }
 
 /// The registered claims (RFC 7519 §4.1), and what the configuration asks for.

@@ -3,7 +3,7 @@
 use super::{sign::*, *};
 use bytes::Bytes;
 use palisade_contract::{
-    HttpError,
+    Authentication, HttpError,
     testkit::{Answer, TestHost},
 };
 use parking_lot::Mutex;
@@ -185,6 +185,82 @@ fn a_key_that_is_not_there_is_not_asked_for_again() {
         send(&plugin, &token).denied(401, "token_key_unknown");
     }
     assert_eq!(host.calls().len(), 2);
+}
+
+#[test]
+fn a_key_that_was_not_there_is_asked_for_again_after_a_while() {
+    let (issuer, known, late) = (Issuer::default(), Signer::p256(), Signer::p256());
+    issuer.has(&[known.jwk("known")]);
+    let host = issuer.host();
+    let plugin = start(&host);
+    host.advance(seconds(10));
+    host.until_asleep();
+    let token = late.token_of("ES256", "late", &good());
+    send(&plugin, &token).denied(401, "token_key_unknown");
+    host.until_calls(2);
+    host.until_asleep();
+    // Published a moment later.
+    issuer.has(&[known.jwk("known"), late.jwk("late")]);
+    host.advance(seconds(10));
+    host.until_asleep();
+    send(&plugin, &token).denied(401, "token_key_unknown");
+    host.advance(seconds(49));
+    host.until_asleep();
+    send(&plugin, &token).denied(401, "token_key_unknown");
+    assert_eq!(host.calls().len(), 2);
+    host.advance(seconds(1));
+    // The source looks at the clock when it is woken by it.
+    let served = |_: &_| matches!(send(&plugin, &token).found, Some(Ok(Authentication::Authenticated(_))));
+    assert!((0..30_000).any(|_| {
+        thread::sleep(Duration::from_millis(1));
+        served(&())
+    }));
+    assert_eq!(host.calls().len(), 3);
+}
+
+#[test]
+fn without_keys_only_a_token_that_may_be_good_is_our_fault() {
+    let signer = Signer::p256();
+    let host = Issuer::default().host();
+    let fields = "audience: shop, maximum_lifetime: 1h, required_claims: [iss]";
+    let plugin = kit().host(host.clone()).build(&format!("{{jwks: '{URL}', {fields}}}")).unwrap();
+    host.until_asleep();
+    for (token, reason) in [
+        (signer.token_of("ES256", "a", &with("exp", json!(NOW - 1))), "token_expired"),
+        (signer.token_of("ES256", "a", &with("nbf", json!(NOW + 1))), "token_not_yet_valid"),
+        (signer.token_of("ES256", "a", &with("exp", json!(NOW + 7200))), "token_lifetime"),
+        (signer.token_of("ES256", "a", &with("exp", json!("soon"))), "token_claim_invalid"),
+        (signer.token_of("ES256", "a", &with("aud", json!("cart"))), "token_audience"),
+        (signer.token_of("ES256", "a", &without("iss")), "token_claim_missing"),
+        (signer.token_of("HS256", "a", &good()), "token_algorithm"),
+        (signer.raw("{\"alg\":\"ES256\"}", "[]"), "token_malformed"),
+        (format!("{}.{}.AAAA", b64("{\"alg\":\"ES256\"}"), b64(good().to_string())), "token_signature"),
+        (
+            format!("{}.{}.{}", b64("{\"alg\":\"ES256\"}"), b64(good().to_string()), b64([0; 64])),
+            "token_signature",
+        ),
+        (
+            format!("{}.{}.{}", b64("{\"alg\":\"RS256\"}"), b64(good().to_string()), b64([1; 64])),
+            "token_signature",
+        ),
+    ] {
+        send(&plugin, &token).denied(401, reason);
+    }
+    send(&plugin, &signer.token_of("ES256", "a", &good())).faulted("token_keys_unavailable");
+}
+
+#[test]
+fn a_token_that_is_over_fetches_no_keys() {
+    let (issuer, known) = (Issuer::default(), Signer::p256());
+    issuer.has(&[known.jwk("known")]);
+    let host = issuer.host();
+    let plugin = start(&host);
+    host.advance(seconds(10));
+    host.until_asleep();
+    let over = known.token_of("ES256", "unknown", &with("exp", json!(NOW - 1)));
+    send(&plugin, &over).denied(401, "token_key_unknown");
+    host.until_asleep();
+    assert_eq!(host.calls().len(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod claims;
 mod fetched;
+mod forged;
 mod hostile;
 mod load;
 mod sign;
