@@ -115,6 +115,14 @@ impl Plugin for Audit {
         if self.on_full == OnFull::Drop { Hooks::LOG } else { Hooks::REQUEST | Hooks::LOG }
     }
 
+    fn must_not_fail_open(&self) -> Option<&'static str> {
+        match self.on_full {
+            OnFull::Drop => None,
+            OnFull::Block => Some("on_full: block"),
+            OnFull::Deny => Some("on_full: deny"),
+        }
+    }
+
     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
         let Some(writer) = self.writer.as_ref().filter(|_| self.on_full != OnFull::Drop) else {
             return Step::CONTINUE;

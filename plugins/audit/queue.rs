@@ -53,8 +53,9 @@ struct State {
     spare: Vec<Batch>,
     /// Bytes in `current` and `full`.
     waiting: usize,
-    /// Bytes that the writing thread has, and since when.
+    /// Bytes that the writing thread has, lines of them that are not written yet, and since when.
     in_hand: usize,
+    unwritten: u64,
     since: Option<Instant>,
     /// Bytes promised to requests that were admitted.
     promised: usize,
@@ -114,6 +115,12 @@ impl State {
         self.waiting += line.len();
     }
 
+    fn abandon(&mut self) -> u64 {
+        let lines = self.full.drain(..).map(|batch| batch.lines).sum::<u64>();
+        self.waiting = 0;
+        lines + std::mem::take(&mut self.current).lines
+    }
+
     /// True where the writing thread must be woken; that is said once.
     fn wakes(&mut self) -> bool {
         let wakes = match self.rest {
@@ -142,6 +149,7 @@ impl Queue {
             spare: Vec::new(),
             waiting: 0,
             in_hand: 0,
+            unwritten: 0,
             since: None,
             promised: 0,
             failing: false,
@@ -215,7 +223,7 @@ impl Queue {
                 state.spare.push(batch);
             }
         }
-        (state.in_hand, state.since) = (0, None);
+        (state.in_hand, state.unwritten, state.since) = (0, 0, None);
         self.emptied.notify_all();
         for waker in std::mem::take(&mut state.wakers) {
             waker.wake();
@@ -244,6 +252,7 @@ impl Queue {
             batches.push(std::mem::replace(&mut state.current, next));
         }
         state.in_hand = std::mem::take(&mut state.waiting);
+        state.unwritten = batches.iter().map(|batch| batch.lines).sum();
         state.since = (state.in_hand > 0).then(Instant::now);
         Taken {
             closed: state.closed,
@@ -266,10 +275,17 @@ impl Queue {
         }
     }
 
-    /// For the writing thread: a batch is written.
-    pub(super) fn progress(&self) {
+    /// For the writing thread: so many lines are written, though perhaps not all that it has.
+    pub(super) fn wrote(&self, lines: u64) {
+        let mut state = self.state.lock();
+        state.unwritten = state.unwritten.saturating_sub(lines);
+    }
+
+    /// For the writing thread: a batch is written, and with it so many lines.
+    pub(super) fn progress(&self, lines: u64) {
         let mut state = self.state.lock();
         state.since = Some(Instant::now());
+        state.unwritten = state.unwritten.saturating_sub(lines);
         if std::mem::take(&mut state.failing) {
             let wakers = std::mem::take(&mut state.wakers);
             drop(state);
@@ -279,10 +295,13 @@ impl Queue {
 
     /// Lets go of everything that waits; how many lines that were.
     pub(super) fn abandon(&self) -> u64 {
+        self.state.lock().abandon()
+    }
+
+    /// Lets go of everything, also of what the writing thread has and has not written; how many lines that were.
+    pub(super) fn give_up(&self) -> u64 {
         let mut state = self.state.lock();
-        let lines = state.full.drain(..).map(|batch| batch.lines).sum::<u64>();
-        state.waiting = 0;
-        lines + std::mem::take(&mut state.current).lines
+        state.abandon() + std::mem::take(&mut state.unwritten) + std::mem::take(&mut state.dropped)
     }
 
     /// Waits until everything is written; false where that takes too long.
@@ -339,7 +358,7 @@ mod tests {
         let (queue, now) = (queue(9), Instant::now());
         let _ = queue.pause(Duration::ZERO);
         assert!(!queue.promise(now, None));
-        queue.progress();
+        queue.progress(0);
         assert!(queue.promise(now, None));
         // The writing thread took a line and has not come back.
         queue.redeem(Some(b"a\n"));

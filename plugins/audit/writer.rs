@@ -10,7 +10,10 @@ use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -23,6 +26,7 @@ const COMPLAIN: Duration = Duration::from_secs(10);
 /// The way to the thread of one sink. When the last one is let go, the thread writes what waits, and ends.
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    known: Arc<Known>,
     settings: Arc<Mutex<Settings>>,
 }
 
@@ -39,7 +43,32 @@ pub(super) struct Counts {
 struct Writers {
     open: HashMap<Sink, Weak<Writer>>,
     /// Of every thread that has not ended, also where nobody writes any more.
-    queues: Vec<Weak<Queue>>,
+    threads: Vec<Weak<Known>>,
+}
+
+/// What is known of a thread from outside.
+struct Known {
+    queue: Arc<Queue>,
+    name: String,
+    counts: Counts,
+    /// Lost lines that the log has not told of.
+    lost: AtomicU64,
+}
+
+impl Known {
+    /// Writes what waits. What cannot be written by then is lost, and that is said.
+    fn flush(&self, until: Instant) {
+        let written = self.queue.flush(until);
+        let left = if written { 0 } else { self.queue.give_up() };
+        self.counts.lost.add(left);
+        let lost = self.lost.swap(0, Relaxed) + left;
+        if lost > 0 || !written {
+            log::error!(
+                "{lost} lines of the access record in {} were lost: it was not written to its end",
+                self.name
+            );
+        }
+    }
 }
 
 fn writers() -> &'static Mutex<Writers> {
@@ -47,24 +76,23 @@ fn writers() -> &'static Mutex<Writers> {
     WRITERS.get_or_init(Mutex::default)
 }
 
-fn queues() -> Vec<Arc<Queue>> {
-    writers().lock().queues.iter().filter_map(Weak::upgrade).collect()
+fn threads() -> Vec<Arc<Known>> {
+    writers().lock().threads.iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Writes what waits in all queues, at the end of the process. Gives up after `patience`.
+/// Writes what waits in all queues, at the end of the process. Gives up after `patience`: the log says how much was
+/// lost.
 pub fn flush(patience: Duration) {
     let until = Instant::now() + patience;
-    for queue in queues() {
-        if !queue.flush(until) {
-            log::error!("the access record was not written to its end");
-        }
+    for known in threads() {
+        known.flush(until);
     }
 }
 
 /// Opens all record files again, for who has renamed them.
 pub fn reopen() {
-    for queue in queues() {
-        queue.reopen();
+    for known in threads() {
+        known.queue.reopen();
     }
 }
 
@@ -83,27 +111,33 @@ impl Writer {
         let out = sink.open(host)?;
         let writer = Arc::new(Writer::start(out, sink.to_string(), settings, counts.clone())?);
         all.open.retain(|_, writer| writer.strong_count() > 0);
-        all.queues.retain(|queue| queue.strong_count() > 0);
+        all.threads.retain(|known| known.strong_count() > 0);
         all.open.insert(sink.clone(), Arc::downgrade(&writer));
-        all.queues.push(Arc::downgrade(&writer.queue));
+        all.threads.push(Arc::downgrade(&writer.known));
         Ok(writer)
     }
 
     fn start(out: Box<dyn Out>, name: String, settings: Settings, counts: Counts) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(settings.bounds));
         let settings = Arc::new(Mutex::new(settings));
+        let known = Arc::new(Known {
+            queue: queue.clone(),
+            name: name.clone(),
+            counts: counts.clone(),
+            lost: AtomicU64::new(0),
+        });
         let worker = Worker {
             queue: queue.clone(),
             settings: settings.clone(),
             out,
             name,
             counts,
-            lost: 0,
+            known: known.clone(),
             untold: 0,
             complained: None,
         };
         thread::Builder::new().name("audit".to_owned()).spawn(move || worker.work())?;
-        Ok(Writer { queue, settings })
+        Ok(Writer { queue, known, settings })
     }
 
     /// What a newer configuration says.
@@ -130,8 +164,7 @@ struct Worker {
     out: Box<dyn Out>,
     name: String,
     counts: Counts,
-    /// Lost lines that the log has not told of.
-    lost: u64,
+    known: Arc<Known>,
     /// Lost lines that the record itself has not told of.
     untold: u64,
     complained: Option<Instant>,
@@ -142,7 +175,7 @@ impl Worker {
         let mut batches = Vec::new();
         loop {
             // What was lost is told of also when nothing follows.
-            let patience = (self.lost + self.untold > 0).then_some(COMPLAIN);
+            let patience = (self.lost() + self.untold > 0).then_some(COMPLAIN);
             let taken = self.queue.take(&mut batches, patience);
             self.lose(taken.dropped);
             if taken.reopen {
@@ -171,10 +204,17 @@ impl Worker {
     fn write(&mut self, batch: &Batch, settings: &Settings) {
         let mut rest = &*batch.bytes;
         let mut wait = RETRY[0];
+        // What is not durable is not written, where it has to be.
+        let mut written = 0;
+        let mut write = |lines: u64| {
+            if settings.sync { 0 } else { lines.saturating_sub(std::mem::replace(&mut written, lines)) }
+        };
         while let Err(error) =
             self.out.prepare(settings, rest.len()).and_then(|()| write_some(&mut *self.out, &mut rest))
         {
             self.counts.failures.add(1);
+            let left = (rest.iter().filter(|byte| **byte == b'\n').count() as u64).min(batch.lines);
+            self.queue.wrote(write(batch.lines - left));
             if self.complains() {
                 log::error!("the access record in {} cannot be written: {error}", self.name);
             }
@@ -185,12 +225,11 @@ impl Worker {
                 self.reopen();
             }
             if meanwhile.closed {
-                let left = rest.iter().filter(|byte| **byte == b'\n').count();
-                self.lose((left as u64).min(batch.lines) + self.queue.abandon());
+                self.lose(left + self.queue.abandon());
                 return self.tell(&error.to_string(), true);
             }
         }
-        self.queue.progress();
+        self.queue.progress(write(batch.lines));
     }
 
     /// Until it is done: what is not durable was not written.
@@ -209,7 +248,7 @@ impl Worker {
                 return;
             }
         }
-        self.queue.progress();
+        self.queue.progress(0);
     }
 
     fn reopen(&mut self) {
@@ -220,7 +259,7 @@ impl Worker {
     }
 
     fn lose(&mut self, count: u64) {
-        self.lost += count;
+        self.known.lost.fetch_add(count, Relaxed);
         self.untold += count;
         self.counts.lost.add(count);
     }
@@ -240,10 +279,14 @@ impl Worker {
 
     /// Tells of lost lines, not too often; what is not told of now is told of later.
     fn tell(&mut self, why: &str, now: bool) {
-        if self.lost > 0 && (self.complains() || now) {
-            log::error!("{} lines of the access record in {} were lost: {why}", self.lost, self.name);
-            self.lost = 0;
+        if self.lost() > 0 && (self.complains() || now) {
+            let lost = self.known.lost.swap(0, Relaxed);
+            log::error!("{lost} lines of the access record in {} were lost: {why}", self.name);
         }
+    }
+
+    fn lost(&self) -> u64 {
+        self.known.lost.load(Relaxed)
     }
 
     fn complains(&mut self) -> bool {

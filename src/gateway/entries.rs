@@ -204,7 +204,7 @@ impl<'a> Builder<'a> {
         // Where one entry reads a name and another only writes it, a client's value must not pass for the other's.
         self.headers.extend(writes.iter().filter(|name| !reads.contains(name)).cloned());
         self.read_headers.extend(reads.into_iter().filter(|name| writes.contains(name)));
-        let common = self.common(entry, stage, &CompiledCommon::default(), errors);
+        let common = self.common(entry, stage, &built, errors);
         Some(Scoped::Instance(Instance { built, stage, rank, plugin: descriptor.name, common, info }))
     }
 
@@ -219,22 +219,22 @@ impl<'a> Builder<'a> {
         found
     }
 
-    /// Compiles the common fields of an entry over those of the wider one.
+    /// Compiles the common fields of an entry.
     fn common(
         &self,
         entry: &Entry,
         stage: Stage,
-        wider: &CompiledCommon,
+        built: &Built,
         errors: &mut Vec<ConfigError>,
     ) -> CompiledCommon {
-        self.lay_over(&entry.common, &entry.fields.path, stage, wider, errors)
+        self.lay_over(&entry.common, &entry.fields.path, (stage, built), &CompiledCommon::default(), errors)
     }
 
     fn lay_over(
         &self,
         written: &crate::conf::model::Common,
         path: &str,
-        stage: Stage,
+        (stage, built): (Stage, &Built),
         wider: &CompiledCommon,
         errors: &mut Vec<ConfigError>,
     ) -> CompiledCommon {
@@ -244,17 +244,13 @@ impl<'a> Builder<'a> {
         }
         if let Some(on_fault) = &written.on_fault {
             common.on_fault = on_fault.value;
-            if on_fault.value == OnFault::Allow && matches!(stage, Stage::Authenticate | Stage::Authorize) {
+            if on_fault.value == OnFault::Allow
+                && let Some(message) = never_open(stage, built)
+            {
                 errors.push(
-                    ConfigError::at(
-                        on_fault.path.clone(),
-                        format!(
-                            "`on_fault: allow` would let anybody in: the plugin stands in {}",
-                            stage.as_str()
-                        ),
-                    )
-                    .help("remove it; a fault here refuses the request")
-                    .place(on_fault.place.clone()),
+                    ConfigError::at(on_fault.path.clone(), message)
+                        .help("remove it; a fault here refuses the request")
+                        .place(on_fault.place.clone()),
                 );
             }
         }
@@ -307,7 +303,8 @@ impl<'a> Builder<'a> {
         adjustment: &Adjustment,
         errors: &mut Vec<ConfigError>,
     ) -> Instance {
-        let common = self.lay_over(&adjustment.common, "", wider.stage, &wider.common, errors);
+        let common =
+            self.lay_over(&adjustment.common, "", (wider.stage, &wider.built), &wider.common, errors);
         let mut instance = wider.clone();
         let info = &adjustment.info;
         instance.info = Arc::new(EntryInfo::new(
@@ -378,6 +375,16 @@ impl Instance {
             metrics,
         })
     }
+}
+
+/// Why a fault of it lets nobody pass.
+fn never_open(stage: Stage, built: &Built) -> Option<String> {
+    if matches!(stage, Stage::Authenticate | Stage::Authorize) {
+        let stage = stage.as_str();
+        return Some(format!("`on_fault: allow` would let anybody in: the plugin stands in {stage}"));
+    }
+    let written = built.plugin().must_not_fail_open()?;
+    Some(format!("`on_fault: allow` would take back `{written}`"))
 }
 
 fn info(entry: &Entry, plugin: &'static str, scope: Scope) -> Arc<EntryInfo> {

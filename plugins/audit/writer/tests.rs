@@ -181,6 +181,32 @@ fn a_flush_on_a_full_disk_gives_up() {
     assert_eq!(full.bytes.lock().len(), 500);
 }
 
+#[test]
+fn what_is_not_written_at_the_end_is_counted() {
+    let full = Full::with_a_torn_line();
+    for number in 1..=10 {
+        full.writer.queue.push(&line(number));
+    }
+    full.writer.known.flush(Instant::now());
+    assert_eq!(full.counts.lost.get(), 11);
+    // Nothing is counted twice.
+    full.writer.known.flush(Instant::now());
+    assert_eq!(full.counts.lost.get(), 11);
+}
+
+#[test]
+fn of_what_the_thread_has_only_what_is_not_written_is_lost() {
+    let queue = Queue::new(Bounds { capacity: 1 << 20, flush: Duration::ZERO });
+    let mut batches = Vec::new();
+    for number in 0..5 {
+        queue.push(&line(number));
+    }
+    queue.take(&mut batches, None);
+    queue.push(&line(5));
+    queue.wrote(2);
+    assert_eq!((queue.give_up(), queue.give_up()), (4, 0));
+}
+
 /// A disk that takes everything and cannot make it durable until it is told to.
 struct Forgetful(mpsc::Receiver<()>, mpsc::Sender<()>);
 

@@ -135,6 +135,12 @@ pub trait Plugin: Send + Sync + 'static {
         false
     }
 
+    /// Why a request must not pass where this instance has a fault, as an operator wrote it (`on_full: deny`):
+    /// `on_fault: allow` is then refused at load.
+    fn must_not_fail_open(&self) -> Option<&'static str> {
+        None
+    }
+
     /// True where `on_response` must also see answers that the gateway itself makes before `on_request` ran
     /// (cors, correlation-id, response-headers).
     fn on_every_response(&self) -> bool {
