@@ -70,7 +70,7 @@ impl Ctx {
     pub(super) fn connect_failed(&mut self, session: &mut Session, mut error: Box<Error>) -> Box<Error> {
         self.end_connecting(session);
         if let Some(plan) = &self.plan {
-            plan.failed();
+            plan.failed(Failure::Connect);
         }
         // A stream that was reset meanwhile is seen only now: nobody waits for an answer.
         if let ServerSession::H2(stream) = session.as_downstream_mut()
@@ -91,12 +91,13 @@ impl Ctx {
         if std::mem::take(&mut plan.attempts.discarded) {
             error.set_retry(true);
         } else if *error.esource() == ErrorSource::Upstream {
-            if stale && safe && !plan.attempts.stale {
-                // An origin may close a connection that waits. That is no failure, and the request was not read.
+            if stale && !plan.attempts.stale {
+                // An origin may close a connection that waits. That is no failure of the target, and the request was
+                // not read; but whether it was cannot be known, and what is not safe is not sent twice.
                 plan.attempts.stale = true;
-                error.set_retry(true);
+                error.set_retry(safe);
             } else {
-                plan.failed();
+                plan.failed(Failure::Reset);
                 error.set_retry(safe && self.may_try_again(Failure::Reset));
             }
         }
@@ -113,7 +114,7 @@ impl Ctx {
             plan.succeeded();
             return Ok(());
         }
-        plan.failed();
+        plan.failed(Failure::Status(head.status));
         if !self.is_safe_to_repeat(session) || !self.may_try_again(Failure::Status(head.status)) {
             return Ok(());
         }
@@ -131,7 +132,7 @@ impl Ctx {
         if let Some(plan) = &self.plan
             && self.status == 0
         {
-            plan.failed();
+            plan.failed(Failure::Reset);
         }
     }
 
@@ -183,9 +184,9 @@ impl Plan {
         self.upstream.pick(&self.key, &self.tried)
     }
 
-    fn failed(&self) {
+    fn failed(&self, failure: Failure) {
         if let Some(lease) = &self.lease {
-            self.upstream.failed(lease.target());
+            self.upstream.failed(lease.target(), failure);
         }
     }
 

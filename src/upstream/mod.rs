@@ -28,12 +28,7 @@ use palisade_contract::{ConfigError, Exchange, Place};
 use parking_lot::Mutex;
 use pingora::upstreams::peer::HttpPeer;
 use standing::Rules;
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Instant};
 use tokio::task::AbortHandle;
 
 /// A compiled upstream.
@@ -90,8 +85,8 @@ impl Upstream {
             None
         });
         let mut resolved = Vec::<Vec<SocketAddr>>::new();
-        for target in &written.value.targets {
-            let found = resolve::now(&target.value).unwrap_or_else(|error| {
+        for (target, found) in written.value.targets.iter().zip(resolve::now(&written.value.targets)) {
+            let found = found.unwrap_or_else(|error| {
                 let error = unresolved(target, &error);
                 if dry_run {
                     log::warn!("{}: {}", target.place, error.message);
@@ -176,8 +171,8 @@ impl Upstream {
         if let Some(health) = &written.health {
             tasks.push(tokio::spawn(health::run(self.clone(), health.clone())).abort_handle());
         }
-        if written.targets.iter().any(|target| target.value.host.parse::<IpAddr>().is_err()) {
-            tasks.push(tokio::spawn(resolve::run(self.clone())).abort_handle());
+        if written.targets.iter().any(resolve::is_name) {
+            tasks.push(tokio::spawn(resolve::run(self.clone(), resolve::Names::default())).abort_handle());
         }
     }
 
@@ -215,6 +210,7 @@ impl Upstream {
             _ if tried.is_empty() => next(&share)?,
             _ => next(&untried).or_else(|| next(&share))?,
         };
+        member.target.standing.begin_probe();
         let (lease, others) = member.target.begin();
         let mut peer = Box::new(member.peer.clone());
         if others >= self.sharing {
@@ -223,18 +219,21 @@ impl Upstream {
         Some(Pick { peer, lease })
     }
 
-    /// A request failed that a target should have served.
-    pub fn failed(&self, target: &Target) {
+    /// A request failed that a target should have served. Where nobody can be connected to, all targets may be put
+    /// aside: who waits for them is told so at once.
+    pub fn failed(&self, target: &Target, failure: Failure) {
         let Some(outlier) = &self.outlier else { return };
-        let ejected = target.standing.failed(outlier, Instant::now(), || self.may_eject(target));
+        let connect = failure == Failure::Connect;
+        let may = || connect || self.may_eject(target);
+        let ejected = target.standing.failed(outlier, Instant::now(), connect, may);
         if let Some(time) = ejected {
             target.ejected();
             log::warn!(
-                "upstream {}: {} is put aside for {} s after {} failures in succession",
+                "upstream {}: {} is put aside for {} s, {}",
                 self.name,
                 target.address,
                 time.as_secs_f32(),
-                outlier.consecutive_failures
+                if connect { "it cannot be connected to" } else { "requests have failed in succession" }
             );
         }
     }
@@ -243,7 +242,8 @@ impl Upstream {
     fn may_eject(&self, target: &Target) -> bool {
         let set = self.set.load();
         let away = |member: &&Member| {
-            member.target.address != target.address && member.target.standing.share(self.rules) == 0
+            member.target.address != target.address
+                && !member.target.standing.state(self.rules).takes_requests()
         };
         let gone = set.members.iter().filter(away).count() + 1;
         gone * 2 <= set.members.len()

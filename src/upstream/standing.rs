@@ -14,12 +14,18 @@ const FIRST: u32 = 100;
 /// The longest ejection, in times of the first one.
 const LONGEST: u32 = 10;
 
+/// How long others wait for what a probe finds out, until there is another one.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// Failed requests have put it aside for a while.
 const EJECTED: u8 = 1;
 /// It has come back and does not get its whole share yet.
 const RAMPING: u8 = 2;
 /// Checks have found that it is not well.
 const DOWN: u8 = 4;
+
+/// It could not be connected to: when its ejection is over, one request at a time tries.
+const UNREACHED: u8 = 8;
 
 /// What an upstream says about the standing of its targets.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,6 +50,8 @@ struct Times {
     /// When the last ejection ends or ended, and how long it was.
     ejected: Option<(Instant, Duration)>,
     back: Option<Instant>,
+    /// Until when one request tries whether it can be connected to again.
+    probe: Option<Instant>,
     /// Checks in succession with the same result: true where they went well.
     checks: Option<(bool, u32)>,
 }
@@ -81,6 +89,10 @@ impl Standing {
         if flags & EJECTED != 0 {
             match times.ejected {
                 Some((end, _)) if now < end => return 0,
+                _ if flags & UNREACHED != 0 => {
+                    let taken = times.probe.is_some_and(|until| now < until);
+                    return if taken || (flags & DOWN != 0 && rules.checked) { 0 } else { WHOLE };
+                }
                 _ => {
                     times.back = Some(now);
                     flags = flags & DOWN | RAMPING;
@@ -101,22 +113,48 @@ impl Standing {
         self.flags.fetch_or(RAMPING, Ordering::AcqRel);
     }
 
+    /// A request goes to it. After an ejection because it could not be connected to, others wait for what comes of it.
+    pub(super) fn begin_probe(&self) {
+        if self.flags.load(Ordering::Relaxed) & UNREACHED != 0 {
+            self.times.lock().probe = Instant::now().checked_add(PROBE);
+        }
+    }
+
     /// A request went well.
     pub(super) fn succeeded(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
+        if self.flags.load(Ordering::Relaxed) & UNREACHED != 0 {
+            self.reached(Instant::now());
+        }
     }
 
-    /// A request failed. The time of the ejection that this leads to, if it may be ejected.
+    /// It can be connected to again, if its ejection is over.
+    fn reached(&self, now: Instant) {
+        let mut times = self.times.lock();
+        if times.ejected.is_some_and(|(end, _)| now < end) {
+            return;
+        }
+        (times.back, times.probe) = (Some(now), None);
+        self.flags.fetch_and(!(EJECTED | UNREACHED), Ordering::AcqRel);
+        self.flags.fetch_or(RAMPING, Ordering::AcqRel);
+    }
+
+    /// A request failed, perhaps because no connection could be made. The time of the ejection that this leads to, if it may be ejected.
     pub(super) fn failed(
         &self,
         outlier: &Outlier,
         now: Instant,
+        connect: bool,
         may: impl FnOnce() -> bool,
     ) -> Option<Duration> {
+        let probed = self.flags.load(Ordering::Relaxed) & UNREACHED != 0;
+        if probed && !connect {
+            self.reached(now);
+        }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures < outlier.consecutive_failures || !may() {
+        if (failures < outlier.consecutive_failures && !(probed && connect)) || !may() {
             return None;
         }
         let mut times = self.times.lock();
@@ -133,8 +171,9 @@ impl Standing {
             _ => outlier.eject,
         };
         times.ejected = Some((now.checked_add(time)?, time));
+        times.probe = None;
         self.failures.store(0, Ordering::Relaxed);
-        self.flags.fetch_or(EJECTED, Ordering::AcqRel);
+        self.flags.fetch_or(if connect { EJECTED | UNREACHED } else { EJECTED }, Ordering::AcqRel);
         Some(time)
     }
 
@@ -165,6 +204,7 @@ impl Standing {
     /// As people see it.
     pub(super) fn state(&self, rules: Rules) -> State {
         match self.share(rules) {
+            _ if self.flags.load(Ordering::Acquire) & UNREACHED != 0 => State::Ejected,
             0 if self.flags.load(Ordering::Acquire) & EJECTED == 0 => State::Down,
             0 => State::Ejected,
             WHOLE => State::Up,
@@ -196,15 +236,15 @@ mod tests {
     #[test]
     fn failures_in_succession_eject_for_a_while() {
         let (standing, begin) = (Standing::default(), Instant::now());
-        assert_eq!(standing.failed(&OUTLIER, begin, || true), None);
+        assert_eq!(standing.failed(&OUTLIER, begin, false, || true), None);
         standing.succeeded();
-        assert_eq!(standing.failed(&OUTLIER, begin, || true), None);
-        assert_eq!(standing.failed(&OUTLIER, begin, || false), None, "it may not be");
+        assert_eq!(standing.failed(&OUTLIER, begin, false, || true), None);
+        assert_eq!(standing.failed(&OUTLIER, begin, false, || false), None, "it may not be");
         assert_eq!(standing.state(Rules::default()), State::Up);
-        assert_eq!(standing.failed(&OUTLIER, begin, || true), Some(seconds(30)));
+        assert_eq!(standing.failed(&OUTLIER, begin, false, || true), Some(seconds(30)));
         assert_eq!(standing.state(Rules::default()), State::Ejected);
         for _ in 0..4 {
-            assert_eq!(standing.failed(&OUTLIER, begin, || true), None, "it is ejected already");
+            assert_eq!(standing.failed(&OUTLIER, begin, false, || true), None, "it is ejected already");
         }
         assert_eq!(standing.share_at(begin + seconds(29), Rules::default()), 0);
         assert_eq!(standing.share_at(begin + seconds(30), Rules::default()), WHOLE);
@@ -212,10 +252,45 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_connected_to_comes_back_by_a_probe() {
+        let (standing, begin, rules) = (Standing::default(), Instant::now() - seconds(100), Rules::default());
+        let fail = |at, connect| standing.failed(&OUTLIER, at, connect, || true);
+        assert_eq!((fail(begin, true), fail(begin, true)), (None, Some(seconds(30))));
+        assert_eq!(standing.share_at(begin + seconds(29), rules), 0);
+        // It is over: one request finds out, and the others do not wait for it.
+        assert_eq!(standing.share_at(begin + seconds(30), rules), WHOLE);
+        assert_eq!(standing.state(rules), State::Ejected, "nobody knows yet");
+        standing.begin_probe();
+        assert_eq!(standing.share_at(Instant::now(), rules), 0);
+        assert_eq!(standing.share_at(Instant::now() + PROBE, rules), WHOLE, "it never came back");
+        // One failure is enough now.
+        assert_eq!(fail(begin + seconds(31), true), Some(seconds(60)));
+        assert_eq!(standing.share_at(begin + seconds(90), rules), 0);
+        assert_eq!(standing.share_at(begin + seconds(91), rules), WHOLE);
+        standing.succeeded();
+        assert_eq!(standing.state(rules), State::Up);
+        assert_eq!(fail(Instant::now(), true), None, "it counts anew");
+    }
+
+    #[test]
+    fn an_error_of_a_probed_target_says_that_it_can_be_connected_to() {
+        let (standing, begin) = (Standing::default(), Instant::now() - seconds(100));
+        let fail = |at, connect| standing.failed(&OUTLIER, at, connect, || connect);
+        assert_eq!((fail(begin, true), fail(begin, true)), (None, Some(seconds(30))));
+        assert_eq!(fail(begin + seconds(10), false), None, "under way since before");
+        assert_eq!(standing.state(Rules::default()), State::Ejected);
+        assert_eq!(fail(Instant::now(), false), None);
+        assert_eq!(standing.state(Rules::default()), State::Up);
+    }
+
+    #[test]
     fn ejections_grow_to_a_bound_and_are_forgotten() {
         let (standing, mut now) = (Standing::default(), Instant::now());
         let eject = |now| {
-            let times = [standing.failed(&OUTLIER, now, || true), standing.failed(&OUTLIER, now, || true)];
+            let times = [
+                standing.failed(&OUTLIER, now, false, || true),
+                standing.failed(&OUTLIER, now, false, || true),
+            ];
             let time = times.into_iter().flatten().next().unwrap();
             assert_eq!(standing.share_at(now + time, Rules::default()), WHOLE);
             time
@@ -231,8 +306,8 @@ mod tests {
     #[test]
     fn what_comes_back_begins_slowly() {
         let (standing, begin) = (Standing::default(), Instant::now());
-        standing.failed(&OUTLIER, begin, || true);
-        standing.failed(&OUTLIER, begin, || true);
+        standing.failed(&OUTLIER, begin, false, || true);
+        standing.failed(&OUTLIER, begin, false, || true);
         let slow = Rules { slow_start: Some(seconds(10)), ..Rules::default() };
         let back = begin + seconds(40);
         for (after, share) in [(0, 100), (2, 200), (5, 500), (9, 900), (10, WHOLE), (11, WHOLE)] {

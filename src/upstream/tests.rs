@@ -14,9 +14,32 @@ fn at<T>(value: T) -> At<T> {
 fn upstream(targets: &[(&str, u16)], balance: Balance) -> Upstream {
     let target =
         |(host, weight): &(&str, u16)| at(Target { host: (*host).to_owned(), port: 80, weight: *weight });
+    let written = Written { targets: targets.iter().map(target).collect(), ..written(balance) };
+    Upstream::compile(&Arc::from("u"), &at(written), None, false).unwrap()
+}
+
+/// An upstream of names that nobody has asked for; each stands for an address at first.
+pub(super) fn named(hosts: &[&str]) -> Upstream {
     let written = Written {
+        targets: hosts
+            .iter()
+            .map(|host| at(Target { host: (*host).to_owned(), port: 80, weight: 1 }))
+            .collect(),
+        ..written(Balance::RoundRobin)
+    };
+    let resolved = (0..hosts.len()).map(|index| addresses(&[&format!("127.0.0.{}", 99 - index)])).collect();
+    Upstream::of(&Arc::from("u"), Blueprint { written, identity: None }, resolved, None)
+}
+
+/// The addresses of one of its targets.
+pub(super) fn stands_for(upstream: &Upstream, index: usize) -> Vec<SocketAddr> {
+    upstream.resolved.load()[index].clone()
+}
+
+fn written(balance: Balance) -> Written {
+    Written {
         balance,
-        targets: targets.iter().map(target).collect(),
+        targets: Vec::new(),
         timeouts: Timeouts::default(),
         tls: None,
         protocol: Protocol::Http1,
@@ -25,8 +48,7 @@ fn upstream(targets: &[(&str, u16)], balance: Balance) -> Upstream {
         slow_start: None,
         health: None,
         retries: model::Retries::default(),
-    };
-    Upstream::compile(&Arc::from("u"), &at(written), None, false).unwrap()
+    }
 }
 
 #[test]
@@ -64,6 +86,43 @@ fn a_key_stays_with_its_target() {
 }
 
 #[test]
+fn a_target_that_leaves_takes_its_own_keys_along_and_no_others() {
+    let hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"];
+    let of = |hosts: &[&str]| {
+        let targets: Vec<_> = hosts.iter().map(|host| (*host, 1)).collect();
+        let upstream = upstream(&targets, Balance::Hash(HashOn::Path));
+        let chosen = |key: u32| {
+            let pick = upstream.pick(&Key(key.to_be_bytes().to_vec()), &[]).unwrap();
+            pick.lease.target().address
+        };
+        (0..2_000).map(chosen).collect::<Vec<_>>()
+    };
+    let before = of(&hosts);
+    let gone: SocketAddr = "127.0.0.3:80".parse().unwrap();
+    let ejected = {
+        let targets: Vec<_> = hosts.iter().map(|host| (*host, 1)).collect();
+        let upstream = upstream(&targets, Balance::Hash(HashOn::Path));
+        eject(&upstream, "127.0.0.3");
+        let chosen = |key: u32| {
+            let pick = upstream.pick(&Key(key.to_be_bytes().to_vec()), &[]).unwrap();
+            pick.lease.target().address
+        };
+        (0..2_000).map(chosen).collect::<Vec<_>>()
+    };
+    for after in [of(&["127.0.0.1", "127.0.0.2", "127.0.0.4"]), ejected] {
+        let mut moved = BTreeMap::<SocketAddr, usize>::new();
+        for (before, after) in before.iter().zip(&after) {
+            if *before == gone {
+                *moved.entry(*after).or_default() += 1;
+            } else {
+                assert_eq!(before, after);
+            }
+        }
+        assert!(!moved.contains_key(&gone) && moved.len() == 3, "its keys are shared out: {moved:?}");
+    }
+}
+
+#[test]
 fn no_more_requests_share_the_pool_than_it_may_keep_connections() {
     let upstream = upstream(&[("127.0.0.1", 1)], Balance::RoundRobin);
     let pick = || upstream.pick(&Key(Vec::new()), &[]).unwrap();
@@ -82,19 +141,9 @@ fn no_more_requests_share_the_pool_than_it_may_keep_connections() {
 #[test]
 fn a_target_that_stays_is_the_same_after_a_reload() {
     let before = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 1)], Balance::RoundRobin);
-    let written = |host: &str| at(Target { host: host.to_owned(), port: 80, weight: 3 });
-    let after = Written {
-        balance: Balance::RoundRobin,
-        targets: vec![written("127.0.0.2"), written("127.0.0.3")],
-        timeouts: Timeouts::default(),
-        tls: None,
-        protocol: Protocol::Http1,
-        keepalive: 2,
-        outlier: None,
-        slow_start: None,
-        health: None,
-        retries: model::Retries::default(),
-    };
+    let stands = |host: &str| at(Target { host: host.to_owned(), port: 80, weight: 3 });
+    let targets = vec![stands("127.0.0.2"), stands("127.0.0.3")];
+    let after = Written { targets, ..written(Balance::RoundRobin) };
     let after = Upstream::compile(&Arc::from("u"), &at(after), Some(&before), false).unwrap();
     let target = |upstream: &Upstream, host: &str| {
         upstream.set.load().target(format!("{host}:80").parse().unwrap()).cloned()
@@ -120,7 +169,7 @@ const THREE: [(&str, u16); 3] = [("127.0.0.1", 1), ("127.0.0.2", 1), ("127.0.0.3
 fn eject(upstream: &Upstream, host: &str) {
     let outlier = Outlier { consecutive_failures: 1, eject: Duration::from_secs(3600) };
     let target = upstream.set.load().target(format!("{host}:80").parse().unwrap()).cloned().unwrap();
-    assert!(target.standing.failed(&outlier, Instant::now(), || true).is_some());
+    assert!(target.standing.failed(&outlier, Instant::now(), false, || true).is_some());
 }
 
 #[test]
@@ -168,6 +217,53 @@ fn a_share_that_grows_begins_small() {
         let chosen = counts(&upstream, 3000).get("127.0.0.2").copied().unwrap_or_default();
         assert!((40..250).contains(&chosen), "{balance:?} {chosen}");
     }
+}
+
+#[test]
+fn a_target_that_a_reload_brings_begins_slowly_and_no_other() {
+    let slow = |hosts: &[&str], balance: &Balance| Written {
+        targets: hosts
+            .iter()
+            .map(|host| at(Target { host: (*host).to_owned(), port: 80, weight: 1 }))
+            .collect(),
+        slow_start: Some(Duration::from_secs(3600)),
+        ..written(balance.clone())
+    };
+    for balance in
+        [Balance::RoundRobin, Balance::Random, Balance::LeastConnections, Balance::Hash(HashOn::Path)]
+    {
+        let compile = |hosts: &[&str], previous: Option<&Upstream>| {
+            Upstream::compile(&Arc::from("u"), &at(slow(hosts, &balance)), previous, false).unwrap()
+        };
+        // Nobody is new where all are.
+        let first = compile(&["127.0.0.1", "127.0.0.2"], None);
+        assert!(first.addresses().iter().all(|address| address.state == State::Up));
+        let second = compile(&["127.0.0.1", "127.0.0.2", "127.0.0.3"], Some(&first));
+        let states: Vec<_> = second.addresses().iter().map(|address| address.state).collect();
+        assert_eq!(states, [State::Up, State::Up, State::Ramping], "{balance:?}");
+        // Held, so that those in flight count where that is what is looked at.
+        let picks: Vec<_> =
+            (0..420).map(|key: u32| second.pick(&Key(key.to_be_bytes().to_vec()), &[]).unwrap()).collect();
+        let new =
+            picks.iter().filter(|pick| pick.lease.target().address.to_string() == "127.0.0.3:80").count();
+        assert!((2..40).contains(&new), "{balance:?}: {new} of 420");
+    }
+}
+
+#[test]
+fn where_nobody_can_be_connected_to_all_are_put_aside() {
+    let mut upstream = upstream(&THREE, Balance::RoundRobin);
+    upstream.outlier = Some(Outlier { consecutive_failures: 2, eject: Duration::from_secs(3600) });
+    let fail = |failure| {
+        for pick in (0..3).filter_map(|_| upstream.pick(&Key(Vec::new()), &[])) {
+            upstream.failed(pick.lease.target(), failure);
+        }
+    };
+    (0..9).for_each(|_| fail(Failure::Reset));
+    let away = upstream.addresses().iter().filter(|address| address.state == State::Ejected).count();
+    assert_eq!(away, 1, "who serves some requests serves more than nobody");
+    (0..9).for_each(|_| fail(Failure::Connect));
+    assert!(upstream.pick(&Key(Vec::new()), &[]).is_none());
 }
 
 #[test]
@@ -230,19 +326,8 @@ async fn names_are_asked_for_again_while_it_serves() {
 
 #[test]
 fn a_name_that_does_not_resolve_is_an_error_of_who_serves() {
-    let written = |host: &str| Written {
-        balance: Balance::Hash(HashOn::Path),
-        targets: vec![at(Target { host: host.to_owned(), port: 80, weight: 1 })],
-        timeouts: Timeouts::default(),
-        tls: None,
-        protocol: Protocol::Http1,
-        keepalive: 2,
-        outlier: None,
-        slow_start: None,
-        health: None,
-        retries: model::Retries::default(),
-    };
-    let unknown = at(written("no-such-host.invalid"));
+    let target = at(Target { host: "no-such-host.invalid".to_owned(), port: 80, weight: 1 });
+    let unknown = at(Written { targets: vec![target], ..written(Balance::Hash(HashOn::Path)) });
     let errors = Upstream::compile(&Arc::from("u"), &unknown, None, false).unwrap_err();
     assert!(errors[0].message.contains("cannot resolve `no-such-host.invalid`"), "{errors:?}");
     let checked = Upstream::compile(&Arc::from("u"), &unknown, None, true).unwrap();
