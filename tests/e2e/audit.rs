@@ -234,6 +234,15 @@ routes: {any: {paths: [/*], plugins: {request-termination: {status_code: 204}}}}
 
 #[test]
 fn a_kill_loses_the_flush_window_at_most() {
+    is_killed_and_loses_little("");
+}
+
+#[test]
+fn a_kill_of_one_that_serves_nothing_unrecorded_loses_no_more() {
+    is_killed_and_loses_little(", on_full: deny, sync: true");
+}
+
+fn is_killed_and_loses_little(more: &str) {
     const CLIENTS: usize = 2;
     /// What the configuration says, and what a busy machine may take to get to it.
     const FLUSH: Duration = Duration::from_millis(100);
@@ -244,9 +253,10 @@ fn a_kill_loses_the_flush_window_at_most() {
 version: 1
 state_dir: DIR
 listeners: {public: {address: 127.0.0.1:0}}
-plugins: {audit: {file: audit.jsonl, flush: 100ms}}
+plugins: {audit: {file: audit.jsonl, flush: 100msMORE}}
 routes: {any: {paths: [/*], plugins: {request-termination: {status_code: 204}}}}
 "
+    .replace("MORE", more)
     .replace("DIR", &state.path().display().to_string());
     let start = || {
         let prepared = Prepared::empty();

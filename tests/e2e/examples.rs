@@ -6,7 +6,7 @@
 
 use crate::{
     client::Client,
-    harness::{Gateway, Prepared},
+    harness::{Gateway, Prepared, until},
     tokens::Signer,
 };
 use regex::Regex;
@@ -29,18 +29,9 @@ fn every_example_serves_what_it_says() {
 }
 
 fn serve(example: &Path) {
-    let prepared = Prepared::empty();
-    let mut expected = Vec::new();
-    for file in files(example) {
-        let name = file.strip_prefix(example).unwrap().to_str().unwrap();
-        let Ok(text) = fs::read_to_string(&file) else { continue };
-        expected
-            .extend(text.lines().filter_map(|line| line.trim().strip_prefix("# e2e: ")).map(str::to_owned));
-        prepared.write(name, &without_ports(&text));
-    }
+    let (gateway, expected) = start(example);
     let shown = example.display();
     assert!(!expected.is_empty(), "{shown}: no line `# e2e: METHOD PATH [HEADER: VALUE] -> STATUS`");
-    let gateway = prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref());
     let address = listener(&gateway);
     for line in expected {
         let (request, status) = line.split_once(" -> ").unwrap_or_else(|| panic!("{shown}: `{line}`"));
@@ -51,6 +42,114 @@ fn serve(example: &Path) {
         let answer = Client::connect(address).request(method, path, &headers);
         assert_eq!(answer.status.to_string(), status.trim(), "{shown}: `{line}`: {}", answer.text());
     }
+}
+
+fn named(example: &str) -> Gateway {
+    start(&Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/examples").join(example)).0
+}
+
+/// The lines of an example's access record that are there so far.
+fn record(gateway: &Gateway, file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(gateway.state().with_file_name("var").join(file)).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[test]
+fn patient_records_says_who_saw_what_when_from_where_and_with_what_outcome() {
+    let gateway = named("patient-records");
+    let ask = |method: &str, key: &str| {
+        gateway.request(method, "/profiles/alice", &[&format!("x-clinic-key: {key}")])
+    };
+    ask("GET", "clinic-key-of-dr-may").expect(200);
+    ask("PUT", "clinic-key-of-reception").expect(403);
+    let lines =
+        until("the record", || Some(record(&gateway, "access.jsonl")).filter(|lines| lines.len() == 2));
+    let line = |status: u64| lines.iter().find(|line| line["status"] == status).unwrap();
+    let (seen, refused) = (line(200), line(403));
+    for (line, fields) in [
+        (
+            seen,
+            json!({
+                "principal": "dr-may", "consumer": "dr-may", "credential": "dr-may-2026", "method": "GET",
+                "route": "read-record", "path": "/profiles/alice", "params": {"name": "alice"},
+                "client": "127.0.0.1", "listener": "public",
+            }),
+        ),
+        (
+            refused,
+            json!({
+                "principal": "reception", "consumer": "reception", "method": "PUT", "route": "change-record",
+                "params": {"name": "alice"}, "client": "127.0.0.1", "reason": "acl_denied",
+            }),
+        ),
+    ] {
+        for (name, value) in fields.as_object().unwrap() {
+            assert_eq!(line[name], *value, "{name}: {line:#}");
+        }
+        assert!(line["time"].as_str().unwrap().ends_with('Z') && line["duration_us"].is_u64(), "{line:#}");
+        let text = line["decisions"].to_string();
+        assert!(text.contains("key-auth") && text.contains("acl"), "{line:#}");
+        assert!(!line.to_string().contains("clinic-key"), "{line:#}");
+    }
+    // Nobody sees a record while that cannot be written down.
+    fs::remove_dir_all(gateway.state().with_file_name("var")).unwrap();
+    let refused = until("a refusal", || {
+        let answer = ask("GET", "clinic-key-of-dr-may");
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(refused.reason(), "audit_unavailable");
+}
+
+#[test]
+fn a_social_network_is_not_read_from_one_address() {
+    let gateway = named("social-profiles");
+    let mut client = gateway.connect();
+    let mut count = 0;
+    let refused = until("a refusal", || {
+        count += 1;
+        let answer = client.request("GET", "/profiles/alice", &[]);
+        (answer.status == 429).then_some(answer)
+    });
+    assert_eq!(refused.reason(), "rate_limited");
+    let policy = refused.header("ratelimit-policy").unwrap();
+    assert!(count > 40 && policy.contains("\"address-rate\";q=40"), "{count} {policy}");
+    let line = until("its record", || {
+        record(&gateway, "audit.jsonl").into_iter().find(|line| line["status"] == 429)
+    });
+    assert!(line["decisions"].to_string().contains("rate-limiting#address"), "{line:#}");
+}
+
+#[test]
+fn payments_are_made_with_all_claims_that_are_required() {
+    let gateway = named("payments");
+    for (claims, status, reason) in [
+        (json!({"tenant": "acme", "scope": "payments:read"}), 200, ""),
+        (json!({"scope": "payments:read"}), 401, "token_claim_missing"),
+        (json!({"tenant": "acme"}), 401, "token_claim_missing"),
+        (json!({"tenant": "acme", "scope": "payments:read", "sub": null}), 401, "token_claim_invalid"),
+        (json!({"tenant": null, "scope": "payments:read"}), 401, "token_claim_missing"),
+        (json!({"tenant": "others", "scope": "payments:read"}), 401, "token_consumer_unknown"),
+    ] {
+        let header = with_token(&format!("authorization: Bearer TOKEN({claims})"));
+        let answer = gateway.request("GET", "/orders", &[&header]).expect(status);
+        if status != 200 {
+            assert_eq!(answer.reason(), reason, "{claims}");
+        }
+    }
+}
+
+/// Starts an example, and gives the requests that stand in it.
+fn start(example: &Path) -> (Gateway, Vec<String>) {
+    let prepared = Prepared::empty();
+    let mut expected = Vec::new();
+    for file in files(example) {
+        let name = file.strip_prefix(example).unwrap().to_str().unwrap();
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        expected
+            .extend(text.lines().filter_map(|line| line.trim().strip_prefix("# e2e: ")).map(str::to_owned));
+        prepared.write(name, &without_ports(&text));
+    }
+    (prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref()), expected)
 }
 
 /// Puts a token in the place of `TOKEN({…})`.

@@ -143,7 +143,8 @@ pub async fn grpc_origin() -> (SocketAddr, JoinHandle<()>) {
     (address, serving)
 }
 
-async fn echo(request: Request<h2::RecvStream>, mut answer: server::SendResponse<Bytes>) -> Option<()> {
+/// Sends back what comes, then the trailers of a gRPC call.
+pub async fn echo(request: Request<h2::RecvStream>, mut answer: server::SendResponse<Bytes>) -> Option<()> {
     let te = request.headers().get("te").cloned();
     let mut body = request.into_body();
     let head = Response::builder().header("content-type", "application/grpc");

@@ -264,14 +264,18 @@ fn the_least_loaded_target_is_chosen_and_who_leaves_is_counted_out() {
 }
 
 #[test]
-fn chance_favours_nobody() {
-    let (one, two) = (answering(200), answering(200));
+fn chance_favours_nobody_and_follows_no_order() {
+    let (one, two) = (
+        Origin::start(|request| request.answer(200, "1")),
+        Origin::start(|request| request.answer(200, "2")),
+    );
     let targets = [one.address.to_string(), two.address.to_string()];
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     let gateway = Gateway::start(&conf(&targets, "balance: random"));
     let mut client = gateway.connect();
-    for _ in 0..100 {
-        client.request("GET", "/", &[]).expect(200);
-    }
+    let order: Vec<String> = (0..100).map(|_| client.request("GET", "/", &[]).expect(200).text()).collect();
     assert!(one.requests() > 25 && two.requests() > 25, "{} {}", one.requests(), two.requests());
+    // In turn, nobody would be chosen twice in succession.
+    let again = order.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert!((20..80).contains(&again), "{again} of 99: {order:?}");
 }
