@@ -65,7 +65,8 @@ pub(super) struct RawHealth {
 }
 
 /// Puts a target aside for a while when requests to it fail: when no connection can be made, or it breaks, or takes
-/// too long, or the status is 5xx. Never more than half of an upstream's targets, and never the last one.
+/// too long, or the status is 5xx. Never more than half of an upstream's targets, and never the last one; but all that cannot be
+/// connected to: then requests get 503 at once, until one that is let through finds a target again.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOutlier {
@@ -121,7 +122,7 @@ pub(super) enum RawProtocol {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTarget {
     /// Host (or address) and port: `shop.internal:8080`, `10.0.0.1:8080`, `[::1]:8080`. All IPv4 addresses of a name
-    /// share its weight, IPv6 where it has no other; it is resolved again every 10 s, as the system does it.
+    /// share its weight, IPv6 where it has no other; it is asked for again when the answer's time to live is over.
     #[schemars(extend("examples" = ["10.0.0.1:8080"]))]
     pub(super) address: String,
     /// From 1 to 1000.

@@ -47,4 +47,5 @@ mod routing;
 mod tls;
 mod upgrade;
 mod upstreams;
+mod walkthrough;
 mod wire;
