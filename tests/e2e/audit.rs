@@ -20,6 +20,13 @@ fn records(file: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("torn: {line}"))).collect()
 }
 
+/// Starts a gateway on this alone.
+fn start(conf: &str) -> Gateway {
+    let prepared = Prepared::empty();
+    prepared.write("main.yaml", conf);
+    prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref())
+}
+
 #[test]
 fn one_record_for_each_request_whatever_becomes_of_it() {
     const THREADS: usize = 6;
@@ -185,11 +192,7 @@ plugins: {audit: {file: audit.jsonl, flush: 10ms}}
 routes: {any: {paths: [/*], plugins: {request-termination: {status_code: 204}}}}
 "
     .replace("DIR", &state.path().display().to_string());
-    let start = || {
-        let prepared = Prepared::empty();
-        prepared.write("main.yaml", &conf);
-        prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref())
-    };
+    let start = || start(&conf);
     for round in 0..3 {
         let gateway = start();
         let address = gateway.address();
@@ -242,11 +245,12 @@ fn a_kill_of_one_that_serves_nothing_unrecorded_loses_no_more() {
     is_killed_and_loses_little(", on_full: deny, sync: true");
 }
 
+/// What the configuration says, and what a busy machine may take to get to it.
+const FLUSH: Duration = Duration::from_millis(100);
+const SLACK: Duration = Duration::from_secs(2);
+
 fn is_killed_and_loses_little(more: &str) {
     const CLIENTS: usize = 2;
-    /// What the configuration says, and what a busy machine may take to get to it.
-    const FLUSH: Duration = Duration::from_millis(100);
-    const SLACK: Duration = Duration::from_secs(2);
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("audit.jsonl");
     let conf = "
@@ -258,11 +262,7 @@ routes: {any: {paths: [/*], plugins: {request-termination: {status_code: 204}}}}
 "
     .replace("MORE", more)
     .replace("DIR", &state.path().display().to_string());
-    let start = || {
-        let prepared = Prepared::empty();
-        prepared.write("main.yaml", &conf);
-        prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref())
-    };
+    let start = || start(&conf);
     let mut gateway = start();
     let address = gateway.address();
     let load = |client: usize| {
