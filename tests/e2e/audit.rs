@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     time::{Duration, Instant},
 };
@@ -249,6 +249,24 @@ fn a_kill_of_one_that_serves_nothing_unrecorded_loses_no_more() {
 const FLUSH: Duration = Duration::from_millis(100);
 const SLACK: Duration = Duration::from_secs(2);
 
+/// Asks until nobody answers: what was answered, and when.
+fn load(address: SocketAddr, client: usize) -> Vec<(String, Instant)> {
+    let mut answered = Vec::new();
+    let mut stream = TcpStream::connect(address).unwrap();
+    for number in 0.. {
+        let path = format!("/{client}/{number}");
+        let whole = stream.write_all(head("GET", &path, &[]).as_bytes()).is_ok()
+            && stream.read(&mut [0; 1000]).is_ok_and(|count| count > 0);
+        if !whole {
+            break;
+        }
+        answered.push((path, Instant::now()));
+        // So slowly that no batch is ever full: only the window makes it be written.
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    answered
+}
+
 fn is_killed_and_loses_little(more: &str) {
     const CLIENTS: usize = 2;
     let state = tempfile::tempdir().unwrap();
@@ -265,24 +283,8 @@ routes: {any: {paths: [/*], plugins: {request-termination: {status_code: 204}}}}
     let start = || start(&conf);
     let mut gateway = start();
     let address = gateway.address();
-    let load = |client: usize| {
-        let mut answered = Vec::new();
-        let mut stream = TcpStream::connect(address).unwrap();
-        for number in 0.. {
-            let path = format!("/{client}/{number}");
-            let whole = stream.write_all(head("GET", &path, &[]).as_bytes()).is_ok()
-                && stream.read(&mut [0; 1000]).is_ok_and(|count| count > 0);
-            if !whole {
-                break;
-            }
-            answered.push((path, Instant::now()));
-            // So slowly that no batch is ever full: only the window makes it be written.
-            std::thread::sleep(Duration::from_millis(150));
-        }
-        answered
-    };
     let (killed, answered) = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || load(client))).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || load(address, client))).collect();
         let begun = Instant::now();
         until("enough load", || (begun.elapsed() > 2 * (FLUSH + SLACK)).then_some(()));
         let killed = Instant::now();
