@@ -17,6 +17,7 @@ mod tokens;
 mod audit;
 mod auth;
 mod bodies;
+mod buffers;
 mod canonical;
 mod cors;
 mod examples;
