@@ -308,8 +308,8 @@ fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) ->
         errors.push(wrong(node, "content_type", "this is not a media type").help("write `text/html`"));
         return None;
     };
-    let body = match (&raw.body, &raw.file) {
-        (Some(text), None) => text.clone().into_bytes(),
+    let (body, file) = match (&raw.body, &raw.file) {
+        (Some(text), None) => (text.clone().into_bytes(), None),
         (None, Some(path)) => {
             let path = to_read(node, path);
             let size = std::fs::metadata(&path).map(|meta| meta.len());
@@ -320,9 +320,10 @@ fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) ->
                     std::fs::read(&path)
                 }
             }) {
-                Ok(bytes) => bytes,
+                Ok(bytes) => (bytes, Some(path)),
                 Err(error) => {
-                    errors.push(wrong(node, "file", format!("cannot read `{}`: {error}", path.display())));
+                    let error = format!("cannot read `{}`: {error}", path.display());
+                    errors.push(wrong(node, "file", error).help("the path is relative to this file"));
                     return None;
                 }
             }
@@ -333,7 +334,7 @@ fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) ->
             return None;
         }
     };
-    Some(ErrorBody { content_type, body: body.into() })
+    Some(ErrorBody { content_type, body: body.into(), file })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
 use http::HeaderName;
 use palisade_contract::{
     BuildEnv, Built, ConfigError, Consumer, CredentialPlace, CredentialPlaces, Descriptor, EntryInfo, Mode,
-    Principal, Scope, Stage,
+    Principal, Scope, Stage, env::FilesRead,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -71,6 +71,8 @@ pub(super) struct Builder<'a> {
     credentials: Vec<CredentialPlace>,
     credential_places: CredentialPlaces,
     read_headers: HashSet<HeaderName>,
+    /// What plugins read.
+    pub(super) files: FilesRead,
     /// Consumers' adjustments, and whether a route had something to adjust.
     adjustments: Vec<(Arc<EntryInfo>, String)>,
     wider_keys: HashSet<Arc<str>>,
@@ -92,6 +94,7 @@ impl<'a> Builder<'a> {
             credentials: Vec::new(),
             credential_places: CredentialPlaces::default(),
             read_headers: HashSet::new(),
+            files: FilesRead::default(),
             adjustments: Vec::new(),
             wider_keys: HashSet::new(),
         }
@@ -193,6 +196,7 @@ impl<'a> Builder<'a> {
             keep: self.env.keep,
             host: self.env.host,
             credential_places: &self.credential_places,
+            files: &self.files,
             dry_run: self.env.dry_run,
         };
         let (stage, built) =

@@ -23,6 +23,7 @@ use palisade_contract::{ConfigError, Descriptor, Host, Secret, env::Keep};
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
+    path::PathBuf,
     sync::Arc,
     time::SystemTime,
 };
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub errors: BTreeMap<u16, ErrorBody>,
     /// What the admin API asks for.
     pub admin_token: Option<Secret>,
+    /// What plugins read besides the configuration.
+    pub files: Vec<PathBuf>,
 }
 
 /// What a compilation needs besides the configuration.
@@ -128,6 +131,7 @@ impl Snapshot {
                 late_headers,
                 errors: config.errors.clone(),
                 admin_token: config.admin.as_ref().and_then(|admin| admin.value.token.clone()),
+                files: builder.files.take(),
             }),
             _ => Err(errors),
         }

@@ -36,6 +36,7 @@ mod origin;
 mod plugins;
 mod pools;
 mod proxy_protocol;
+mod reload;
 mod resumption;
 mod retries;
 mod revocation;
