@@ -56,12 +56,6 @@ pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String
     descriptors::raise();
     let before = (Fingerprint::of(&options.dir), SystemTime::now());
     let config = load(&options.dir, &registry).map_err(|error| error.to_string())?;
-    if config.listeners.is_empty() {
-        return Err(format!(
-            "{}: no listener; write `listeners: {{public: {{address: 127.0.0.1:8080}}}}`",
-            options.dir.display()
-        ));
-    }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().thread_name("palisade");
     if let Some(threads) = options.threads {

@@ -207,6 +207,7 @@ impl Case {
             peer: ([192, 0, 2, 1], 40_000).into(),
             https: false,
             behind_proxy: false,
+            proxies: Vec::new(),
             listener: "public".into(),
             port: 8080,
             tls: None,

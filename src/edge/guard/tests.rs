@@ -12,7 +12,8 @@ fn guard(room: usize) -> (Guard, DuplexStream) {
     let peer = ([127, 0, 0, 1], 1).into();
     let listener = "public".into();
     let (ip, tls) = (IpAddr::from([127, 0, 0, 1]), None);
-    let known = Client { ip, peer, https: false, behind_proxy: false, listener, port: 80, tls };
+    let proxies = Vec::new();
+    let known = Client { ip, peer, https: false, behind_proxy: false, proxies, listener, port: 80, tls };
     let connection = ConnInfo::new(known, Arc::new(Limits::default()));
     (Guard::new(Box::new(server), Arc::new(connection)), client)
 }
