@@ -101,6 +101,30 @@ fn yaml_examples_load() {
 }
 
 #[test]
+fn shipped_files_name_their_schema() {
+    let mut shipped = vec![root().join("packaging/palisade.yaml"), root().join("src/cli/init.yaml")];
+    for folder in ["conf", "docs/examples", "examples/own-plugin/conf"] {
+        files(&root().join(folder), ".yaml", &mut shipped);
+    }
+    assert!(shipped.len() > 20, "{shipped:?}");
+    for file in shipped {
+        let text = fs::read_to_string(&file).unwrap();
+        let schema = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=");
+        let schema = schema.unwrap_or_else(|| panic!("{} does not begin with its schema", file.display()));
+        match schema {
+            // Where the package puts it; `packaging/check` sees that it does.
+            "/usr/share/palisade/palisade.schema.json" => assert!(file.ends_with("packaging/palisade.yaml")),
+            // Made beside it by a command.
+            "palisade.schema.json" => assert!(text.contains("schema > ") || file.ends_with("init.yaml")),
+            _ => {
+                let there = file.parent().unwrap().join(schema).canonicalize();
+                assert_eq!(there.ok(), root().join("docs/palisade.schema.json").canonicalize().ok());
+            }
+        }
+    }
+}
+
+#[test]
 fn every_plugin_has_its_page_and_an_example() {
     let mut examples = String::new();
     let mut found = Vec::new();

@@ -116,6 +116,7 @@ impl Snapshot {
         let none = Arc::new(route::none(&everywhere, env, &config.errors));
         builder.tell_credential_places();
         builder.unused_adjustments(&mut errors);
+        builder.misplaced(&mut errors);
         let (owned_headers, late_headers) = builder.written_headers();
         match router {
             Some(router) if errors.is_empty() => Ok(Snapshot {
