@@ -75,6 +75,7 @@ fn exchange() -> Exchange {
         peer,
         https: false,
         behind_proxy: false,
+        proxies: Vec::new(),
         listener: Arc::from("public"),
         port: 8080,
         tls: None,

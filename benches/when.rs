@@ -15,6 +15,7 @@ fn exchange() -> Exchange {
         peer: "10.1.2.3:4711".parse().unwrap(),
         https: true,
         behind_proxy: false,
+        proxies: Vec::new(),
         listener: "public".into(),
         port: 443,
         tls: None,

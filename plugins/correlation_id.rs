@@ -84,6 +84,7 @@ impl PluginKind for CorrelationId {
     fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
         let header = HeaderName::from_bytes(config.header_name.as_bytes()).map_err(|_| {
             ConfigError::at("header_name", format!("`{}` is not a header name", config.header_name))
+                .help("names have letters, digits and `-`, such as `x-request-id`")
         })?;
         if TAKEN.contains(&header) {
             let message = format!("`{header}` means something else already");

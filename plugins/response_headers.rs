@@ -93,14 +93,15 @@ impl PluginKind for ResponseHeaders {
             match HeaderName::from_bytes(text.as_bytes()) {
                 Ok(name) if !is_framing(&name) => Some(name),
                 Ok(_) => {
-                    errors.push(ConfigError::at(
-                        field,
-                        format!("`{text}` frames the message; it cannot be changed here"),
-                    ));
+                    let message = format!("`{text}` frames the message; it cannot be changed here");
+                    errors.push(ConfigError::at(field, message).help("leave it out"));
                     None
                 }
                 Err(_) => {
-                    errors.push(ConfigError::at(field, format!("`{text}` is not a header name")));
+                    errors.push(
+                        ConfigError::at(field, format!("`{text}` is not a header name"))
+                            .help("names have letters, digits and `-`, such as `cache-control`"),
+                    );
                     None
                 }
             }

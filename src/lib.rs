@@ -55,6 +55,7 @@ pub mod upstream;
 pub mod when;
 
 pub use builder::Builder;
+pub use palisade_plugins as plugins;
 
 /// A gateway binary with the plugins that palisade ships with; add your own.
 pub fn builder() -> Builder {

@@ -97,6 +97,9 @@ fn text<T>(at: &At<T>, file: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(file).map_err(|error| wrong(at, format!("cannot read `{}`: {error}", file.display())))
 }
 
+/// What a file should be.
+const HELP: &str = "write the path of a PEM file, relative to the file that names it";
+
 fn wrong<T>(at: &At<T>, message: String) -> ConfigError {
-    ConfigError::at(&at.path, message).place(at.place.clone())
+    ConfigError::at(&at.path, message).help(HELP).place(at.place.clone())
 }

@@ -144,6 +144,7 @@ mod tests {
         let own = ErrorBody {
             content_type: HeaderValue::from_static("text/html"),
             body: Bytes::from_static(b"<p>no"),
+            file: None,
         };
         let errors = BTreeMap::from([(401, own)]);
         let answer = Answer::of(&Stop::Denied(Denial::unauthorized("x")), "r1", &[&errors]);

@@ -35,9 +35,10 @@ fn blocks(text: &str) -> Vec<String> {
 }
 
 /// What an example may leave out: it is completed with a route, an upstream and a consumer of the usual names.
-const REST: [(&str, &str); 3] = [
+const REST: [(&str, &str); 4] = [
     ("version:", "version: 1\n"),
     ("listeners:", "listeners: {public: {address: 127.0.0.1:0}}\n"),
+    ("upstreams:", "upstreams: {shop: {targets: [{address: \"127.0.0.1:3000\"}]}}\n"),
     ("routes:", "routes: {any: {paths: [/*], upstream: demo}}\ndemo: true\n"),
 ];
 
@@ -61,11 +62,14 @@ fn yaml_examples_load() {
                     "admin:",
                     "errors:",
                     "upstreams:",
+                    "watch:",
                 ]
                 .iter()
                 .any(|section| line.starts_with(section))
             });
             if !section {
+                let whole = ["routing.md", "entries.md", "origin.md"];
+                assert!(!whole.iter().any(|name| document.ends_with(name)), "not a configuration:\n{block}");
                 continue;
             }
             let mut text = block.clone();
@@ -93,7 +97,31 @@ fn yaml_examples_load() {
             count += 1;
         }
     }
-    assert!(count >= 2, "the documents have lost their examples");
+    assert!(count >= 15, "{count}: the documents have lost their examples");
+}
+
+#[test]
+fn shipped_files_name_their_schema() {
+    let mut shipped = vec![root().join("packaging/palisade.yaml"), root().join("src/cli/init.yaml")];
+    for folder in ["conf", "docs/examples", "examples/own-plugin/conf"] {
+        files(&root().join(folder), ".yaml", &mut shipped);
+    }
+    assert!(shipped.len() > 20, "{shipped:?}");
+    for file in shipped {
+        let text = fs::read_to_string(&file).unwrap();
+        let schema = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=");
+        let schema = schema.unwrap_or_else(|| panic!("{} does not begin with its schema", file.display()));
+        match schema {
+            // Where the package puts it; `packaging/check` sees that it does.
+            "/usr/share/palisade/palisade.schema.json" => assert!(file.ends_with("packaging/palisade.yaml")),
+            // Made beside it by a command.
+            "palisade.schema.json" => assert!(text.contains("schema > ") || file.ends_with("init.yaml")),
+            _ => {
+                let there = file.parent().unwrap().join(schema).canonicalize();
+                assert_eq!(there.ok(), root().join("docs/palisade.schema.json").canonicalize().ok());
+            }
+        }
+    }
 }
 
 #[test]
@@ -195,7 +223,7 @@ fn what_operators_are_told_of_limits_is_so() {
         format!("`limits.connections: {}`", limits.connections),
         format!("may need {}.", thousands(needed)),
         format!("| {} KiB | `limits.header_bytes`", limits.header_bytes >> 10),
-        format!("| {} MiB; each counts twice", limits.buffered_bytes >> 20),
+        format!("| {} MiB; a request's counts twice", limits.buffered_bytes >> 20),
         format!("`connections_per_ip: {}`", limits.connections_per_ip),
         format!("`body_bytes: {}MiB`", limits.body_bytes >> 20),
         format!("| {} | `queue` |", plugin("audit", "queue").replace("MiB", " MiB")),

@@ -110,11 +110,12 @@ fn meant_common(error: ConfigError, descriptor: &Descriptor) -> ConfigError {
 
 fn compile(node: &Node, raw: RawCommon, descriptor: &Descriptor, errors: &mut Vec<ConfigError>) -> Common {
     if raw.anonymous.is_some() && !descriptor.authenticates {
-        errors.push(wrong(
-            node,
-            "anonymous",
-            format!("`{}` does not authenticate, so that `anonymous` has no meaning", descriptor.name),
-        ));
+        let message =
+            format!("`{}` does not authenticate, so that `anonymous` has no meaning", descriptor.name);
+        errors.push(
+            wrong(node, "anonymous", message)
+                .help("write it in the entry of an authenticator such as `key-auth`"),
+        );
     }
     let text = |field: &str, value: Option<String>| -> Option<At<String>> {
         value.map(|value| at(node, field, value))
@@ -148,7 +149,10 @@ pub(super) fn consumers(
     for (key, node) in written {
         check_name(key, &node.path, errors);
         if !matches!(node.value, Value::Map(_)) && !node.is_null() {
-            errors.push(wrong(node, "", "a consumer is a mapping"));
+            errors.push(
+                wrong(node, "", "a consumer is a mapping")
+                    .help("write `groups`, `plugins` and credentials such as `key-auth` below its name"),
+            );
             broken.insert(key.text.as_str().into());
             continue;
         }

@@ -14,7 +14,7 @@ const MAX_FOLDERS: usize = 16;
 
 /// The files of a configuration, in name order: those of the directory itself first.
 pub(super) fn find(dir: &Path, errors: &mut Vec<ConfigError>) -> Vec<PathBuf> {
-    let mut walk = Walk { files: Vec::new(), above: Vec::new(), errors };
+    let mut walk = Walk { files: Vec::new(), above: Vec::new(), most: MAX_FILES, errors };
     if !dir.is_dir() {
         walk.refuse(
             dir,
@@ -46,10 +46,12 @@ pub(super) fn find(dir: &Path, errors: &mut Vec<ConfigError>) -> Vec<PathBuf> {
 /// Reads a file whole: a regular one, of bounded size, in UTF-8.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     let refuse = |why: String| ConfigError::new(why).place(Place::of_file(path));
-    let cannot = |error: std::io::Error| refuse(format!("cannot read the file: {error}"));
+    let cannot = |error: std::io::Error| {
+        refuse(format!("cannot read the file: {error}")).help("make it readable, or remove it")
+    };
     // Anything else (a pipe, a device) could block for ever.
     if !std::fs::metadata(path).map_err(cannot)?.is_file() {
-        return Err(refuse("this is not a regular file".into()));
+        return Err(refuse("this is not a regular file".into()).help("put a file of YAML in its place"));
     }
     let mut bytes = Vec::new();
     // One byte more than allowed, so that the parser says that it is too long.
@@ -69,6 +71,8 @@ struct Walk<'e> {
     files: Vec<PathBuf>,
     /// The folders above the one that is read, without links: what is met again is a circle.
     above: Vec<PathBuf>,
+    /// Files that are taken.
+    most: usize,
     errors: &'e mut Vec<ConfigError>,
 }
 
@@ -117,9 +121,9 @@ impl Walk<'_> {
         }
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
         match extension {
-            "yaml" if self.files.len() < MAX_FILES => self.files.push(path),
-            "yaml" if self.files.len() == MAX_FILES => {
-                self.refuse(&path, format!("more than {MAX_FILES} files"), "put more into each");
+            "yaml" if self.files.len() < self.most => self.files.push(path),
+            "yaml" if self.files.len() == self.most => {
+                self.refuse(&path, format!("more than {} files", self.most), "put more into each");
                 self.files.push(path);
             }
             "yaml" => {}
@@ -129,5 +133,66 @@ impl Walk<'_> {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// What is said of a folder of files.
+    fn said(dir: &Path, most: usize) -> (usize, Vec<String>) {
+        let mut errors = Vec::new();
+        let mut walk = Walk { files: Vec::new(), above: Vec::new(), most, errors: &mut errors };
+        walk.folder(dir, true);
+        let files = walk.files.len();
+        let line = |error: ConfigError| format!("{}; {}", error.message, error.help.unwrap_or_default());
+        (files, errors.into_iter().map(line).collect())
+    }
+
+    #[test]
+    fn more_files_than_are_taken_are_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.yaml", "b.yaml", "c.yaml", "d.yaml", "e.txt"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(said(dir.path(), 4), (4, vec![]));
+        // One more is kept, so that the rest is passed over in silence.
+        assert_eq!(said(dir.path(), 2), (3, vec!["more than 2 files; put more into each".into()]));
+        assert_eq!(MAX_FILES, 10_000);
+    }
+
+    #[test]
+    fn folders_have_a_greatest_depth() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = |depth: usize| (0..depth).fold(dir.path().to_owned(), |path, _| path.join("in"));
+        fs::create_dir_all(deep(MAX_FOLDERS)).unwrap();
+        fs::write(deep(MAX_FOLDERS).join("a.yaml"), "").unwrap();
+        assert_eq!(said(dir.path(), 10), (1, vec![]));
+        fs::create_dir_all(deep(MAX_FOLDERS + 1)).unwrap();
+        fs::write(deep(MAX_FOLDERS + 1).join("b.yaml"), "").unwrap();
+        assert_eq!(
+            said(dir.path(), 10),
+            (1, vec!["more than 16 folders inside each other; use fewer".into()])
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let (files, said) = said(&dir.path().join("gone"), 10);
+        assert_eq!((files, said.len()), (0, 1));
+        assert!(
+            said[0].starts_with("cannot read the directory: No such file")
+                && said[0].ends_with("; make it readable")
+        );
+        let error = read(&dir.path().join("gone.yaml")).unwrap_err();
+        assert!(error.message.starts_with("cannot read the file: No such file") && error.help.is_some());
+        let long = dir.path().join("long.yaml");
+        fs::write(&long, vec![b' '; MAX_BYTES + 2]).unwrap();
+        let errors = crate::conf::read(dir.path(), &[], &|_| None).errors;
+        assert_eq!(errors[0].message, "the file is longer than 8 MiB");
+        assert!(errors[0].help.is_some() && errors.len() == 1);
     }
 }

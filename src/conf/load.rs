@@ -1,7 +1,7 @@
 //! From a directory to a configuration: how files merge, and all that is wrong with them.
 
 use super::{
-    entries, files,
+    addresses, entries, files,
     model::{Broken, Config},
     raw, routes, sections, upstreams,
 };
@@ -148,11 +148,14 @@ impl Making<'_> {
         }
         let client_ip = sections::client_ip(single("client_ip"), errors);
         let listeners = sections::listeners(whole.map("listeners"), &limits, &client_ip, errors);
+        let admin = sections::admin(single("admin"), errors);
+        let none = (self.certain && whole.map("listeners").is_empty()).then_some(self.dir);
+        addresses::check(&listeners, admin.as_ref(), none, errors);
         Config {
             dir: self.dir.to_owned(),
             listeners,
             client_ip,
-            admin: sections::admin(single("admin"), errors),
+            admin,
             watch: sections::flag(single("watch"), errors),
             demo,
             upstreams,

@@ -6,12 +6,14 @@
 //! | `files` | which files are configuration |
 //! | `load` | how they merge |
 //! | `raw` | the sections as written; the schema for editors is derived from the same types |
+//! | `addresses` | what is listened on, held side by side |
 //! | `sections` | listeners, limits, client addresses, admin |
 //! | `upstreams` | upstreams |
 //! | `routes` | routes and their patterns |
 //! | `entries` | plugin entries and consumers |
 //! | [`schema`] | JSON Schema of the whole configuration |
 
+mod addresses;
 mod entries;
 mod files;
 mod load;

@@ -48,7 +48,7 @@ pub struct Config {
     pub credentials: Credentials,
     /// The operator's own error bodies for every route that has none of its own, by status.
     pub errors: BTreeMap<u16, ErrorBody>,
-    /// Every file that was read, for `watch`.
+    /// Every file of YAML, and those that references name.
     pub files: Vec<PathBuf>,
     /// Their texts, to show the lines that errors are in.
     pub sources: Arc<Sources>,
@@ -241,6 +241,8 @@ pub struct ErrorBody {
     pub content_type: http::HeaderValue,
     /// The bytes, read at load.
     pub body: bytes::Bytes,
+    /// The file that they were read from, where it is one.
+    pub file: Option<PathBuf>,
 }
 
 /// One entry under a `plugins`.

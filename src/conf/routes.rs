@@ -4,7 +4,7 @@ use super::{
     entries,
     model::{At, Auth, ErrorBody, Explain, Route, RouteLimits},
     raw::{RawAuth, RawErrorBody, RawRoute},
-    sections::{at, bounded_time, check_name, mapping, read, to_read, wrong},
+    sections::{at, bounded_time, check_name, header_name, mapping, read, to_read, wrong},
 };
 use http::{HeaderName, HeaderValue, Method};
 use palisade_contract::{ConfigError, Descriptor, Node, Value, conf::node::Key};
@@ -30,7 +30,7 @@ pub(super) fn routes(
         let written = node.get("errors").map_or(&[][..], |node| mapping(node, errors));
         let bodies = error_bodies(written, errors);
         let before = errors.len();
-        let read = match read::<RawRoute>(node, errors) {
+        let read = match raw_route(node, errors) {
             Some(raw) => route(node, &raw, errors),
             None => Route::default(),
         };
@@ -39,6 +39,19 @@ pub(super) fn routes(
         routes.insert(key.text.as_str().into(), route);
     }
     (all, broken)
+}
+
+fn raw_route(node: &Node, errors: &mut Vec<ConfigError>) -> Option<RawRoute> {
+    let before = errors.len();
+    let raw = read::<RawRoute>(node, errors);
+    let auth =
+        |error: &&mut ConfigError| error.path.ends_with(".auth") && error.message.starts_with("expected");
+    for error in errors.iter_mut().skip(before).filter(auth) {
+        error.help = Some(
+            "write `auth: {any: [jwt, key-auth]}`, `auth: {all: [jwt, key-auth]}` or `auth: optional`".into(),
+        );
+    }
+    raw
 }
 
 /// A route without its plugins and error bodies.
@@ -84,14 +97,8 @@ fn route(node: &Node, raw: &RawRoute, errors: &mut Vec<ConfigError>) -> Route {
             .map(|auth| at(node, "auth", auth)),
         plugins: BTreeMap::new(),
         explain: raw.explain.as_ref().and_then(|explain| {
-            let header = HeaderName::from_bytes(explain.header.as_bytes()).map_err(|_| {
-                errors.push(wrong(
-                    node,
-                    "explain.header",
-                    format!("`{}` is not a header name", explain.header),
-                ));
-            });
-            Some(Explain { header: header.ok()?, allow: explain.allow.iter().map(|cidr| cidr.0).collect() })
+            let header = header_name(node, "explain.header", &explain.header, errors);
+            Some(Explain { header: header?, allow: explain.allow.iter().map(|cidr| cidr.0).collect() })
         }),
         errors: BTreeMap::new(),
     }
@@ -158,7 +165,11 @@ fn path_pattern(text: &str) -> Result<String, (&'static str, Option<String>)> {
         return Err(("does not begin with `/`", Some(format!("write `/{text}`"))));
     }
     if text.contains(['?', '#']) {
-        return Err(("has a query or a fragment, and only the path chooses a route", None));
+        let path = text.split(['?', '#']).next().unwrap_or_default();
+        return Err((
+            "has a query or a fragment, and only the path chooses a route",
+            Some(format!("write `{path}`; a plugin's `when` can ask `request.query`")),
+        ));
     }
     let fixed = text.strip_suffix("/*").unwrap_or(text);
     let mut names = Vec::new();
@@ -183,7 +194,10 @@ fn path_pattern(text: &str) -> Result<String, (&'static str, Option<String>)> {
                 ),
             ));
         } else if segment.contains(';') {
-            return Err(("has path parameters (`;`), which origins read differently", None));
+            return Err((
+                "has path parameters (`;`), which origins read differently",
+                Some("leave out what begins with `;`".to_owned()),
+            ));
         }
     }
     let plain = fixed.replace(['{', '}'], "");
@@ -194,7 +208,12 @@ fn path_pattern(text: &str) -> Result<String, (&'static str, Option<String>)> {
             "is not in normal form, so that no request could match it",
             Some(format!("write `{normal}`")),
         )),
-        Err(_) => Err(("can be read in two ways, and such requests are refused", None)),
+        Err(_) => Err((
+            "can be read in two ways, and such requests are refused",
+            Some(
+                "write the path without `%2F`, `\\`, control characters and broken `%` sequences".to_owned(),
+            ),
+        )),
     }
 }
 
@@ -216,10 +235,7 @@ fn headers(node: &Node, raw: &RawRoute, errors: &mut Vec<ConfigError>) -> Vec<(H
     let mut all: Vec<(HeaderName, String)> = Vec::new();
     for (name, value) in &raw.headers {
         let field = format!("headers.{name}");
-        let Ok(known) = HeaderName::from_bytes(name.as_bytes()) else {
-            errors.push(wrong(node, &field, format!("`{name}` is not a header name")));
-            continue;
-        };
+        let Some(known) = header_name(node, &field, name, errors) else { continue };
         if HeaderValue::from_str(value).is_err() {
             errors.push(
                 wrong(node, &field, "no header can have this value").help("write printable characters"),
@@ -250,7 +266,10 @@ fn strip_prefix(
 ) -> Option<At<String>> {
     let prefix = prefix.trim_end_matches('/');
     if !prefix.starts_with('/') || prefix.contains(['{', '*', '?', '#']) {
-        errors.push(wrong(node, "strip_prefix", "a prefix is a path such as `/v1`"));
+        errors.push(
+            wrong(node, "strip_prefix", "this is not a prefix of paths")
+                .help("write a path such as `/v1`, without parameters and `*`"),
+        );
         return None;
     }
     for path in paths {
@@ -274,7 +293,9 @@ fn authentication(node: &Node, raw: &RawAuth, errors: &mut Vec<ConfigError>) -> 
     let twice =
         names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|other| other == *name));
     if names.is_empty() || twice.is_some() {
-        errors.push(wrong(node, "auth", "`auth` names each authenticator once"));
+        let error = wrong(node, "auth", "`auth` names each authenticator once");
+        errors
+            .push(error.help("write the keys of the route's authenticators: `auth: {any: [jwt, key-auth]}`"));
         return None;
     }
     Some(auth)
@@ -308,8 +329,8 @@ fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) ->
         errors.push(wrong(node, "content_type", "this is not a media type").help("write `text/html`"));
         return None;
     };
-    let body = match (&raw.body, &raw.file) {
-        (Some(text), None) => text.clone().into_bytes(),
+    let (body, file) = match (&raw.body, &raw.file) {
+        (Some(text), None) => (text.clone().into_bytes(), None),
         (None, Some(path)) => {
             let path = to_read(node, path);
             let size = std::fs::metadata(&path).map(|meta| meta.len());
@@ -320,9 +341,10 @@ fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) ->
                     std::fs::read(&path)
                 }
             }) {
-                Ok(bytes) => bytes,
+                Ok(bytes) => (bytes, Some(path)),
                 Err(error) => {
-                    errors.push(wrong(node, "file", format!("cannot read `{}`: {error}", path.display())));
+                    let error = format!("cannot read `{}`: {error}", path.display());
+                    errors.push(wrong(node, "file", error).help("the path is relative to this file"));
                     return None;
                 }
             }
@@ -333,7 +355,7 @@ fn error_body(node: &Node, raw: &RawErrorBody, errors: &mut Vec<ConfigError>) ->
             return None;
         }
     };
-    Some(ErrorBody { content_type, body: body.into() })
+    Some(ErrorBody { content_type, body: body.into(), file })
 }
 
 #[cfg(test)]

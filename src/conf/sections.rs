@@ -183,16 +183,32 @@ impl Within<'_> {
     }
 }
 
+/// The name of a header field.
+pub(super) fn header_name(
+    node: &Node,
+    field: &str,
+    name: &str,
+    errors: &mut Vec<ConfigError>,
+) -> Option<HeaderName> {
+    let known = HeaderName::from_bytes(name.as_bytes()).ok();
+    if known.is_none() {
+        errors.push(
+            wrong(node, field, format!("`{name}` is not a header name"))
+                .help("names have letters, digits and `-`, such as `x-api-version`"),
+        );
+    }
+    known
+}
+
 pub(super) fn client_ip(node: Option<&Node>, errors: &mut Vec<ConfigError>) -> ClientIp {
     let Some(node) = node else { return ClientIp::default() };
     let Some(raw) = read::<RawClientIp>(node, errors) else { return ClientIp::default() };
-    let header = raw.header.as_ref().and_then(|name| match HeaderName::from_bytes(name.as_bytes()) {
-        Ok(name) => Some(name),
-        Err(_) => {
-            errors.push(wrong(node, "header", format!("`{name}` is not a header name")));
-            None
-        }
-    });
+    let header = raw.header.as_ref().and_then(|name| header_name(node, "header", name, errors));
+    if header.as_ref().is_some_and(|name| *name == http::header::FORWARDED) {
+        errors.push(wrong(node, "header", "`forwarded` (RFC 7239) is not read here").help(
+            "let the proxy write `x-forwarded-for`, or a header that holds an address or a list of them",
+        ));
+    }
     ClientIp { trusted_proxies: raw.trusted_proxies.iter().map(|cidr| cidr.0).collect(), header }
 }
 
@@ -235,21 +251,6 @@ pub(super) fn listeners(
         check_name(key, &node.path, errors);
         let Some(raw) = read::<RawListener>(node, errors) else { continue };
         let Some(address) = socket(node, "address", &raw.address, errors) else { continue };
-        if let Some((name, other)) = all
-            .iter()
-            .find(|(_, other)| address.value.port() != 0 && other.value.address.value == address.value)
-        {
-            let error = wrong(
-                node,
-                "address",
-                format!("`{}` is the address of the listener `{name}` too", address.value),
-            );
-            errors.push(
-                error
-                    .help("give one of them another port")
-                    .other("the first one is here", other.place.clone()),
-            );
-        }
         if raw.proxy_protocol && client_ip.trusted_proxies.is_empty() {
             let error =
                 wrong(node, "proxy_protocol", "no proxy is trusted, so every connection would be closed");
@@ -274,7 +275,10 @@ pub(super) fn listeners(
 
 fn listener_tls(node: &Node, raw: &RawTls, errors: &mut Vec<ConfigError>) -> Option<ListenerTls> {
     if raw.certificates.is_empty() {
-        errors.push(wrong(node, "tls.certificates", "TLS needs at least one certificate"));
+        errors.push(
+            wrong(node, "tls.certificates", "TLS needs at least one certificate")
+                .help("write `certificates: [{certificate: FILE, key: FILE}]`, files in PEM"),
+        );
         return None;
     }
     let certificates = raw.certificates.iter().enumerate().map(|(index, files)| {

@@ -35,7 +35,15 @@ pub(super) fn upstreams(
     for (key, node) in written {
         check_name(key, &node.path, errors);
         let before = errors.len();
-        let Some(raw) = read::<RawUpstream>(node, errors) else {
+        let raw = read::<RawUpstream>(node, errors);
+        let target = |error: &&mut ConfigError| {
+            error.path.contains(".targets[") && error.message.starts_with("expected a mapping")
+        };
+        for error in errors.iter_mut().skip(before).filter(target) {
+            error.help =
+                Some("write `- address: HOST:PORT`, with `weight: N` below it where it is not 1".into());
+        }
+        let Some(raw) = raw else {
             broken.insert(key.text.as_str().into());
             continue;
         };
@@ -112,7 +120,10 @@ fn hash_on(text: &str) -> Option<HashOn> {
 
 fn targets(node: &Node, raw: &[RawTarget], errors: &mut Vec<ConfigError>) -> Vec<At<Target>> {
     if raw.is_empty() {
-        errors.push(wrong(node, "targets", "an upstream needs at least one target"));
+        errors.push(
+            wrong(node, "targets", "an upstream needs at least one target")
+                .help("write `targets: [{address: \"127.0.0.1:3000\"}]`"),
+        );
     }
     let mut all = Vec::new();
     for (index, target) in raw.iter().enumerate() {
@@ -189,12 +200,18 @@ fn upstream_tls(node: &Node, raw: &RawUpstreamTls, errors: &mut Vec<ConfigError>
         }
         (None, None) => None,
         _ => {
-            errors.push(wrong(node, "tls", "`certificate` and `key` go together"));
+            errors.push(
+                wrong(node, "tls", "`certificate` and `key` go together")
+                    .help("write both, the files of the chain and of its private key, or neither"),
+            );
             return None;
         }
     };
     if raw.server_name.as_deref().is_some_and(|name| rustls::pki_types::ServerName::try_from(name).is_err()) {
-        errors.push(wrong(node, "tls.server_name", "this is not a name that a certificate can have"));
+        errors.push(
+            wrong(node, "tls.server_name", "this is not a name that a certificate can have")
+                .help("write a host such as `shop.internal`, without scheme and port"),
+        );
     }
     Some(UpstreamTls {
         server_name: raw.server_name.clone(),

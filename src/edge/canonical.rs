@@ -111,7 +111,7 @@ fn vouched(request: &RequestHeader, connection: &ConnInfo, rules: &ClientIp, pee
     let name = rules.header.as_ref().unwrap_or(&FORWARDED_FOR);
     let values: Vec<&[u8]> = request.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let mut client = Client::clone(&connection.client);
-    client.ip = headers::client_ip(peer, &values, &trusted);
+    (client.ip, client.proxies) = headers::client_ip(peer, &values, &trusted);
     client.behind_proxy = true;
     let proto = request.headers.get("x-forwarded-proto");
     client.https |= proto.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));

@@ -6,13 +6,14 @@ mod stream;
 
 use super::{
     ConnInfo,
+    budget::{Collector, NoRoom, Share},
     exchange::Exchange,
     frames::Frames,
     framing::{Framing, Refusal},
     held::Held,
     pace::Pace,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 use pingora::{protocols::Stream, proxy::Session};
 use std::{
@@ -100,12 +101,23 @@ enum NoBody {
 pub enum Ahead {
     /// It is longer than allowed.
     TooLarge,
+    /// Other bodies take all the memory that bodies may.
+    Full,
     /// Its framing is broken; the reason code.
     Malformed(&'static str),
     /// It did not come in time.
     Timeout,
     /// The client left.
     Closed,
+}
+
+impl From<NoRoom> for Ahead {
+    fn from(why: NoRoom) -> Self {
+        match why {
+            NoRoom::TooLarge => Ahead::TooLarge,
+            NoRoom::Full => Ahead::Full,
+        }
+    }
 }
 
 impl Guard {
@@ -282,31 +294,29 @@ impl Guard {
         if inner.closed { inner.poll_gone(cx) } else { Poll::Pending }
     }
 
-    /// Reads the rest of the body ahead of Pingora, which will read the same bytes later. The content comes
-    /// back, decoded from its transfer coding.
-    pub async fn read_ahead(&self, limit: u64) -> Result<Bytes, Ahead> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    /// Reads the body ahead of Pingora, which will read the same content later. The content comes back, decoded from
+    /// its transfer coding, with the share of the budget that it is held within: twice, here and for Pingora.
+    pub async fn read_ahead(&self, mut content: Collector) -> Result<(Bytes, Share), Ahead> {
         let mut framing = self.lock().framing.clone();
-        if let Framing::Length(length) = framing
-            && length > limit as u64
-        {
-            return Err(Ahead::TooLarge);
+        if let Framing::Length(length) = framing {
+            content.expect(length)?;
         }
-        let (mut seen, mut content) = (0usize, BytesMut::new());
-        poll_fn(|cx| {
+        let mut seen = 0usize;
+        let read = poll_fn(|cx| {
             let mut inner = self.lock();
             loop {
-                let rest = inner.buffer.get(seen..).unwrap_or_default();
-                let mut too_large = false;
-                let taken = framing.advance(rest, &mut |piece| {
-                    too_large |= content.len() + piece.len() > limit;
-                    if !too_large {
-                        content.extend_from_slice(piece);
+                let mut refused = Ok(());
+                let taken = framing.advance(&inner.buffer, &mut |piece| {
+                    if refused.is_ok() {
+                        refused = content.push(piece);
                     }
                 });
-                seen += taken.map_err(|refusal| Ahead::Malformed(refusal.reason))?;
+                let taken = taken.map_err(|refusal| Ahead::Malformed(refusal.reason))?;
+                inner.buffer.advance(taken);
+                seen = seen.saturating_add(taken);
+                refused?;
                 // Framing may not cost more than content: a chunk for each byte is an attack.
-                if too_large || seen > limit.saturating_mul(2).saturating_add(64 * 1024) {
+                if seen > content.limit().saturating_mul(2).saturating_add(64 * 1024) {
                     return Poll::Ready(Err(Ahead::TooLarge));
                 }
                 if framing.is_done() {
@@ -319,8 +329,17 @@ impl Guard {
                 }
             }
         })
-        .await?;
-        Ok(content.freeze())
+        .await;
+        let mut inner = self.lock();
+        if let Err(why) = read {
+            // What was read of it is gone, and Pingora could not follow the rest: nothing comes after the answer.
+            inner.framing = Framing::Length(u64::MAX);
+            inner.buffer.clear();
+            return Err(why);
+        }
+        let (content, share) = content.finish();
+        inner.give_back(&content);
+        Ok((content, share))
     }
 
     /// Tells a client that waits for it (RFC 9110 §10.1.1) to send its body.

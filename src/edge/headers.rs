@@ -152,10 +152,17 @@ impl Forwarded {
     pub fn of(client: &Client) -> Self {
         let ip = HeaderValue::try_from(client.ip.to_string()).ok();
         let peer = client.peer.ip().to_canonical();
-        let chain = if peer == client.ip {
+        let chain = if peer == client.ip && client.proxies.is_empty() {
             ip.clone()
         } else {
-            HeaderValue::try_from(format!("{}, {peer}", client.ip)).ok()
+            // What the PROXY protocol names has the connection behind it, and no others.
+            let peer = client.proxies.is_empty().then_some(&peer);
+            let mut chain = client.ip.to_string();
+            for proxy in client.proxies.iter().chain(peer) {
+                chain.push_str(", ");
+                chain.push_str(&proxy.to_string());
+            }
+            HeaderValue::try_from(chain).ok()
         };
         Forwarded { ip, chain, port: HeaderValue::from(client.port) }
     }
@@ -229,10 +236,14 @@ fn identifiers(id: &str) -> (Option<HeaderValue>, Option<HeaderValue>) {
     (HeaderValue::from_str(id).ok(), trace)
 }
 
-/// The client's address: walks from the peer through the trusted proxies, right to left. A part that is not an
-/// address ends the walk at the last one that was vouched for.
-pub fn client_ip(peer: IpAddr, forwarded: &[&[u8]], trusted: &dyn Fn(IpAddr) -> bool) -> IpAddr {
-    let mut client = peer.to_canonical();
+/// The client's address, and the trusted proxies that vouch for it, the peer last: walks from the peer through them, right
+/// to left. A part that is not an address ends the walk at the last one that was vouched for.
+pub fn client_ip(
+    peer: IpAddr,
+    forwarded: &[&[u8]],
+    trusted: &dyn Fn(IpAddr) -> bool,
+) -> (IpAddr, Vec<IpAddr>) {
+    let (mut client, mut proxies) = (peer.to_canonical(), Vec::new());
     let parts = forwarded.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
     for part in parts {
         if !trusted(client) {
@@ -241,9 +252,10 @@ pub fn client_ip(peer: IpAddr, forwarded: &[&[u8]], trusted: &dyn Fn(IpAddr) -> 
         let Some(address) = std::str::from_utf8(part).ok().and_then(|text| parse_address(text.trim())) else {
             break;
         };
-        client = address;
+        proxies.push(std::mem::replace(&mut client, address));
     }
-    client
+    proxies.reverse();
+    (client, proxies)
 }
 
 /// An address, with or without a port, with or without brackets.
@@ -372,16 +384,18 @@ mod tests {
         let trusted = |ip: IpAddr| ip.to_string().starts_with("10.");
         let walk = |peer: &str, values: &[&str]| {
             let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-            client_ip(peer.parse().unwrap(), &values, &trusted).to_string()
+            let (client, proxies) = client_ip(peer.parse().unwrap(), &values, &trusted);
+            let all: Vec<String> = [client].iter().chain(&proxies).map(IpAddr::to_string).collect();
+            all.join(" ")
         };
         assert_eq!(walk("1.1.1.1", &["9.9.9.9"]), "1.1.1.1");
-        assert_eq!(walk("10.0.0.1", &["9.9.9.9"]), "9.9.9.9");
-        assert_eq!(walk("10.0.0.1", &["8.8.8.8, 9.9.9.9, 10.0.0.2"]), "9.9.9.9");
-        assert_eq!(walk("10.0.0.1", &["8.8.8.8", "9.9.9.9"]), "9.9.9.9");
-        assert_eq!(walk("10.0.0.1", &["8.8.8.8, x, 10.0.0.2"]), "10.0.0.2");
+        assert_eq!(walk("10.0.0.1", &["9.9.9.9"]), "9.9.9.9 10.0.0.1");
+        assert_eq!(walk("10.0.0.1", &["8.8.8.8, 9.9.9.9, 10.0.0.2"]), "9.9.9.9 10.0.0.2 10.0.0.1");
+        assert_eq!(walk("10.0.0.1", &["8.8.8.8", "9.9.9.9"]), "9.9.9.9 10.0.0.1");
+        assert_eq!(walk("10.0.0.1", &["8.8.8.8, x, 10.0.0.2"]), "10.0.0.2 10.0.0.1");
         assert_eq!(walk("10.0.0.1", &[""]), "10.0.0.1");
-        assert_eq!(walk("::ffff:10.0.0.1", &["::ffff:9.9.9.9"]), "9.9.9.9");
-        assert_eq!(walk("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
-        assert_eq!(walk("10.0.0.1", &["9.9.9.9:1234"]), "9.9.9.9");
+        assert_eq!(walk("::ffff:10.0.0.1", &["::ffff:9.9.9.9"]), "9.9.9.9 10.0.0.1");
+        assert_eq!(walk("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1 10.0.0.1");
+        assert_eq!(walk("10.0.0.1", &["9.9.9.9:1234"]), "9.9.9.9 10.0.0.1");
     }
 }

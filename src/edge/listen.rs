@@ -277,6 +277,7 @@ fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Lim
         peer,
         https: tls.is_some(),
         behind_proxy: false,
+        proxies: Vec::new(),
         listener: listener.name.clone(),
         port: listener.address.port(),
         tls,

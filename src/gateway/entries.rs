@@ -10,7 +10,7 @@ use crate::{
 use http::HeaderName;
 use palisade_contract::{
     BuildEnv, Built, ConfigError, Consumer, CredentialPlace, CredentialPlaces, Descriptor, EntryInfo, Mode,
-    Principal, Scope, Stage,
+    Principal, Scope, Stage, env::FilesRead,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -71,6 +71,10 @@ pub(super) struct Builder<'a> {
     credentials: Vec<CredentialPlace>,
     credential_places: CredentialPlaces,
     read_headers: HashSet<HeaderName>,
+    /// Where each plugin's entries stand, and the first of them.
+    stages: BTreeMap<&'static str, (BTreeSet<Stage>, Arc<EntryInfo>)>,
+    /// What plugins read.
+    pub(super) files: FilesRead,
     /// Consumers' adjustments, and whether a route had something to adjust.
     adjustments: Vec<(Arc<EntryInfo>, String)>,
     wider_keys: HashSet<Arc<str>>,
@@ -92,6 +96,8 @@ impl<'a> Builder<'a> {
             credentials: Vec::new(),
             credential_places: CredentialPlaces::default(),
             read_headers: HashSet::new(),
+            stages: BTreeMap::new(),
+            files: FilesRead::default(),
             adjustments: Vec::new(),
             wider_keys: HashSet::new(),
         }
@@ -193,6 +199,7 @@ impl<'a> Builder<'a> {
             keep: self.env.keep,
             host: self.env.host,
             credential_places: &self.credential_places,
+            files: &self.files,
             dry_run: self.env.dry_run,
         };
         let (stage, built) =
@@ -204,6 +211,8 @@ impl<'a> Builder<'a> {
         // Where one entry reads a name and another only writes it, a client's value must not pass for the other's.
         self.headers.extend(writes.iter().filter(|name| !reads.contains(name)).cloned());
         self.read_headers.extend(reads.into_iter().filter(|name| writes.contains(name)));
+        let known = self.stages.entry(descriptor.name).or_insert_with(|| (BTreeSet::new(), info.clone()));
+        known.0.insert(stage);
         let common = self.common(entry, stage, &built, errors);
         Some(Scoped::Instance(Instance { built, stage, rank, plugin: descriptor.name, common, info }))
     }
@@ -332,6 +341,32 @@ impl<'a> Builder<'a> {
                 .help("write the plugin's own fields here too, or remove the entry")
                 .place(info.place.clone()),
             );
+        }
+    }
+
+    /// A binary may put a plugin before another one of its stage; before one of another stage it would mean nothing.
+    pub(super) fn misplaced(&self, errors: &mut Vec<ConfigError>) {
+        let list = |stages: &BTreeSet<Stage>| {
+            stages.iter().map(|stage| stage.as_str()).collect::<Vec<_>>().join(" and ")
+        };
+        for descriptor in self.env.registry {
+            let Some(before) = descriptor.before else { continue };
+            let (Some((own, info)), Some((others, _))) =
+                (self.stages.get(descriptor.name), self.stages.get(before))
+            else {
+                continue;
+            };
+            if own.is_disjoint(others) {
+                let name = descriptor.name;
+                let (others, own) = (list(others), list(own));
+                let message = format!(
+                    "`{name}` was put before `{before}`, which stands in another stage: {others}, not {own}"
+                );
+                let error = ConfigError::at(format!("plugins.{name}"), message).place(info.place.clone());
+                errors.push(
+                    error.help("take `.before::<…>()` out of the binary, or give the plugin that stage"),
+                );
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use palisade_contract::{ConfigError, Descriptor, Host, Secret, env::Keep};
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
+    path::PathBuf,
     sync::Arc,
     time::SystemTime,
 };
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub errors: BTreeMap<u16, ErrorBody>,
     /// What the admin API asks for.
     pub admin_token: Option<Secret>,
+    /// What plugins read besides the configuration.
+    pub files: Vec<PathBuf>,
 }
 
 /// What a compilation needs besides the configuration.
@@ -113,6 +116,7 @@ impl Snapshot {
         let none = Arc::new(route::none(&everywhere, env, &config.errors));
         builder.tell_credential_places();
         builder.unused_adjustments(&mut errors);
+        builder.misplaced(&mut errors);
         let (owned_headers, late_headers) = builder.written_headers();
         match router {
             Some(router) if errors.is_empty() => Ok(Snapshot {
@@ -128,6 +132,7 @@ impl Snapshot {
                 late_headers,
                 errors: config.errors.clone(),
                 admin_token: config.admin.as_ref().and_then(|admin| admin.value.token.clone()),
+                files: builder.files.take(),
             }),
             _ => Err(errors),
         }

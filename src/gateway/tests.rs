@@ -62,6 +62,17 @@ fn a_mistake_in_a_condition_is_told_with_its_column() {
 }
 
 #[test]
+fn a_route_has_so_many_entries_and_no_more() {
+    let with = |count: usize| {
+        let entries: String =
+            (0..count).map(|n| format!("      ip-restriction#n{n}: {{allow: [10.0.0.0/8]}}\n")).collect();
+        format!("routes:\n  a:\n    paths: [/x]\n    upstream: origin\n    plugins:\n{entries}")
+    };
+    assert_eq!(errors(&with(128)), [""; 0]);
+    assert_eq!(errors(&with(129)), ["routes.a: the route has 129 entries, 128 are possible"]);
+}
+
+#[test]
 fn a_route_that_does_not_compile_hides_no_clash() {
     let found = errors(
         "routes:

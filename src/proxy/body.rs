@@ -2,14 +2,16 @@
 
 use super::{
     admit::{apart, too_large},
-    buffered,
     ctx::{Ctx, RequestBody},
 };
 use crate::{
     chain::Stop,
-    edge::{self, budget::Budget},
+    edge::{
+        self, Ahead,
+        budget::{Budget, Collector, Share},
+    },
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{StatusCode, header};
 use palisade_contract::{Body, BodyNeed, Denial, Fault};
 use pingora::{
@@ -19,6 +21,9 @@ use pingora::{
     proxy::Session,
 };
 use std::{sync::Arc, time::Duration};
+
+/// What is held of a request's body: as the guard keeps it for Pingora, and decoded; or decoded, and on its way.
+const COPIES: usize = 2;
 
 impl Ctx {
     /// Where a plugin wants the whole body: reads it and lets the chain judge it.
@@ -42,6 +47,7 @@ impl Ctx {
                 Err(stop) => return Ok(Some(stop)),
             }
         };
+        let most = self.snapshot.limits.buffered_bytes;
         let Some(flight) = &mut self.flight else { return Ok(None) };
         self.request_bytes = bytes.len() as u64;
         let mut body = Body::new(bytes, true);
@@ -50,6 +56,13 @@ impl Ctx {
         flight.swap(session);
         let replaced = body.is_replaced();
         let bytes = body.into_bytes();
+        if replaced {
+            // It is held beside what Pingora still reads of the client's.
+            let share = flight.share.get_or_insert_with(|| budget.share(most));
+            if !share.resize(share.bytes().saturating_add(bytes.len())) {
+                return Ok(Some(no_room()));
+            }
+        }
         self.body = if replaced { RequestBody::Replaced(bytes) } else { RequestBody::Judged(bytes) };
         Ok(stop)
     }
@@ -116,16 +129,17 @@ pub(super) async fn read_whole(
     let Some(flight) = &mut ctx.flight else { return Ok(Ok(Bytes::new())) };
     let timeout = flight.route.limits.body_timeout.unwrap_or(ctx.snapshot.limits.body_timeout);
     let limit = flight.body_limit;
+    let mut content =
+        Collector::new(budget.share(most), usize::try_from(limit).unwrap_or(usize::MAX), COPIES);
     let declared = session
         .req_header()
         .headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    // What is held is counted twice: as it came, and decoded.
-    let Some(share) = budget.take(declared.unwrap_or(limit).min(limit).saturating_mul(2), most) else {
-        return Ok(Err(Stop::Faulted(Fault::unavailable("buffers_full"))));
-    };
-    flight.share = Some(share);
+    // What cannot be held need not be sent.
+    if let Some(Err(why)) = declared.map(|length| content.expect(length)) {
+        return Ok(Err(refused(why.into(), limit).unwrap_or_else(no_room)));
+    }
     if session.req_header_mut().remove_header(&header::EXPECT).is_some() {
         match &flight.guard {
             Some(guard) => guard.continue_100().await,
@@ -133,50 +147,62 @@ pub(super) async fn read_whole(
         }
     }
     let read = match &flight.guard {
-        Some(guard) => match guard.read_ahead(limit).await {
-            Ok(bytes) => {
+        Some(guard) => {
+            let read = guard.read_ahead(content).await;
+            if read.is_ok() {
                 // All of it is here: an early answer need not close the connection.
                 session.set_close_on_response_before_downstream_finish(false);
-                Ok(bytes)
             }
-            Err(why) => Err(buffered::refused(why, limit)),
-        },
-        None => read_stream(session, limit, timeout).await,
+            read
+        }
+        None => read_stream(session, content, timeout).await,
     };
     match read {
-        Ok(bytes) => Ok(Ok(bytes)),
-        Err(Some(denial)) => Ok(Err(Stop::Denied(denial))),
-        Err(None) => {
-            Err(Error::explain(ConnectionClosed, "the client left in the middle of its body").into_down())
+        Ok((bytes, share)) => {
+            flight.share = Some(share);
+            Ok(Ok(bytes))
         }
+        Err(why) => match refused(why, limit) {
+            Some(stop) => Ok(Err(stop)),
+            None => {
+                Err(Error::explain(ConnectionClosed, "the client left in the middle of its body").into_down())
+            }
+        },
     }
+}
+
+/// 503: bodies take all the memory that they may.
+pub(super) fn no_room() -> Stop {
+    Stop::Faulted(Fault::unavailable("buffers_full"))
+}
+
+/// What a body that could not be read ahead means; nothing where the client left.
+fn refused(why: Ahead, limit: u64) -> Option<Stop> {
+    let denial = match why {
+        Ahead::TooLarge => too_large(limit),
+        Ahead::Malformed(reason) => Denial::bad_request(reason),
+        Ahead::Timeout => Denial::new(StatusCode::REQUEST_TIMEOUT, "body_timeout"),
+        Ahead::Full => return Some(no_room()),
+        Ahead::Closed => return None,
+    };
+    Some(Stop::Denied(denial))
 }
 
 /// The whole body of an HTTP/2 stream.
 async fn read_stream(
     session: &mut Session,
-    limit: u64,
+    mut content: Collector,
     timeout: Duration,
-) -> std::result::Result<Bytes, Option<Denial>> {
-    let limit_bytes = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut content = BytesMut::new();
+) -> std::result::Result<(Bytes, Share), Ahead> {
     let read = async {
         loop {
             match session.read_request_body().await {
-                Ok(Some(piece)) => {
-                    if content.len() + piece.len() > limit_bytes {
-                        return Err(Some(too_large(limit)));
-                    }
-                    content.extend_from_slice(&piece);
-                }
+                Ok(Some(piece)) => content.push(&piece)?,
                 Ok(None) => return Ok(()),
-                Err(_) => return Err(None),
+                Err(_) => return Err(Ahead::Closed),
             }
         }
     };
-    match tokio::time::timeout(timeout, read).await {
-        Ok(Ok(())) => Ok(content.freeze()),
-        Ok(Err(refused)) => Err(refused),
-        Err(_) => Err(Some(Denial::new(StatusCode::REQUEST_TIMEOUT, "body_timeout"))),
-    }
+    tokio::time::timeout(timeout, read).await.unwrap_or(Err(Ahead::Timeout))?;
+    Ok(content.finish())
 }

@@ -1,6 +1,7 @@
 //! A response that a plugin wants to see whole: fetched by a subrequest, judged, and only then sent.
 
 use super::{
+    body::no_room,
     ctx::{Ctx, RequestBody},
     exchange,
     plan::Plan,
@@ -9,11 +10,11 @@ use super::{
 use crate::{
     chain::Stop,
     coding,
-    edge::{Ahead, budget::Budget},
+    edge::budget::{Budget, Collector, NoRoom, Share},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use palisade_contract::{Body, Denial, Fault, ResponseHeader};
+use palisade_contract::{Body, Fault, ResponseHeader};
 use pingora::{
     Error,
     ErrorType::InternalError,
@@ -36,10 +37,12 @@ pub(super) async fn exchange(
         Err(stop) => return ctx.answer(session, &stop).await,
     };
     plan.hand_over(session, ctx)?;
-    let outcome = fetch(session, plan, body, max).await;
+    let share = budget.share(ctx.snapshot.limits.buffered_bytes);
+    let outcome = fetch(session, plan, body, Collector::new(share, max, 1)).await;
     match outcome {
-        Ok((head, body)) => deliver(session, ctx, head, body, max).await,
-        Err(Fetch::TooLarge) => {
+        Ok((head, body, share)) => deliver(session, ctx, head, Held { sent: body, share, max }).await,
+        Err(Fetch::NoRoom(NoRoom::Full)) => ctx.answer(session, &no_room()).await,
+        Err(Fetch::NoRoom(NoRoom::TooLarge)) => {
             ctx.answer(session, &Stop::Faulted(Fault::bad_dependency("response_too_large"))).await
         }
         Err(Fetch::Late) => ctx.answer(session, &Stop::Faulted(Fault::timeout(exchange::OVER))).await,
@@ -79,7 +82,7 @@ async fn whole_request(
 
 enum Fetch {
     Late,
-    TooLarge,
+    NoRoom(NoRoom),
     Failed(Box<Error>),
 }
 
@@ -87,22 +90,22 @@ async fn fetch(
     session: &mut Session,
     plan: Plan,
     body: Bytes,
-    max: usize,
-) -> std::result::Result<(ResponseHeader, Bytes), Fetch> {
+    content: Collector,
+) -> std::result::Result<(ResponseHeader, Bytes, Share), Fetch> {
     let total = plan.upstream.timeouts.total;
     let Prepared { subrequest, handle, input, .. } =
         replayed::prepare(session, plan, None, body).map_err(Fetch::Failed)?;
-    let mut collected = Collected { head: None, body: BytesMut::new(), too_large: false, failed: None };
+    let mut collected = Collected { head: None, content, no_room: None, failed: None };
     let collect = |task| {
-        collected.add(task, max)?;
+        collected.add(task)?;
         // Nothing reaches the client before it is judged.
         Ok(None)
     };
     let pipe = pipe_subrequest(session, subrequest, handle, collect, input);
     // The whole response is waited for, so that no kind of it is a stream.
     let Ok(piped) = tokio::time::timeout(total, pipe).await else { return Err(Fetch::Late) };
-    if collected.too_large {
-        return Err(Fetch::TooLarge);
+    if let Some(why) = collected.no_room {
+        return Err(Fetch::NoRoom(why));
     }
     if let Some(error) = collected.failed {
         return Err(Fetch::Failed(error));
@@ -111,55 +114,68 @@ async fn fetch(
         return Err(Fetch::Failed(error.error));
     }
     match collected.head {
-        Some(head) => Ok((*head, collected.body.freeze())),
+        Some(head) => {
+            let (body, share) = collected.content.finish();
+            Ok((*head, body, share))
+        }
         None => Err(Fetch::Failed(Error::explain(InternalError, "the origin gave no answer").into_up())),
     }
 }
 
 struct Collected {
     head: Option<Box<ResponseHeader>>,
-    body: BytesMut,
-    too_large: bool,
+    content: Collector,
+    no_room: Option<NoRoom>,
     failed: Option<Box<Error>>,
 }
 
 impl Collected {
-    fn add(&mut self, task: HttpTask, max: usize) -> Result<()> {
+    fn add(&mut self, task: HttpTask) -> Result<()> {
         match task {
-            HttpTask::Header(head, _) if !head.status.is_informational() => self.head = Some(head),
-            HttpTask::Body(Some(piece), _) => {
-                if self.body.len() + piece.len() > max {
-                    self.too_large = true;
-                    return Error::e_explain(InternalError, "a response that is too large to be judged");
-                }
-                self.body.extend_from_slice(&piece);
+            HttpTask::Header(head, end) if !head.status.is_informational() => {
+                // A response without a body may say how long the body would be.
+                let declared = head.headers.get(header::CONTENT_LENGTH).filter(|_| !end);
+                let length = declared.and_then(|value| value.to_str().ok()?.parse().ok());
+                self.head = Some(head);
+                length.map_or(Ok(()), |length| self.content.expect(length)).or_else(|why| self.refuse(why))
             }
+            HttpTask::Body(Some(piece), _) => self.content.push(&piece).or_else(|why| self.refuse(why)),
             HttpTask::Failed(error) => {
                 self.failed = Some(error);
-                return Error::e_explain(InternalError, "the transfer from the origin broke");
+                Error::e_explain(InternalError, "the transfer from the origin broke")
             }
-            _ => {}
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn refuse(&mut self, why: NoRoom) -> Result<()> {
+        self.no_room = Some(why);
+        Error::e_explain(InternalError, "a response that is too large to be judged")
     }
 }
 
-/// Judges the response, head and body, and sends what came of it.
-async fn deliver(
-    session: &mut Session,
-    ctx: &mut Ctx,
-    mut head: ResponseHeader,
+/// A response's body as it was sent.
+struct Held {
     sent: Bytes,
+    /// What it is held within, and all that is made of it.
+    share: Share,
     max: usize,
-) -> Result<()> {
+}
+
+/// Judges the response, head and body, and sends what came of it.
+async fn deliver(session: &mut Session, ctx: &mut Ctx, mut head: ResponseHeader, held: Held) -> Result<()> {
+    let Held { sent, mut share, max } = held;
     let codings = head
         .headers
         .get_all(header::CONTENT_ENCODING)
         .iter()
         .map(|value| value.as_bytes().to_vec())
         .collect::<Vec<_>>();
-    let plain = match coding::decode(&codings, &sent, max) {
+    let before = share.bytes();
+    let mut hold = |decoded: usize| share.resize(before.saturating_add(decoded));
+    let plain = match coding::decode(&codings, &sent, max, &mut hold) {
         Ok(plain) => plain,
+        Err(coding::FULL) => return ctx.answer(session, &no_room()).await,
         Err(reason) => return ctx.answer(session, &Stop::Faulted(Fault::bad_dependency(reason))).await,
     };
     let Some(flight) = &mut ctx.flight else { return Ok(()) };
@@ -180,12 +196,18 @@ async fn deliver(
         }
         head.remove_header("content-md5");
         head.remove_header("content-digest");
-        body.into_bytes()
+        let own = body.into_bytes();
+        if !share.resize(share.bytes().saturating_add(own.len())) {
+            return ctx.answer(session, &no_room()).await;
+        }
+        own
     } else {
         sent
     };
     super::response::explain(flight, &mut head)?;
-    send(session, ctx, head, out).await
+    send(session, ctx, head, out).await?;
+    drop(share);
+    Ok(())
 }
 
 async fn send(session: &mut Session, ctx: &mut Ctx, mut head: ResponseHeader, body: Bytes) -> Result<()> {
@@ -203,14 +225,4 @@ async fn send(session: &mut Session, ctx: &mut Ctx, mut head: ResponseHeader, bo
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
-}
-
-/// What a body that could not be read ahead means.
-pub(super) fn refused(why: Ahead, limit: u64) -> Option<Denial> {
-    match why {
-        Ahead::TooLarge => Some(super::admit::too_large(limit)),
-        Ahead::Malformed(reason) => Some(Denial::bad_request(reason)),
-        Ahead::Timeout => Some(Denial::new(StatusCode::REQUEST_TIMEOUT, "body_timeout")),
-        Ahead::Closed => None,
-    }
 }

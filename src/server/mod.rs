@@ -52,6 +52,7 @@ pub struct Gateway {
     fixed: Fixed,
     status: Mutex<Status>,
     shortage: descriptors::Shortage,
+    watched: watch::Watched,
     draining: AtomicBool,
     /// Reloads happen one at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -63,6 +64,7 @@ struct Fixed {
     listeners: Vec<(Arc<str>, std::net::SocketAddr, bool)>,
     admin: Option<(std::net::SocketAddr, Option<std::net::SocketAddr>)>,
     demo: bool,
+    run_dir: PathBuf,
 }
 
 impl Fixed {
@@ -80,6 +82,7 @@ impl Fixed {
                 (admin.value.address.value, probes)
             }),
             demo: config.demo,
+            run_dir: config.run_dir.clone(),
         }
     }
 }
@@ -177,6 +180,7 @@ impl Gateway {
             fixed: Fixed::of(config),
             status: Mutex::new(Status { at: SystemTime::now(), error: None, failures: 0 }),
             shortage: descriptors::Shortage::default(),
+            watched: watch::Watched::new(),
             draining: AtomicBool::new(false),
             reloading: tokio::sync::Mutex::new(()),
         })
@@ -193,6 +197,7 @@ impl Gateway {
     /// Everything that is wrong with the new configuration, rendered.
     pub async fn reload(&self) -> Result<(Config, u64), String> {
         let _one = self.reloading.lock().await;
+        let begun = SystemTime::now();
         let generation = self.current.load().generation + 1;
         let result = self.load_next(generation);
         let mut status = self.status.lock();
@@ -207,6 +212,9 @@ impl Gateway {
                 status.error = None;
                 self.metrics.reloaded(true, generation);
                 log::info!("configuration {generation} is serving");
+                if let Err(error) = self.watch(&config, begun) {
+                    log::error!("{error}");
+                }
                 Ok((config, generation))
             }
             Err(error) => {
@@ -248,6 +256,13 @@ impl Gateway {
         }
     }
 
+    /// Looks at the files that it serves, where the configuration says so; reading them began at `then`.
+    fn watch(&self, config: &Config, then: SystemTime) -> Result<(), String> {
+        let files = config.watch.then(|| watch::Files::of(config, &self.current.load()));
+        let failed = |error| format!("cannot watch the files of `{}`: {error}", config.dir.display());
+        self.watched.follow(files, then).map_err(failed)
+    }
+
     /// True once this process drains.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
@@ -256,17 +271,22 @@ impl Gateway {
 
 /// What changed that only a restart can change.
 fn changed(new: &Fixed, old: &Fixed, config: &Config) -> ConfigError {
+    let of_dir = || palisade_contract::Place::of_file(config.dir.as_path());
     let listener = new.listeners.iter().find(|listener| !old.listeners.contains(listener));
-    let written = listener
-        .and_then(|(name, ..)| config.listeners.get(name))
-        .map(|at| (at.path.clone(), at.place.clone()));
-    let admin = || {
-        config.admin.as_ref().filter(|_| new.admin != old.admin).map(|at| (at.path.clone(), at.place.clone()))
+    let (path, place, what) = if new.listeners != old.listeners {
+        let at = listener.and_then(|(name, ..)| config.listeners.get(name));
+        let (path, place) =
+            at.map_or_else(|| ("listeners".to_owned(), of_dir()), |at| (at.path.clone(), at.place.clone()));
+        (path, place, "the names and addresses of listeners, and whether they speak TLS,")
+    } else if new.admin != old.admin {
+        let place = config.admin.as_ref().map_or_else(of_dir, |at| at.place.clone());
+        ("admin".to_owned(), place, "the addresses of `admin`")
+    } else if new.demo != old.demo {
+        ("demo".to_owned(), of_dir(), "`demo`")
+    } else {
+        ("run_dir".to_owned(), of_dir(), "`run_dir` (by default `run` in `state_dir`)")
     };
-    let (path, place) = written
-        .or_else(admin)
-        .unwrap_or_else(|| ("listeners".to_owned(), palisade_contract::Place::of_file(config.dir.as_path())));
-    ConfigError::at(path, "the addresses, the names and the TLS of listeners, the admin address and `demo` cannot change while the gateway runs")
+    ConfigError::at(path, format!("{what} cannot change while the gateway runs"))
         .help("start a new process with `palisade run --upgrade`, which takes over without losing a request")
         .place(place)
 }

@@ -1,10 +1,6 @@
 //! Starting, serving, reloading and draining a process.
 
-use super::{
-    Gateway, check, descriptors, expiry, load,
-    sockets::Sockets,
-    watch::{Changes, Fingerprint},
-};
+use super::{Gateway, check, descriptors, expiry, load, sockets::Sockets, watch::Fingerprint};
 use crate::{
     conf::{
         LoadError,
@@ -25,7 +21,7 @@ use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -58,14 +54,8 @@ pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String
     // Pingora's connectors need a process-wide provider; there may be one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     descriptors::raise();
-    let before = Fingerprint::of(&options.dir);
+    let before = (Fingerprint::of(&options.dir), SystemTime::now());
     let config = load(&options.dir, &registry).map_err(|error| error.to_string())?;
-    if config.listeners.is_empty() {
-        return Err(format!(
-            "{}: no listener; write `listeners: {{public: {{address: 127.0.0.1:8080}}}}`",
-            options.dir.display()
-        ));
-    }
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().thread_name("palisade");
     if let Some(threads) = options.threads {
@@ -93,7 +83,7 @@ async fn serve(
     options: &RunOptions,
     config: &Config,
     registry: Vec<Descriptor>,
-    before: Fingerprint,
+    before: (Fingerprint, SystemTime),
 ) -> Result<(), String> {
     let demo = if config.demo {
         Some(crate::demo::start().map_err(|error| format!("the demo API cannot start: {error}"))?)
@@ -129,8 +119,7 @@ async fn serve(
         None => self::control(config)?,
     };
     // Before anybody is told that it runs: what happens from then on is seen.
-    let watcher =
-        if config.watch { Some(reload_on_change(&gateway, &listeners, config, &before)?) } else { None };
+    let watcher = reload_on_change(&gateway, &listeners, config, &before)?;
     if let Some(file) = &options.ports_file {
         std::fs::write(file, &report)
             .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
@@ -147,9 +136,7 @@ async fn serve(
         }
         () = wait_for_signals(&gateway, &listeners, signals) => false,
     };
-    if let Some(watcher) = watcher {
-        watcher.abort();
-    }
+    watcher.abort();
     drop(copies);
     if upgraded {
         // The successor answers probes and serves the admin API from here on.
@@ -354,17 +341,22 @@ async fn wait_for_signals(gateway: &Arc<Gateway>, listeners: &Listeners, mut sig
     }
 }
 
-/// Reloads when a file of the directory changes; bursts of changes count once.
+/// Reloads when a file that was read changes, where the configuration of the moment says so; bursts of changes count
+/// once. What has changed since `before` was taken counts: the configuration was read after that.
 fn reload_on_change(
     gateway: &Arc<Gateway>,
     listeners: &Arc<Listeners>,
     config: &Config,
-    before: &Fingerprint,
+    before: &(Fingerprint, SystemTime),
 ) -> Result<tokio::task::JoinHandle<()>, String> {
-    let mut changes = Changes::since(&config.dir, before)
-        .map_err(|error| format!("cannot watch `{}`: {error}", config.dir.display()))?;
+    gateway.watch(config, before.1)?;
+    if config.watch && Fingerprint::of(&config.dir) != before.0 {
+        gateway.watched.tell();
+    }
+    let changes = gateway.watched.changes();
     let (gateway, listeners) = (gateway.clone(), listeners.clone());
     Ok(tokio::spawn(async move {
+        let Some(mut changes) = changes else { return };
         while changes.next().await.is_some() {
             log::info!("files have changed: reading the configuration again");
             let _ = reload(&gateway, &listeners).await;

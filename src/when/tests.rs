@@ -18,6 +18,7 @@ fn exchange(principal: Option<Principal>) -> Exchange {
         peer: "10.1.2.3:4711".parse().unwrap(),
         https: true,
         behind_proxy: false,
+        proxies: Vec::new(),
         listener: "public".into(),
         port: 443,
         tls: None,

@@ -114,6 +114,7 @@ fn a_bad_configuration_is_exit_code_1_with_every_error() {
 fn routes_show_what_is_off() {
     let dir = tempfile::tempdir().unwrap();
     let text = "version: 1
+listeners: {public: {address: 127.0.0.1:0}}
 upstreams: {api: {targets: [{address: '127.0.0.1:9'}]}}
 plugins: {cors: {origins: ['*']}, response-headers: {}}
 routes: {a: {paths: [/], upstream: api, plugins: {cors: {mode: off}}}}
@@ -152,7 +153,7 @@ fn routes_show_the_default_configuration() {
 #[test]
 fn a_header_condition_out_of_a_reference_is_not_shown() {
     let dir = tempfile::tempdir().unwrap();
-    let text = "version: 1\n\
+    let text = "version: 1\nlisteners: {public: {address: 127.0.0.1:0}}\n\
         upstreams: {api: {targets: [{address: 127.0.0.1:1}]}}\n\
         routes:\n  a: {paths: [/], upstream: api, headers: {x-edge: '${env:EDGE_WORD}', x-api: '2'}}\n";
     fs::write(dir.path().join("palisade.yaml"), text).unwrap();
@@ -382,7 +383,7 @@ fn the_examples_in_the_documents_load() {
         let example = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("example.yaml"), example).unwrap();
-        let rest = "version: 1\nupstreams: {shop: {targets: [{address: 127.0.0.1:1}]}}\n";
+        let rest = "version: 1\nlisteners: {public: {address: 127.0.0.1:0}}\nupstreams: {shop: {targets: [{address: 127.0.0.1:1}]}}\n";
         fs::write(dir.path().join("palisade.yaml"), rest).unwrap();
         let output = run(&["check", "--conf", dir.path().to_str().unwrap()]);
         assert!(output.status.success(), "{}: {}", plugin.name, stderr(&output));

@@ -72,6 +72,17 @@ fn broken_configurations_are_refused_with_these_words() {
 }
 
 #[test]
+fn every_error_says_what_to_write_instead() {
+    let mut silent = Vec::new();
+    for case in cases("bad") {
+        let Err(error) = load(&case) else { continue };
+        let without = error.errors.0.iter().filter(|error| error.help.is_none());
+        silent.extend(without.map(|error| format!("{}: {}: {}", case.display(), error.path, error.message)));
+    }
+    assert!(silent.is_empty(), "these have no help:\n{}", silent.join("\n"));
+}
+
+#[test]
 fn good_configurations_load() {
     for case in cases("ok") {
         if let Err(error) = load(&case) {

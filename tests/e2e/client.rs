@@ -240,29 +240,29 @@ pub struct Origin {
 
 impl Origin {
     /// Answers with `response`, whatever is asked. A request ends with its head or its declared length.
-    pub fn start(response: &'static str) -> Origin {
+    pub fn start(response: impl AsRef<[u8]> + Send + Sync + 'static) -> Origin {
         Origin::start_over(response, |tcp| Some(Box::new(tcp)))
     }
 
     /// The same over something that is laid over TCP; none where that fails.
     pub fn start_over(
-        response: &'static str,
+        response: impl AsRef<[u8]> + Send + Sync + 'static,
         layer: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
     ) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, received) = channel();
-        let layer = std::sync::Arc::new(layer);
+        let (layer, response) = (std::sync::Arc::new(layer), std::sync::Arc::new(response));
         std::thread::spawn(move || {
             for tcp in listener.incoming().map_while(Result::ok) {
-                let (sender, layer) = (sender.clone(), layer.clone());
+                let (sender, layer, response) = (sender.clone(), layer.clone(), response.clone());
                 std::thread::spawn(move || {
                     patient(&tcp);
                     let Some(stream) = layer(tcp) else { return };
                     let mut stream = BufReader::new(stream);
                     while let Some(request) = read_request(&mut stream) {
                         let gone = sender.send(request).is_err();
-                        if gone || stream.get_mut().write_all(response.as_bytes()).is_err() {
+                        if gone || stream.get_mut().write_all((*response).as_ref()).is_err() {
                             return;
                         }
                         let _ = stream.get_mut().flush();

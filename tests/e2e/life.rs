@@ -99,15 +99,6 @@ fn sigterm_lets_a_request_in_flight_end() {
     assert_eq!(gateway.audit(1)[0]["status"], 200, "the record is whole before the process ends");
 }
 
-#[test]
-fn watched_files_are_read_again() {
-    let gateway = Gateway::start(&format!("watch: true\n{ONE}"));
-    gateway.get("/one").expect(201);
-    gateway.rewrite(&format!("watch: true\n{TWO}"));
-    gateway.wait_for_log(SERVING, 1);
-    gateway.get("/two").expect(202);
-}
-
 pub fn admin(gateway: &Gateway, method: &str, target: &str, token: Option<&str>) -> Response {
     let mut headers = vec!["Host: localhost".to_owned(), "Connection: close".to_owned()];
     headers.extend(token.map(|token| format!("Authorization: Bearer {token}")));

@@ -181,6 +181,48 @@ routes: {echo: {paths: [/echo], upstream: demo, plugins: {ip-restriction: {deny:
 }
 
 #[test]
+fn the_origin_is_told_the_chain_as_verified_and_nothing_else() {
+    let gateway = Gateway::start(
+        "
+client_ip: {trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]}
+routes: {echo: {paths: [/echo], upstream: demo}}
+",
+    );
+    for (sent, client, chain) in [
+        ("203.0.113.9", "203.0.113.9", "203.0.113.9, 127.0.0.1"),
+        ("198.51.100.7, 203.0.113.9, 10.0.0.2", "203.0.113.9", "203.0.113.9, 10.0.0.2, 127.0.0.1"),
+        ("198.51.100.7, unknown, 10.0.0.2", "10.0.0.2", "10.0.0.2, 127.0.0.1"),
+        ("unknown", "127.0.0.1", "127.0.0.1"),
+    ] {
+        let sent = format!("x-forwarded-for: {sent}");
+        let fields =
+            [&sent, "x-real-ip: 192.0.2.1", "forwarded: for=192.0.2.2", "x-forwarded-host: evil.test"];
+        let answer = gateway.request("GET", "/echo", &fields).expect(200);
+        let told = |name: &str| answer.echoed(name).unwrap_or_default();
+        assert_eq!((told("x-real-ip").as_str(), told("x-forwarded-for").as_str()), (client, chain), "{sent}");
+        assert_eq!((told("x-forwarded-host").as_str(), told("forwarded").as_str()), ("gateway.test", ""));
+    }
+}
+
+#[test]
+fn another_header_may_name_the_client_and_then_no_other_does() {
+    let gateway = Gateway::start(
+        "
+client_ip: {trusted_proxies: [127.0.0.0/8], header: x-client}
+routes: {echo: {paths: [/echo], upstream: demo}}
+",
+    );
+    let fields = ["x-client: 203.0.113.9", "x-forwarded-for: 198.51.100.7"];
+    let answer = gateway.request("GET", "/echo", &fields).expect(200);
+    assert_eq!(answer.echoed("x-real-ip").as_deref(), Some("203.0.113.9"));
+    assert_eq!(answer.echoed("x-forwarded-for").as_deref(), Some("203.0.113.9, 127.0.0.1"));
+    assert_eq!(answer.echoed("x-client"), None);
+    assert_eq!(gateway.audit(1)[0]["client"], "203.0.113.9");
+    let answer = gateway.request("GET", "/echo", &fields[1..]).expect(200);
+    assert_eq!(answer.echoed("x-real-ip").as_deref(), Some("127.0.0.1"));
+}
+
+#[test]
 fn an_id_of_the_clients_own_reaches_the_origin_only_where_it_is_taken() {
     let gateway = Gateway::start(
         "

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use palisade::{
     conf::model::Limits,
     edge::{
-        Ahead, ConnInfo, EdgeEvents, Guard, Refusal, Registry, conn_info,
+        Ahead, ConnInfo, EdgeEvents, Guard, Refusal, Registry,
+        budget::{Budget, Collector},
+        conn_info,
         connection::Shared,
         listen::{self, Listener, Settings},
         tls::Term,
@@ -86,14 +88,16 @@ impl ProxyHttp for Proxy {
         if session.req_header_mut().remove_header("expect").is_some() {
             guard.continue_100().await;
         }
-        let status = match guard.read_ahead(most).await {
-            Ok(body) => {
+        let share = Arc::new(Budget::default()).share(u64::MAX);
+        let status = match guard.read_ahead(Collector::new(share, usize::try_from(most).unwrap(), 2)).await {
+            Ok((body, _)) => {
                 session.set_close_on_response_before_downstream_finish(false);
                 self.ahead.lock().push(body);
                 return Ok(false);
             }
             Err(Ahead::TooLarge) => 413,
             Err(Ahead::Timeout) => 408,
+            Err(Ahead::Full) => 503,
             Err(Ahead::Malformed(_) | Ahead::Closed) => 400,
         };
         session.respond_error(status).await?;

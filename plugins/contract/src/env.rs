@@ -60,6 +60,8 @@ pub struct BuildEnv<'a> {
     pub host: &'a Arc<dyn Host>,
     /// Where the snapshot's authenticators look for credentials; complete when the first request comes.
     pub credential_places: &'a CredentialPlaces,
+    /// What plugins read: with `watch` a change of it is a reason to read the configuration again.
+    pub files: &'a FilesRead,
     /// True where the configuration is only checked: open no file for writing, start nothing.
     pub dry_run: bool,
 }
@@ -81,9 +83,12 @@ impl BuildEnv<'_> {
         self.keep.counters.get(&self.entry.key, event)
     }
 
-    /// A path to read, relative to the file that the entry stands in.
+    /// A path to read, relative to the file that the entry stands in. With `watch` the configuration is read again
+    /// when the file changes.
     pub fn path_to_read(&self, path: &str) -> PathBuf {
-        self.entry.place.file.parent().unwrap_or(Path::new("")).join(path)
+        let path = self.entry.place.file.parent().unwrap_or(Path::new("")).join(path);
+        self.files.0.lock().push(path.clone());
+        path
     }
 
     /// A path to write, relative to `state_dir`.
@@ -115,6 +120,17 @@ impl fmt::Debug for BuildEnv<'_> {
             .field("entry", &self.entry)
             .field("route", &self.route)
             .finish_non_exhaustive()
+    }
+}
+
+/// Files that plugins read while they are built.
+#[derive(Debug, Default)]
+pub struct FilesRead(Mutex<Vec<PathBuf>>);
+
+impl FilesRead {
+    /// The files so far, which are forgotten here.
+    pub fn take(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.0.lock())
     }
 }
 

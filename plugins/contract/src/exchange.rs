@@ -25,6 +25,8 @@ pub struct Client {
     pub https: bool,
     /// True where the peer is a trusted proxy.
     pub behind_proxy: bool,
+    /// The trusted proxies that vouch for the address, as far as they were named: the client's own first, the peer last.
+    pub proxies: Vec<IpAddr>,
     /// The listener's name in the configuration.
     pub listener: Arc<str>,
     /// The port that the listener is bound to.

@@ -271,6 +271,8 @@ pub struct Descriptor {
     pub summary: &'static str,
     /// True where it authenticates.
     pub authenticates: bool,
+    /// The plugin of the same stage that it was moved before, if any.
+    pub before: Option<&'static str>,
     build: BuildFn,
     check: CheckFn,
     schema: SchemaFn,
@@ -284,6 +286,7 @@ impl Descriptor {
             name: P::NAME,
             summary: P::SUMMARY,
             authenticates: false,
+            before: None,
             build: |node, env| {
                 let (stage, plugin) = build::<P>(node, env)?;
                 Ok((stage, Built::Plugin(Arc::new(plugin))))

@@ -59,7 +59,7 @@ use crate::{
     CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place,
     Plugin, Principal, Scope, Stage, Verdict,
     conf::{Sources, parse},
-    env::{CredentialEntry, Credentials, Keep},
+    env::{CredentialEntry, Credentials, FilesRead, Keep},
 };
 
 /// Builds one plugin from YAML.
@@ -167,6 +167,7 @@ impl Kit {
             keep: &self.keep,
             host: &self.host,
             credential_places: &self.credential_places,
+            files: &FilesRead::default(),
             dry_run: false,
         };
         let (stage, built) = self.descriptor.build(&node, &env).map_err(|errors| rendered(&errors, yaml))?;
@@ -206,6 +207,7 @@ impl Case {
             peer: ([192, 0, 2, 1], 40_000).into(),
             https: false,
             behind_proxy: false,
+            proxies: Vec::new(),
             listener: "public".into(),
             port: 8080,
             tls: None,

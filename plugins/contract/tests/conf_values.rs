@@ -226,6 +226,7 @@ help: did you mean `b`? known: `a`, `b`, `c`
 test.yaml:5:8: token: expected a string, found a list
  5 | token: [hidden]
    |        ^
+help: write one value, in quotes where it is more than a word
 
 test.yaml:6:7: port: expected a whole number, found the string `80`
  6 | port: \"80\"

@@ -85,7 +85,11 @@ fn generate(dir: &Path, registry: &[Descriptor]) -> Result<BTreeMap<PathBuf, Str
 
 fn example(file: &Path) -> Result<Option<String>, String> {
     match fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text)),
+        // The line that is for editors is nothing for a page.
+        Ok(text) => match text.split_once('\n') {
+            Some((first, rest)) if first.starts_with("# yaml-language-server:") => Ok(Some(rest.to_owned())),
+            _ => Ok(Some(text)),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("cannot read `{}`: {error}", file.display())),
     }

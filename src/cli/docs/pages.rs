@@ -6,8 +6,10 @@ use super::{
 };
 use crate::conf::schema;
 use palisade_contract::{
-    BuildEnv, CredentialPlaces, Descriptor, EntryInfo, Host, Mode, Node, Place, Scope, Stage, conf::Sources,
-    env::Keep, host::NoHost,
+    BuildEnv, CredentialPlaces, Descriptor, EntryInfo, Host, Mode, Node, Place, Scope, Stage,
+    conf::Sources,
+    env::{FilesRead, Keep},
+    host::NoHost,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -99,6 +101,7 @@ fn stages(descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, Str
             keep: &Keep::default(),
             host: &host,
             credential_places: &CredentialPlaces::default(),
+            files: &FilesRead::default(),
             dry_run: true,
         };
         let (stage, _) = descriptor.build(node, &env).map_err(|errors| errors.render(&sources))?;

@@ -6,6 +6,7 @@ use crate::edge::{
     held::Held,
     pace::{self, Pace},
 };
+use bytes::BytesMut;
 use pingora::protocols::Stream;
 use std::{
     future::Future,
@@ -36,6 +37,22 @@ impl Inner {
         let (mut framing, mut content) = (self.framing.clone(), self.content);
         framing.advance(&self.buffer, &mut |piece| content += piece.len() as u64).ok()?;
         framing.is_done().then_some(content)
+    }
+
+    /// Puts a body that was read ahead back before what follows it, in the framing that it came in; of a chunked one
+    /// in one chunk, because what its framing takes is bounded by nothing but the time it takes to send.
+    pub(super) fn give_back(&mut self, content: &[u8]) {
+        let rest = std::mem::take(&mut self.buffer);
+        let (before, after) = match self.framing {
+            Framing::Chunked(_) if content.is_empty() => (String::new(), &b"0\r\n\r\n"[..]),
+            Framing::Chunked(_) => (format!("{:x}\r\n", content.len()), &b"\r\n0\r\n\r\n"[..]),
+            Framing::Length(_) | Framing::Raw | Framing::Http2(_) => (String::new(), &b""[..]),
+        };
+        let mut whole = BytesMut::with_capacity(before.len() + content.len() + after.len() + rest.len());
+        for part in [before.as_bytes(), content, after, &rest] {
+            whole.extend_from_slice(part);
+        }
+        self.buffer = whole;
     }
 
     /// The client has closed its sending side after a complete request. Some tools do that and wait for their

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{conf::model::Limits, edge::framing::Chunks};
+use crate::{
+    conf::model::Limits,
+    edge::{budget::Budget, framing::Chunks},
+};
 use palisade_contract::Client;
 use std::net::IpAddr;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
@@ -9,7 +12,8 @@ fn guard(room: usize) -> (Guard, DuplexStream) {
     let peer = ([127, 0, 0, 1], 1).into();
     let listener = "public".into();
     let (ip, tls) = (IpAddr::from([127, 0, 0, 1]), None);
-    let known = Client { ip, peer, https: false, behind_proxy: false, listener, port: 80, tls };
+    let proxies = Vec::new();
+    let known = Client { ip, peer, https: false, behind_proxy: false, proxies, listener, port: 80, tls };
     let connection = ConnInfo::new(known, Arc::new(Limits::default()));
     (Guard::new(Box::new(server), Arc::new(connection)), client)
 }
@@ -19,6 +23,10 @@ fn with_body(framing: Framing) -> (Guard, DuplexStream) {
     let (guard, client) = guard(64 * 1024);
     assert!(guard.begin(0, framing).is_empty());
     (guard, client)
+}
+
+fn collector(limit: usize) -> Collector {
+    Collector::new(Arc::new(Budget::default()).share(u64::MAX), limit, 2)
 }
 
 /// What Pingora does: writes and, at the end, a flush.
@@ -101,8 +109,8 @@ async fn a_body_has_a_least_rate_besides_its_deadline() {
             }
             std::future::pending().await
         };
-        let read = tokio::select! { read = guard.read_ahead(1 << 20) => read, () = drip => unreachable!() };
-        assert_eq!(read.map(|body| body.len()), if served { Ok(40_000) } else { Err(Ahead::Timeout) });
+        let read = tokio::select! { read = guard.read_ahead(collector(1 << 20)) => read, () = drip => unreachable!() };
+        assert_eq!(read.map(|(body, _)| body.len()), if served { Ok(40_000) } else { Err(Ahead::Timeout) });
         assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     }
 }
@@ -170,5 +178,46 @@ async fn who_has_sent_all_and_closes_while_the_origin_is_connected_to_is_believe
             assert_eq!(body, sent.as_bytes().get(..sent.len().min(body.len())).unwrap());
             assert!(body.starts_with(b"body") || body.starts_with(b"4\r\nbody"), "{sent}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_ahead_is_read_again_and_takes_no_more_than_its_share() {
+    // A chunk for each byte, which takes six times as much on its way, and half of that with the head.
+    let tiny = |count: usize| "1\r\nx\r\n".repeat(count);
+    for (framing, sent, content, again) in [
+        (Framing::Length(4), "bodyGET /".to_owned(), "body".to_owned(), "body".to_owned()),
+        (
+            Framing::Chunked(Chunks::default()),
+            format!("{}0\r\na: b\r\n\r\nGET /", tiny(3000)),
+            "x".repeat(3000),
+            format!("bb8\r\n{}\r\n0\r\n\r\n", "x".repeat(3000)),
+        ),
+        (Framing::Chunked(Chunks::default()), "0\r\n\r\nGET /".into(), String::new(), "0\r\n\r\n".into()),
+    ] {
+        let (mut guard, mut client) = with_body(framing);
+        guard.set_body_limit(4000, Duration::from_secs(60));
+        client.write_all(sent.as_bytes()).await.unwrap();
+        let budget = Arc::new(Budget::default());
+        let (body, share) = guard.read_ahead(Collector::new(budget.share(8000), 4000, 2)).await.unwrap();
+        assert_eq!(body, content.as_bytes());
+        let kept = guard.peek(|buffer| buffer.len());
+        assert!(body.len() * 2 <= share.bytes() && kept <= body.len() + 32, "{kept} {}", share.bytes());
+        assert!(guard.has_whole_body());
+        let mut read = Vec::new();
+        while read.len() < again.len() {
+            guard.read_buf(&mut read).await.unwrap();
+        }
+        assert_eq!(read, again.as_bytes());
+        assert!(guard.next_request());
+        assert_eq!(guard.peek(|buffer| buffer.to_vec()), b"GET /");
+    }
+    for (limit, most, why) in [(999, 8000, Ahead::TooLarge), (4000, 1000, Ahead::Full)] {
+        let (guard, mut client) = with_body(Framing::Chunked(Chunks::default()));
+        client.write_all(format!("{}0\r\n\r\n", tiny(1000)).as_bytes()).await.unwrap();
+        let budget = Arc::new(Budget::default());
+        let read = guard.read_ahead(Collector::new(budget.share(most), limit, 2)).await;
+        assert_eq!((read.map(drop), budget.used()), (Err(why), 0));
+        assert!(!guard.next_request());
     }
 }

@@ -42,7 +42,8 @@ impl ClientRules {
             // By itself, so that the error has a place.
             if let Err(error) = builder().with_crls(found.clone()).build() {
                 let message = format!("`{}` cannot be used: {error}", file.value.display());
-                errors.push(ConfigError::at(&file.path, message).place(file.place.clone()));
+                let help = "write the path of a PEM file of lists that authorities in `ca` have signed";
+                errors.push(ConfigError::at(&file.path, message).help(help).place(file.place.clone()));
             }
             digest.update([0]);
             found.iter().for_each(|list| part(&mut digest, list));

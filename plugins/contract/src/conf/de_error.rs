@@ -78,8 +78,25 @@ impl DeError {
     pub(super) fn into_config_error(self, root: &Node) -> ConfigError {
         let mut error = *self.error;
         error.place.get_or_insert_with(|| root.place.clone());
+        if error.help.is_none() {
+            error.help = shape(&error.message).map(str::to_owned);
+        }
         error
     }
+}
+
+/// What to write where something of another kind was found.
+fn shape(message: &str) -> Option<&'static str> {
+    let expected = message.strip_prefix("expected ")?.split(", found").next()?;
+    Some(match expected {
+        "a mapping" => "write fields below it, `name: value` on lines of their own or `{name: value}`",
+        "a list" => "write `- …` for each on lines of their own, or `[one, two]`",
+        "a string" => "write one value, in quotes where it is more than a word",
+        "`true` or `false`" => "write `true` or `false`, without quotes",
+        "a whole number" => "write digits alone",
+        _ if expected.starts_with("one of") => "write one of them",
+        _ => return None,
+    })
 }
 
 impl From<ConfigError> for DeError {

@@ -173,9 +173,9 @@ impl<'a> Builder<'a> {
 
     fn begin(&mut self, place: Place, kind: FrameKind) -> Result<(), ConfigError> {
         if self.stack.len() >= MAX_DEPTH {
-            return Err(
-                ConfigError::new(format!("more than {MAX_DEPTH} levels of lists and mappings")).place(place)
-            );
+            return Err(ConfigError::new(format!("more than {MAX_DEPTH} levels of lists and mappings"))
+                .help("no section needs so many: look for a bracket that is not closed")
+                .place(place));
         }
         if self.expects_key() {
             return Err(ConfigError::new("a key must be a plain word or a string, not a list or mapping")
@@ -228,11 +228,15 @@ impl<'a> Builder<'a> {
                 .place(place));
         }
         if plain && text.is_empty() {
-            return Err(ConfigError::new("a key is missing before the `:`").place(place));
+            return Err(ConfigError::new("a key is missing before the `:`")
+                .help("write the name of the field, or quote a value that begins with `:`")
+                .place(place));
         }
         if text.contains("${") {
             self.parsed.errors.push(
-                ConfigError::new("references are resolved in values, not in keys").place(place.clone()),
+                ConfigError::new("references are resolved in values, not in keys")
+                    .help("write the key itself; `$${` in a value stands for `${`")
+                    .place(place.clone()),
             );
         }
         let Some(frame) = self.stack.last_mut() else { return Ok(()) };

@@ -63,7 +63,8 @@ fn with_unit(text: &str, units: &[(&str, u64)], what: &str, example: &str) -> Re
     let (Some(factor), true) = (factor, digits > 0) else {
         return Err(refuse(format!("`{text}` is not a {what}"), help));
     };
-    let large = || format!("`{text}` is too large");
+    let large =
+        || refuse(format!("`{text}` is too large"), format!("write fewer digits, such as `{example}`"));
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(large)
 }
 
