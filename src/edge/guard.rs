@@ -6,13 +6,13 @@ mod stream;
 
 use super::{
     ConnInfo,
-    budget::{Collector, NoRoom, Share},
     exchange::Exchange,
     frames::Frames,
     framing::{Framing, Refusal},
     held::Held,
     pace::Pace,
 };
+use crate::budget::{Collector, NoRoom, Share};
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 use pingora::{protocols::Stream, proxy::Session};

@@ -45,3 +45,4 @@ mod tls;
 mod upgrade;
 mod upstreams;
 mod wire;
+mod wiring;
