@@ -87,14 +87,17 @@ fn the_first_screen_of_the_readme_is_so() {
     for line in readme.lines().filter(|line| line.starts_with("curl ")) {
         let (command, said) = line.split_once(" #").unwrap_or((line, ""));
         let quoted = Regex::new(r"-H '([^']*)'").unwrap();
-        let headers: Vec<&str> =
+        let mut headers: Vec<&str> =
             quoted.captures_iter(command).map(|found| found.get(1).unwrap().as_str()).collect();
         let method = command.split_once("-X ").map_or("GET", |(_, rest)| rest.split(' ').next().unwrap());
         let url = command.split(' ').find_map(|word| word.strip_prefix("http://127.0.0.1:")).unwrap();
         let (port, path) = url.split_once('/').unwrap();
         let address = match port {
             "8080" => listener(&gateway),
-            "9901" => gateway.at("admin"),
+            "9901" => {
+                headers.push("Host: 127.0.0.1:9901");
+                gateway.at("admin")
+            }
             _ => panic!("`{line}`"),
         };
         let answer = Client::connect(address).request(method, &format!("/{path}"), &headers);
@@ -130,7 +133,7 @@ fn the_demonstration_has_answers_of_all_kinds() {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
     assert_eq!(socket.request("GET", "/ws", &upgrade).status, 101);
-    Client::connect(listener(&gateway)).request("GET", "/ws", &[]).expect(426);
+    Client::connect(listener(&gateway)).request("GET", "/ws", &[]).expect(400);
 }
 
 fn listener(gateway: &Gateway) -> std::net::SocketAddr {
