@@ -113,7 +113,7 @@ fn pass(entries: &[(&'static str, Stage, Option<&str>, Option<&'static str>)]) -
 }
 
 async fn all(chain: &Chain, ex: &mut Exchange, run: &mut Run) -> Option<Stop> {
-    let mut body = || Body::new(Bytes::from_static(b"body"), true);
+    let body = || Body::new(Bytes::from_static(b"body"), true);
     let mut stop = chain.screen(ex, run).await;
     if stop.is_none() {
         stop = chain.request(ex, run).await;

@@ -322,7 +322,7 @@ impl Guard {
                 if framing.is_done() {
                     return Poll::Ready(Ok(()));
                 }
-                match ready!(inner.fill_body(cx, content.len() as u64)) {
+                match ready!(inner.fill_body(cx, content.collected() as u64)) {
                     Ok(0) | Err(NoBody::Gone(_)) => return Poll::Ready(Err(Ahead::Closed)),
                     Err(NoBody::Late) => return Poll::Ready(Err(Ahead::Timeout)),
                     Ok(_) => {}

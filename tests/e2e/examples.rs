@@ -84,9 +84,9 @@ fn demonstration() -> Gateway {
 fn the_first_screen_of_the_readme_is_so() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let (gateway, mut count) = (demonstration(), 0);
+    let quoted = Regex::new(r"-H '([^']*)'").unwrap();
     for line in readme.lines().filter(|line| line.starts_with("curl ")) {
         let (command, said) = line.split_once(" #").unwrap_or((line, ""));
-        let quoted = Regex::new(r"-H '([^']*)'").unwrap();
         let mut headers: Vec<&str> =
             quoted.captures_iter(command).map(|found| found.get(1).unwrap().as_str()).collect();
         let method = command.split_once("-X ").map_or("GET", |(_, rest)| rest.split(' ').next().unwrap());

@@ -121,6 +121,7 @@ fn request_bodies_are_judged_over_http2() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "what the demonstration compresses is small")]
 fn response_bodies_are_judged_and_changed_also_when_compressed() {
     let gateway = Gateway::start_with_test_plugins(
         "
