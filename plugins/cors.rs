@@ -68,30 +68,7 @@ impl PluginKind for Cors {
     fn build(config: Config, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let any = config.origins.iter().any(|origin| origin == "*");
-        if any && config.credentials {
-            errors.push(
-                ConfigError::at(
-                    "credentials",
-                    "any page could act for the user: `credentials: true` with the origin `*`",
-                )
-                .help("name the origins"),
-            );
-        }
-        if config.credentials && config.origins.iter().any(|origin| origin == "null") {
-            errors.push(
-                ConfigError::at(
-                    "credentials",
-                    "any page could act for the user: a sandboxed frame has the origin `null`",
-                )
-                .help("name the origins"),
-            );
-        }
-        if config.origins.is_empty() {
-            errors.push(
-                ConfigError::at("origins", "no origin may call")
-                    .help("write `origins: [https://shop.example.com]`"),
-            );
-        }
+        check_origins(&config, any, &mut errors);
         let mut patterns = Vec::new();
         for (index, origin) in config.origins.iter().enumerate().filter(|(_, origin)| *origin != "*") {
             match pattern(origin) {
@@ -104,10 +81,11 @@ impl PluginKind for Cors {
         }
         let mut list = |field: &str, words: &[String], valid: fn(&str) -> bool| -> Option<HeaderValue> {
             for (index, word) in words.iter().enumerate().filter(|(_, word)| !valid(word)) {
-                errors.push(ConfigError::at(
-                    format!("{field}[{index}]"),
-                    format!("`{word}` cannot stand here"),
-                ));
+                let error =
+                    ConfigError::at(format!("{field}[{index}]"), format!("`{word}` cannot stand here"));
+                errors.push(
+                    error.help("write methods in upper case, and names of headers such as `x-api-key`"),
+                );
             }
             (!words.is_empty()).then(|| HeaderValue::from_str(&words.join(", ")).ok()).flatten()
         };
@@ -134,6 +112,34 @@ impl PluginKind for Cors {
             max_age: config.max_age.map(|age| HeaderValue::from(age.0.as_secs())),
             preflight_continue: config.preflight_continue,
         })
+    }
+}
+
+/// Origins that cannot be meant together with the rest.
+fn check_origins(config: &Config, any: bool, errors: &mut Vec<ConfigError>) {
+    if any && config.credentials {
+        errors.push(
+            ConfigError::at(
+                "credentials",
+                "any page could act for the user: `credentials: true` with the origin `*`",
+            )
+            .help("name the origins"),
+        );
+    }
+    if config.credentials && config.origins.iter().any(|origin| origin == "null") {
+        errors.push(
+            ConfigError::at(
+                "credentials",
+                "any page could act for the user: a sandboxed frame has the origin `null`",
+            )
+            .help("name the origins"),
+        );
+    }
+    if config.origins.is_empty() {
+        errors.push(
+            ConfigError::at("origins", "no origin may call")
+                .help("write `origins: [https://shop.example.com]`"),
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! Content codings of responses (RFC 9110 §8.4), decoded under a cap.
 
-use crate::edge::budget::rooms;
+use crate::budget::rooms;
 use bytes::Bytes;
 use std::io::Read;
 

@@ -32,6 +32,7 @@
 )]
 
 pub mod admin;
+pub mod budget;
 mod builder;
 pub mod chain;
 pub mod cli;
@@ -44,6 +45,7 @@ pub mod gateway;
 pub mod host;
 pub mod logging;
 pub mod metrics;
+pub mod path;
 mod pem;
 pub mod proxy;
 pub mod respond;

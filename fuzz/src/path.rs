@@ -1,6 +1,6 @@
 //! The normal form of a path, and its fold.
 
-use palisade::{edge::path::normalize, fold::fold};
+use palisade::{fold::fold, path::normalize};
 
 /// Normalises a path.
 ///

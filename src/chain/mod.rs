@@ -11,6 +11,8 @@
 
 mod auth;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use auth::{AuthPlan, AuthRule};
 pub use run::Run;

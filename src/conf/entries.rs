@@ -68,6 +68,11 @@ fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<Confi
         errors.push(error.help(format!("write `{}: {{}}` for all defaults", key.text)));
         return broken();
     }
+    read_entry(node, descriptor, broken(), errors)
+}
+
+/// What every entry may hold, and the plugin's own fields. `entry` is what is known of it without.
+fn read_entry(node: &Node, descriptor: &Descriptor, entry: Entry, errors: &mut Vec<ConfigError>) -> Entry {
     let (common, fields): (Vec<_>, Vec<_>) =
         node.entries().iter().cloned().partition(|(field, _)| COMMON.contains(&field.text.as_str()));
     let common_node = Node { value: Value::Map(common), ..node.clone() };
@@ -85,7 +90,7 @@ fn entry(key: &Key, node: &Node, registry: &[Descriptor], errors: &mut Vec<Confi
         common: common.unwrap_or_default(),
         fields,
         only_common,
-        ..broken()
+        ..entry
     }
 }
 

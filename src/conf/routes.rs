@@ -201,7 +201,7 @@ fn path_pattern(text: &str) -> Result<String, (&'static str, Option<String>)> {
         }
     }
     let plain = fixed.replace(['{', '}'], "");
-    match crate::edge::path::normalize(plain.as_bytes()) {
+    match crate::path::normalize(plain.as_bytes()) {
         _ if fixed.is_empty() => Ok(text.to_owned()),
         Ok(normal) if normal == plain => Ok(text.to_owned()),
         Ok(normal) => Err((

@@ -1,9 +1,10 @@
 //! One canonical request: what is read in one way by the router, the plugins, the record and the origin.
 
-use super::{ConnInfo, framing, headers, path};
+use super::{ConnInfo, framing, headers};
 use crate::{
     conf::model::{ClientIp, Limits},
     gateway::Snapshot,
+    path,
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header, uri::PathAndQuery};
 use palisade_contract::{Client, Denial, RequestHeader};

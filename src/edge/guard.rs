@@ -6,13 +6,13 @@ mod stream;
 
 use super::{
     ConnInfo,
-    budget::{Collector, NoRoom, Share},
     exchange::Exchange,
     frames::Frames,
     framing::{Framing, Refusal},
     held::Held,
     pace::Pace,
 };
+use crate::budget::{Collector, NoRoom, Share};
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::{Mutex, MutexGuard};
 use pingora::{protocols::Stream, proxy::Session};
@@ -322,7 +322,7 @@ impl Guard {
                 if framing.is_done() {
                     return Poll::Ready(Ok(()));
                 }
-                match ready!(inner.fill_body(cx, content.len() as u64)) {
+                match ready!(inner.fill_body(cx, content.collected() as u64)) {
                     Ok(0) | Err(NoBody::Gone(_)) => return Poll::Ready(Err(Ahead::Closed)),
                     Err(NoBody::Late) => return Poll::Ready(Err(Ahead::Timeout)),
                     Ok(_) => {}

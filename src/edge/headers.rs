@@ -100,24 +100,28 @@ pub fn strip(
     if has_upgrade && !websocket {
         request.remove_header(&header::UPGRADE);
     }
-    // What `Connection` nominates would be removed on the way to the origin: a client could so take away what
-    // was judged. Only what concerns the connection itself stays.
-    if has_connection && let Some(connection) = request.headers.get(header::CONNECTION) {
-        let one = request.headers.get_all(header::CONNECTION).iter().nth(1).is_none();
-        let text = connection.as_bytes();
-        let plain = one
-            && [&b"close"[..], b"keep-alive", b"upgrade"]
-                .iter()
-                .any(|token| text.eq_ignore_ascii_case(token));
-        if !plain || (!websocket && text.eq_ignore_ascii_case(b"upgrade")) {
-            let value = connection_tokens(request, websocket);
-            request.remove_header(&header::CONNECTION);
-            if let Some(value) = value {
-                request.insert_header(header::CONNECTION, value)?;
-            }
-        }
+    if has_connection {
+        strip_connection(request, websocket)?;
     }
     Ok(websocket)
+}
+
+/// What `Connection` nominates would be removed on the way to the origin: a client could so take away what was judged.
+/// Only what concerns the connection itself stays.
+fn strip_connection(request: &mut RequestHeader, websocket: bool) -> pingora::Result<()> {
+    let Some(connection) = request.headers.get(header::CONNECTION) else { return Ok(()) };
+    let one = request.headers.get_all(header::CONNECTION).iter().nth(1).is_none();
+    let text = connection.as_bytes();
+    let plain = one
+        && [&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|token| text.eq_ignore_ascii_case(token));
+    if !plain || (!websocket && text.eq_ignore_ascii_case(b"upgrade")) {
+        let value = connection_tokens(request, websocket);
+        request.remove_header(&header::CONNECTION);
+        if let Some(value) = value {
+            request.insert_header(header::CONNECTION, value)?;
+        }
+    }
+    Ok(())
 }
 
 #[inline(never)]

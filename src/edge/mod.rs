@@ -11,7 +11,6 @@
 //! - a connection that waits holds no Pingora state;
 //! - accepting never sleeps while an idle connection can make room.
 
-pub mod budget;
 pub mod canonical;
 pub mod connection;
 mod exchange;
@@ -23,7 +22,6 @@ pub mod headers;
 mod held;
 pub mod listen;
 mod pace;
-pub mod path;
 pub mod proxy_protocol;
 pub mod registry;
 pub mod stream;

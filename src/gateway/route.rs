@@ -127,39 +127,10 @@ pub(super) fn compile(
         .filter(|(_, instance)| instance.common.mode == Mode::Off)
         .map(|(key, instance)| (key.clone(), instance.off()))
         .collect();
+    let compiled = Compiled { name, merged: &merged, slots: &slots, off: &off, rule: rule.as_ref() };
     let mut consumers = BTreeMap::new();
     for (consumer, overlay) in overlays {
-        let (mut own, mut own_off) = (slots.clone(), off.clone());
-        for (key, entry) in overlay {
-            let instance = match entry {
-                Scoped::Instance(instance) => instance.clone(),
-                Scoped::Adjustment(adjustment) => match merged.get(key) {
-                    Some(wider) if wider.stage <= Stage::Authenticate => {
-                        errors.push(
-                            ConfigError::at(
-                                format!("consumers.{consumer}.plugins.{key}"),
-                                format!("`{key}` runs before it is known who is calling"),
-                            )
-                            .help("write it under a route or under the top-level `plugins`")
-                            .place(adjustment.info.place.clone()),
-                        );
-                        continue;
-                    }
-                    Some(wider) => builder.adjust(wider, adjustment, &mut errors),
-                    None => continue,
-                },
-                Scoped::Broken(_) => continue,
-            };
-            if instance.common.mode == Mode::Off {
-                own.remove(key);
-                own_off.insert(key.clone(), instance.off());
-            } else {
-                own_off.remove(key);
-                own.insert(key.clone(), instance.slot(metrics.entry(name, &instance.info)));
-            }
-        }
-        let chain = Arc::new(Chain::new(own.into_values().collect(), rule.as_ref()));
-        consumers.insert(consumer.clone(), (chain, own_off.into_values().collect()));
+        consumers.insert(consumer.clone(), compiled.consumer(consumer, overlay, builder, &mut errors));
     }
     if !errors.is_empty() {
         return Err(errors);
@@ -177,6 +148,59 @@ pub(super) fn compile(
         off: off.into_values().collect(),
         consumers,
     })
+}
+
+/// What is known of a route before the chains of consumers are made.
+struct Compiled<'a> {
+    name: &'a str,
+    merged: &'a BTreeMap<Arc<str>, Instance>,
+    slots: &'a BTreeMap<Arc<str>, Arc<Slot>>,
+    off: &'a BTreeMap<Arc<str>, Off>,
+    rule: Option<&'a AuthRule>,
+}
+
+impl Compiled<'_> {
+    /// The chain of a consumer that has entries of its own, and what is off in it.
+    fn consumer(
+        &self,
+        consumer: &str,
+        overlay: &Entries,
+        builder: &Builder<'_>,
+        errors: &mut Vec<ConfigError>,
+    ) -> (Arc<Chain>, Vec<Off>) {
+        let (mut own, mut own_off) = (self.slots.clone(), self.off.clone());
+        for (key, entry) in overlay {
+            let instance = match entry {
+                Scoped::Instance(instance) => instance.clone(),
+                Scoped::Adjustment(adjustment) => match self.merged.get(key) {
+                    Some(wider) if wider.stage <= Stage::Authenticate => {
+                        errors.push(
+                            ConfigError::at(
+                                format!("consumers.{consumer}.plugins.{key}"),
+                                format!("`{key}` runs before it is known who is calling"),
+                            )
+                            .help("write it under a route or under the top-level `plugins`")
+                            .place(adjustment.info.place.clone()),
+                        );
+                        continue;
+                    }
+                    Some(wider) => builder.adjust(wider, adjustment, errors),
+                    None => continue,
+                },
+                Scoped::Broken(_) => continue,
+            };
+            if instance.common.mode == Mode::Off {
+                own.remove(key);
+                own_off.insert(key.clone(), instance.off());
+            } else {
+                own_off.remove(key);
+                let metrics = builder.env.metrics.entry(self.name, &instance.info);
+                own.insert(key.clone(), instance.slot(metrics));
+            }
+        }
+        let chain = Arc::new(Chain::new(own.into_values().collect(), self.rule));
+        (chain, own_off.into_values().collect())
+    }
 }
 
 /// What of a route's entries could not be built, which was said already: what follows from it is not said.
@@ -281,22 +305,28 @@ fn check_auth(written: &At<Route>, running: &[&Instance], errors: &mut Vec<Confi
         }
         _ => {}
     }
+    if !matches!(auth.map(|auth| &auth.value), Some(Auth::Optional)) {
+        check_doors(written, &authenticators, errors);
+    }
+}
+
+/// An authenticator that may not be asked opens a door: that must be meant.
+fn check_doors(written: &At<Route>, authenticators: &[&&Instance], errors: &mut Vec<ConfigError>) {
     let conditional =
-        |instance: &&Instance| instance.common.when.is_some() || instance.common.mode == Mode::Monitor;
-    let optional = matches!(auth.map(|auth| &auth.value), Some(Auth::Optional));
-    if !authenticators.is_empty() && !optional && authenticators.iter().all(|instance| conditional(instance))
-    {
-        for instance in authenticators {
-            let what = if instance.common.when.is_some() { "when" } else { "mode: monitor" };
-            errors.push(
-                ConfigError::at(
-                    format!("{}.plugins.{}", written.path, instance.info.key),
-                    format!("`{what}` on a route's only authenticator lets requests in without a credential"),
-                )
-                .help("write `auth: optional` on the route if that is meant")
-                .place(instance.info.place.clone()),
-            );
-        }
+        |instance: &Instance| instance.common.when.is_some() || instance.common.mode == Mode::Monitor;
+    if !authenticators.iter().all(|instance| conditional(instance)) {
+        return;
+    }
+    for instance in authenticators {
+        let what = if instance.common.when.is_some() { "when" } else { "mode: monitor" };
+        errors.push(
+            ConfigError::at(
+                format!("{}.plugins.{}", written.path, instance.info.key),
+                format!("`{what}` on a route's only authenticator lets requests in without a credential"),
+            )
+            .help("write `auth: optional` on the route if that is meant")
+            .place(instance.info.place.clone()),
+        );
     }
 }
 

@@ -5,11 +5,9 @@ use super::{
     ctx::{Ctx, RequestBody},
 };
 use crate::{
+    budget::{Budget, Collector, Share},
     chain::Stop,
-    edge::{
-        self, Ahead,
-        budget::{Budget, Collector, Share},
-    },
+    edge::{self, Ahead},
 };
 use bytes::Bytes;
 use http::{StatusCode, header};

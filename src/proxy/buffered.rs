@@ -8,9 +8,9 @@ use super::{
     replayed::{self, Prepared},
 };
 use crate::{
+    budget::{Budget, Collector, NoRoom, Share},
     chain::Stop,
     coding,
-    edge::budget::{Budget, Collector, NoRoom, Share},
 };
 use bytes::Bytes;
 use http::{Method, StatusCode, header};

@@ -5,8 +5,9 @@ use super::{
     replayed::{Handback, Handover},
 };
 use crate::{
+    budget::Share,
     chain::{Chain, Run, Stop},
-    edge::{self, ConnInfo, budget::Share, upgrade::Gate},
+    edge::{self, ConnInfo, upgrade::Gate},
     gateway::{RouteRuntime, Snapshot},
 };
 use bytes::Bytes;

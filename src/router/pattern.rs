@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use crate::{edge::path::normalize, fold::fold};
+use crate::{fold::fold, path::normalize};
 
 /// The most segments of a pattern: it bounds the depth of a look-up.
 pub(super) const MAX_SEGMENTS: usize = 64;

@@ -10,8 +10,9 @@ mod watch;
 pub use run::{RunOptions, run};
 
 use crate::{
+    budget::Budget,
     conf::{self, LoadError, Read, model::Config},
-    edge::{ConnInfo, EdgeEvents, Refusal, Registry, budget::Budget, tls},
+    edge::{ConnInfo, EdgeEvents, Refusal, Registry, tls},
     gateway::{CompileEnv, Snapshot},
     metrics::Metrics,
     upstream::Upstream,

@@ -292,21 +292,7 @@ impl<'c> Checker<'c> {
                 Ok((Expr::Order(one, other, holds), Type::Bool))
             }
             _ => {
-                let operator = match sign {
-                    "+" => Operator::Add,
-                    "-" => Operator::Subtract,
-                    "*" => Operator::Multiply,
-                    "/" => Operator::Divide,
-                    _ => Operator::Remainder,
-                };
-                let kind = left.common(&right).ok_or_else(|| unfit(self))?;
-                let fits = match kind {
-                    Type::Int | Type::Dyn => true,
-                    Type::Double => operator != Operator::Remainder,
-                    Type::Text => operator == Operator::Add,
-                    _ => false,
-                };
-                fits.then_some(()).ok_or_else(|| unfit(self))?;
+                let (operator, kind) = arithmetic(sign, &left, &right).ok_or_else(|| unfit(self))?;
                 Ok((Expr::Arithmetic(operator, one, other), kind))
             }
         }
@@ -319,6 +305,25 @@ impl<'c> Checker<'c> {
         let message = format!("`{sign}` does not go with {}", kind.article());
         Err(self.mistake(tree, message, "write a number".to_owned()))
     }
+}
+
+/// What an operator makes of two types, where they go together.
+fn arithmetic(sign: &str, left: &Type, right: &Type) -> Option<(Operator, Type)> {
+    let operator = match sign {
+        "+" => Operator::Add,
+        "-" => Operator::Subtract,
+        "*" => Operator::Multiply,
+        "/" => Operator::Divide,
+        _ => Operator::Remainder,
+    };
+    let kind = left.common(right)?;
+    let fits = match kind {
+        Type::Int | Type::Dyn => true,
+        Type::Double => operator != Operator::Remainder,
+        Type::Text => operator == Operator::Add,
+        _ => false,
+    };
+    fits.then_some((operator, kind))
 }
 
 /// `a.b.c`, where a node is such a name.

@@ -168,6 +168,73 @@ fn with_token(header: &str) -> String {
     format!("{before}{}", signer.token("bank-2026", &all))
 }
 
+/// The demonstration's configuration, started.
+fn demonstration() -> Gateway {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let prepared = Prepared::empty();
+    for file in files(&conf) {
+        let text = fs::read_to_string(&file).unwrap();
+        prepared.write(file.strip_prefix(&conf).unwrap().to_str().unwrap(), &without_ports(&text));
+    }
+    prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref())
+}
+
+#[test]
+fn the_first_screen_of_the_readme_is_so() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (gateway, mut count) = (demonstration(), 0);
+    let quoted = Regex::new(r"-H '([^']*)'").unwrap();
+    for line in readme.lines().filter(|line| line.starts_with("curl ")) {
+        let (command, said) = line.split_once(" #").unwrap_or((line, ""));
+        let mut headers: Vec<&str> =
+            quoted.captures_iter(command).map(|found| found.get(1).unwrap().as_str()).collect();
+        let method = command.split_once("-X ").map_or("GET", |(_, rest)| rest.split(' ').next().unwrap());
+        let url = command.split(' ').find_map(|word| word.strip_prefix("http://127.0.0.1:")).unwrap();
+        let (port, path) = url.split_once('/').unwrap();
+        let address = match port {
+            "8080" => listener(&gateway),
+            "9901" => {
+                headers.push("Host: 127.0.0.1:9901");
+                gateway.at("admin")
+            }
+            _ => panic!("`{line}`"),
+        };
+        let answer = Client::connect(address).request(method, &format!("/{path}"), &headers);
+        let status = said.trim().split([':', ' ']).next().unwrap_or_default();
+        let status = if status.is_empty() { "200" } else { status };
+        assert_eq!(answer.status.to_string(), status, "`{line}`: {}", answer.text());
+        if let Some((_, wanted)) = command.split_once("| grep ") {
+            assert!(answer.text().contains(wanted.trim()), "`{line}`: {}", answer.text());
+        }
+        if path == "echo" {
+            assert!(answer.header("x-palisade-explain").is_some(), "{:?}", answer.headers);
+        }
+        count += 1;
+    }
+    assert_eq!(count, 6, "the first screen has lost its lines");
+}
+
+#[test]
+fn the_demonstration_has_answers_of_all_kinds() {
+    let gateway = demonstration();
+    let get = |path: &str| Client::connect(listener(&gateway)).request("GET", path, &[]).expect(200);
+    get("/slow?ms=10");
+    assert_eq!(get("/stream?chunks=3&bytes=10").body.len(), 30);
+    let events = get("/sse?count=2&ms=1");
+    assert!(events.header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream")));
+    assert!(events.text().matches("data:").count() >= 2, "{}", events.text());
+    assert_eq!(get("/bytes/7").body.len(), 7);
+    let mut socket = Client::connect(listener(&gateway));
+    let upgrade = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    assert_eq!(socket.request("GET", "/ws", &upgrade).status, 101);
+    Client::connect(listener(&gateway)).request("GET", "/ws", &[]).expect(400);
+}
+
 fn listener(gateway: &Gateway) -> std::net::SocketAddr {
     let mut all = gateway.ports().iter().filter(|(name, _)| name.starts_with("listener "));
     let public = gateway.ports().get("listener public");

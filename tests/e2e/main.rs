@@ -51,3 +51,4 @@ mod upgrade;
 mod upstreams;
 mod walkthrough;
 mod wire;
+mod wiring;

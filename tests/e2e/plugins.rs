@@ -42,11 +42,30 @@ fn request_bodies_are_judged_before_the_origin_sees_a_byte() {
             assert_eq!(echo["body"]["sha256"], hex::encode(Sha256::digest(&body)), "{in_chunks} {size}");
         }
     }
+    for size in [1, 65_535, 65_536, 65_537, 1 << 20] {
+        for in_chunks in [false, true] {
+            let (mut client, body) = (gateway.connect(), pattern(size));
+            let framing = if in_chunks {
+                "Transfer-Encoding: chunked".into()
+            } else {
+                format!("Content-Length: {size}")
+            };
+            client.send(head("POST", "/echo/", &[&framing, "Expect: 100-continue"]));
+            client.response().expect(100);
+            client.send(if in_chunks { chunked(&body) } else { body.clone() });
+            let echo = client.response().expect(200).json();
+            assert_eq!(echo["body"]["sha256"], hex::encode(Sha256::digest(&body)), "{in_chunks} {size}");
+        }
+    }
     let mut client = gateway.connect();
     client.send(head("POST", "/echo/", &["Content-Length: 4", "Expect: 100-continue"]));
     client.response().expect(100);
     client.send("EVIL");
     client.response().expect(403);
+    // What is too long need not be sent to be refused.
+    let mut client = gateway.connect();
+    client.send(head("POST", "/echo/", &["Content-Length: 1048577", "Expect: 100-continue"]));
+    client.response().expect(413);
 }
 
 #[test]
@@ -81,8 +100,12 @@ fn request_bodies_are_judged_over_http2() {
             (b"this is EVIL".to_vec(), 403, 0),
             (b"please SWAP this".to_vec(), 200, 120_000),
             (Vec::new(), 200, 0),
+            (pattern(1), 200, 1),
+            (pattern(65_535), 200, 65_535),
+            (pattern(65_536), 200, 65_536),
             (pattern(65_537), 200, 65_537),
             (pattern(1 << 20), 200, 1 << 20),
+            (pattern((1 << 20) + 1), 413, 0),
         ] {
             for sent in [reqwest::Body::from(body.clone()), streamed(body.clone())] {
                 let answer = client.post(&url).body(sent).send().await.unwrap();
@@ -98,6 +121,7 @@ fn request_bodies_are_judged_over_http2() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "what the demonstration compresses is small")]
 fn response_bodies_are_judged_and_changed_also_when_compressed() {
     let gateway = Gateway::start_with_test_plugins(
         "

@@ -6,6 +6,7 @@ use crate::{
     origin::Origin,
 };
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 /// Nobody listens there, and nobody can by chance.
 const DEAD: &str = "127.0.0.1:1";
@@ -49,6 +50,26 @@ fn an_idle_connection_that_is_dead_costs_nobody_an_error() {
     let before = origin.requests();
     gateway.connect().send(with_body("POST", "/", 3)).response().expect(502);
     assert_eq!(origin.requests(), before + 1);
+}
+
+#[test]
+fn bodies_of_every_size_come_whole_to_the_target_that_is_tried_next() {
+    let origin = Origin::start(|request| {
+        let body = request.text.split_once("\r\n\r\n").unwrap().1.to_owned();
+        request.answer(200, &hex::encode(Sha256::digest(body)))
+    });
+    let gateway = Gateway::start(&conf(&[DEAD, &origin.address.to_string()], "keepalive: 8"));
+    let mut client = gateway.connect();
+    let sizes = [0, 1, 65_535, 65_536, 65_537, 1 << 20];
+    for size in sizes {
+        // One of two in a row meets the one that is dead first.
+        for _ in 0..2 {
+            let answer = client.send(with_body("POST", "/", size)).response().expect(200);
+            assert_eq!(answer.text(), hex::encode(Sha256::digest("x".repeat(size))), "{size}");
+        }
+    }
+    let all = attempts(&gateway, 2 * sizes.len());
+    assert!(all.iter().filter(|count| **count == 2).count() >= 3, "{all:?}");
 }
 
 #[test]

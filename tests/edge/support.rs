@@ -4,11 +4,10 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use palisade::{
+    budget::{Budget, Collector},
     conf::model::Limits,
     edge::{
-        Ahead, ConnInfo, EdgeEvents, Guard, Refusal, Registry,
-        budget::{Budget, Collector},
-        conn_info,
+        Ahead, ConnInfo, EdgeEvents, Guard, Refusal, Registry, conn_info,
         connection::Shared,
         listen::{self, Listener, Settings},
         tls::Term,

@@ -417,15 +417,23 @@ impl Instance {
             ran.body = Body::new(body.concat().into(), true);
         }
         check_written(plugin, &ran.ex);
-        let status = match &ran.verdict {
-            Ok(Verdict::Deny(denial)) => denial.status().as_u16(),
-            Ok(Verdict::Respond(reply)) => reply.status().as_u16(),
-            Ok(Verdict::Continue) => ran.head.status.as_u16(),
-            Err(fault) => fault.status().as_u16(),
-        };
+        let status = ran.status();
         ran.ex.host_side().outcome = Outcome { status, ..Outcome::default() };
         plugin.on_log(&ran.ex);
         ran
+    }
+}
+
+impl Ran {
+    /// The status that the client would get.
+    fn status(&self) -> u16 {
+        let status = match &self.verdict {
+            Ok(Verdict::Deny(denial)) => denial.status(),
+            Ok(Verdict::Respond(reply)) => reply.status(),
+            Ok(Verdict::Continue) => self.head.status,
+            Err(fault) => fault.status(),
+        };
+        status.as_u16()
     }
 }
 

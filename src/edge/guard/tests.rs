@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    conf::model::Limits,
-    edge::{budget::Budget, framing::Chunks},
-};
+use crate::{budget::Budget, conf::model::Limits, edge::framing::Chunks};
 use palisade_contract::Client;
 use std::net::IpAddr;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};

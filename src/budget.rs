@@ -101,7 +101,7 @@ impl Collector {
     }
 
     /// Bytes that it has.
-    pub fn len(&self) -> usize {
+    pub fn collected(&self) -> usize {
         self.bytes.len()
     }
 
@@ -173,7 +173,7 @@ mod tests {
                 assert!(collector.bytes.capacity() * 2 <= collector.share.bytes());
                 assert!(collector.share.bytes() <= 200_000);
             }
-            assert_eq!((collector.push(&[1]), collector.len()), (Err(NoRoom::TooLarge), 100_000));
+            assert_eq!((collector.push(&[1]), collector.collected()), (Err(NoRoom::TooLarge), 100_000));
             let (bytes, share) = collector.finish();
             assert_eq!((bytes.len(), share.bytes()), (100_000, 200_000));
             let mut late = Collector::new(budget.share(200_000), 1000, 1);
