@@ -1,11 +1,11 @@
 //! One canonical request: what is read in one way by the router, the plugins, the record and the origin.
 
-use super::{ConnInfo, framing, headers, path};
+use super::{ConnInfo, Guard, framing, headers, path};
 use crate::{
     conf::model::{ClientIp, Limits},
     gateway::Snapshot,
 };
-use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use palisade_contract::{Client, Denial, RequestHeader};
 use parking_lot::Mutex;
 use pingora::proxy::Session;
@@ -34,7 +34,7 @@ struct Last {
     host: Host,
 }
 
-/// A host, lower case, without the port; empty where an HTTP/1.0 request names none.
+/// A host, lower case, without the port; empty where a request that is refused names none.
 #[derive(Debug, Clone)]
 pub struct Host {
     /// Its name.
@@ -64,9 +64,11 @@ pub struct Refused {
 pub fn canonicalize(
     session: &mut Session,
     connection: &ConnInfo,
+    guard: Option<&Guard>,
     snapshot: &Snapshot,
 ) -> Result<Canonical, Refused> {
     let http2 = session.is_http2();
+    let bodyless = http2 && session.is_body_empty();
     let request = session.req_header_mut();
     let client = client(request, connection, snapshot);
     let refused = |reason: &'static str| Refused {
@@ -75,7 +77,7 @@ pub fn canonicalize(
         denial: Denial::bad_request(reason).message("The request can be read in more than one way"),
     };
     if http2 {
-        check_http2(request, &connection.limits).map_err(|(status, reason)| Refused {
+        check_http2(request, &connection.limits, bodyless).map_err(|(status, reason)| Refused {
             client: client.clone(),
             host: Host::none(),
             denial: Denial::new(status, reason),
@@ -89,12 +91,16 @@ pub fn canonicalize(
     headers::forget_case(request);
     let trusted_header = snapshot.client_ip.header.as_ref();
     // A trusted proxy's id for the request may be taken over; nobody else's reaches a plugin as such.
-    let tunnel = headers::strip(request, &snapshot.owned_headers, &snapshot.late_headers, trusted_header)
+    // Whoever reads the head strictly says whether it is an upgrade: what else carries the field is a request like any.
+    let may_upgrade = || guard.is_some_and(Guard::asks_to_upgrade);
+    let (owned, late) = (&snapshot.owned_headers, &snapshot.late_headers);
+    let tunnel = headers::strip(request, owned, late, trusted_header, may_upgrade)
         .map_err(|_| refused("header_malformed"))?;
-    Ok(Canonical { client, host, tunnel: tunnel && request.version == Version::HTTP_11 })
+    Ok(Canonical { client, host, tunnel })
 }
 
-fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -> Arc<Client> {
+/// The client: the one that a trusted proxy names, else the other end.
+pub(crate) fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -> Arc<Client> {
     let rules = &snapshot.client_ip;
     let peer = connection.peer.ip().to_canonical();
     let trusted = |ip: IpAddr| rules.trusted_proxies.iter().any(|net| net.contains(&ip));
@@ -120,8 +126,21 @@ fn vouched(request: &RequestHeader, connection: &ConnInfo, rules: &ClientIp, pee
 
 /// What the framing guard checks for HTTP/1, and HTTP/2's library does not.
 #[inline(never)]
-fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCode, &'static str)> {
+fn check_http2(
+    request: &RequestHeader,
+    limits: &Limits,
+    bodyless: bool,
+) -> Result<(), (StatusCode, &'static str)> {
     let bad = |reason| Err((StatusCode::BAD_REQUEST, reason));
+    if request.method == Method::TRACE && !bodyless {
+        return bad("framing_trace_body");
+    }
+    if request.uri.path() == "*" && request.method != Method::OPTIONS {
+        return bad("target_malformed");
+    }
+    if request.headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        return bad("framing_length_repeated");
+    }
     if request.headers.len() > limits.header_count {
         return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_count"));
     }
@@ -172,7 +191,6 @@ fn host(request: &mut RequestHeader, connection: &ConnInfo) -> Result<Host, Wron
             request.insert_header(header::HOST, host).map_err(|_| "host_malformed")?;
             return Ok(name);
         }
-        (None, None) if request.version == Version::HTTP_10 => return Ok(Host::none()),
         (None, None) => return Err(Wrong::Unclear("host_missing")),
     };
     connection.read_host(authority)

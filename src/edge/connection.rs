@@ -98,8 +98,8 @@ where
                 Next::Refused(refusal) => {
                     let seen = guard
                         .peek(|buffer| buffer.get(..buffer.len().min(2048)).unwrap_or_default().to_vec());
-                    self.events.refused(&info, refusal, &seen);
-                    return guard.refuse(&answer(refusal)).await;
+                    let answer = self.events.refused(&info, refusal, &seen).await;
+                    return guard.refuse(&answer).await;
                 }
                 Next::Closed => return,
             };
@@ -194,7 +194,8 @@ where
         };
         let active = Arc::new(Active::default());
         let mut draining = self.draining.clone();
-        let (mut told, mut malformed, mut ticket) = (false, 0, None);
+        // What Pingora has refused is seen a second time where it does that by a reset.
+        let (mut told, mut malformed, mut rejected, mut ticket) = (false, 0, 0, None);
         // It is dropped when the connection has ended.
         let (_open, closed) = watch::channel(());
         loop {
@@ -221,8 +222,12 @@ where
                     continue;
                 }
                 refusal = violated(&guard) => {
-                    self.events.refused(&info, refusal, &[]);
+                    let _ = self.events.refused(&info, refusal, &[]).await;
                     return dismiss(&mut connection).await;
+                }
+                refusals = refused(&guard) => {
+                    self.malformed(&info, refusals.saturating_sub(std::mem::take(&mut rejected))).await;
+                    continue;
                 }
                 () = active.wait_idle(), if !waiting => {
                     ticket = Some(parked.park(limits.idle_timeout + GOODBYE));
@@ -233,6 +238,7 @@ where
             match accepted {
                 Ok(Some(server::H2Accept::Session(mut session))) => {
                     drop(ticket.take());
+                    rejected = 0;
                     session.set_write_timeout(Some(STALLED));
                     let busy = active.enter();
                     let (shared, closed) = (self.clone(), closed.clone());
@@ -245,14 +251,23 @@ where
                     tokio::spawn(CONNECTION.scope(info.clone(), serve));
                 }
                 Ok(Some(_)) => {
-                    malformed += 1;
-                    self.events.refused(&info, Refusal { status: 400, reason: "http2_malformed" }, &[]);
+                    (malformed, rejected) = (malformed + 1, rejected + 1);
+                    self.malformed(&info, 1).await;
                     if malformed > MAX_MALFORMED {
                         return;
                     }
                 }
-                Ok(None) | Err(_) => return,
+                Ok(None) | Err(_) => return self.malformed(&info, guard.take_refusals()).await,
             }
+        }
+    }
+
+    /// Records requests of HTTP/2 that were refused before there was a request: nothing else is known of them.
+    async fn malformed(&self, info: &ConnInfo, count: usize) {
+        for _ in 0..count {
+            let refusal = Refusal { status: 400, reason: "http2_malformed" };
+            // h2 has reset the stream, or ended the connection.
+            let _ = self.events.refused(info, refusal, &[]).await;
         }
     }
 }
@@ -260,6 +275,15 @@ where
 /// Ready once the connection has done more than it may. That shows while its frames are read: nothing else wakes it.
 async fn violated(guard: &Guard) -> Refusal {
     poll_fn(|_| guard.violation().map_or(Poll::Pending, Poll::Ready)).await
+}
+
+/// Ready once h2 has refused something by itself. That shows while its frames are written.
+async fn refused(guard: &Guard) -> usize {
+    poll_fn(|_| match guard.take_refusals() {
+        0 => Poll::Pending,
+        count => Poll::Ready(count),
+    })
+    .await
 }
 
 /// Tells the client why it has to go, as far as it listens.
@@ -317,22 +341,6 @@ fn look(guard: &Guard, limits: &Limits, h2c: bool, empty: &mut usize) -> Look {
             Err(refusal) => Look::Done(Next::Refused(refusal)),
         }
     })
-}
-
-/// A refusal as bytes: a problem document (RFC 9457), and the connection closes.
-fn answer(refusal: Refusal) -> Vec<u8> {
-    let status = http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_REQUEST);
-    let title = status.canonical_reason().unwrap_or("Refused");
-    let body = format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{},"reason":"{}"}}"#,
-        refusal.status, refusal.reason
-    );
-    format!(
-        "HTTP/1.1 {} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
-        refusal.status,
-        body.len()
-    )
-    .into_bytes()
 }
 
 /// Streams of an HTTP/2 connection that are being served.

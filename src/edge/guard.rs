@@ -168,6 +168,11 @@ impl Guard {
         self.lock().exchange.begin(total);
     }
 
+    /// True where the request's head, read strictly, asks to leave HTTP for a WebSocket, and is not answered yet.
+    pub(super) fn asks_to_upgrade(&self) -> bool {
+        self.lock().upgrade == Upgrade::Asked
+    }
+
     /// Why reading failed, where the connection was not at fault: the body, or the time of the exchange.
     pub fn violation(&self) -> Option<Refusal> {
         self.lock().violation
@@ -213,6 +218,14 @@ impl Guard {
     /// The connection speaks HTTP/2 from here on; a request may have so many fields.
     pub(super) fn set_http2(&self, header_count: usize) {
         self.lock().framing = Framing::Http2(Box::new(Frames::new(header_count)));
+    }
+
+    /// How many requests h2 itself has refused since the last call.
+    pub(super) fn take_refusals(&self) -> usize {
+        match &mut self.lock().framing {
+            Framing::Http2(frames) => frames.take_refusals(),
+            _ => 0,
+        }
     }
 
     /// Ends the connection after Pingora has let go of it. Where the request was not read to its end, the

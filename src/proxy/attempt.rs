@@ -10,11 +10,11 @@ use crate::{
     upstream::{Failure, Pick},
 };
 use futures::FutureExt;
-use http::StatusCode;
+use http::{StatusCode, header};
 use palisade_contract::{BodyNeed, Fault, ResponseHeader};
 use pingora::{
     Error, ErrorSource,
-    ErrorType::{HTTPStatus, InternalError},
+    ErrorType::{ConnectionClosed, HTTPStatus, InternalError, ReadError, WriteError},
     Result, RetryType,
     prelude::HttpPeer,
     protocols::http::ServerSession,
@@ -86,6 +86,10 @@ impl Ctx {
     pub(super) fn broke(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
         let stale = reused && matches!(error.retry, RetryType::ReusedOnly);
         error.set_retry(false);
+        if self.stop.is_some() {
+            // It was ended here, and is over.
+            return error;
+        }
         let safe = self.is_safe_to_repeat(session);
         let Some(plan) = &mut self.plan else { return error };
         if std::mem::take(&mut plan.attempts.discarded) {
@@ -97,7 +101,9 @@ impl Ctx {
                 error.set_retry(true);
             } else {
                 plan.failed();
-                error.set_retry(safe && self.may_try_again(Failure::Reset));
+                let asks = session.req_header().method.is_safe()
+                    && matches!(error.etype(), ConnectionClosed | ReadError | WriteError);
+                error.set_retry(safe && self.may_try_again(Failure::Reset { asks }));
             }
         }
         error
@@ -106,11 +112,14 @@ impl Ctx {
     /// The head of an answer has come: it counts for its target, and may be thrown away for another attempt.
     pub(super) fn answered(&mut self, session: &Session, head: &ResponseHeader) -> Result<()> {
         let Some(plan) = &self.plan else { return Ok(()) };
-        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switched(head);
+        }
+        if head.status.is_informational() {
             return Ok(());
         }
         if !head.status.is_server_error() {
-            plan.succeeded();
+            self.succeeded();
             return Ok(());
         }
         plan.failed();
@@ -123,6 +132,28 @@ impl Ctx {
         let mut error = Error::explain(HTTPStatus(head.status.as_u16()), "asked again").into_up();
         error.set_retry(true);
         Err(error)
+    }
+
+    /// The origin leaves HTTP. What it does so for must have been asked for: otherwise what follows would be read as
+    /// one thing here and as another by the client.
+    #[cold]
+    fn switched(&mut self, head: &ResponseHeader) -> Result<()> {
+        let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+        let websocket = protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        if self.tunnel && websocket && protocols.next().is_none() {
+            self.succeeded();
+            return Ok(());
+        }
+        if let Some(plan) = &self.plan {
+            plan.failed();
+        }
+        self.refuse(Stop::Faulted(Fault::bad_dependency("upstream_unrequested_upgrade")))
+    }
+
+    fn succeeded(&self) {
+        if let Some(plan) = &self.plan {
+            plan.succeeded();
+        }
     }
 
     /// The exchange took too long altogether. It counts for its target unless that had answered: how long a body

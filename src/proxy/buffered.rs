@@ -43,9 +43,12 @@ pub(super) async fn exchange(
             ctx.answer(session, &Stop::Faulted(Fault::bad_dependency("response_too_large"))).await
         }
         Err(Fetch::Late) => ctx.answer(session, &Stop::Faulted(Fault::timeout(exchange::OVER))).await,
-        Err(Fetch::Failed(error)) => {
+        Err(Fetch::Failed(error, stop)) => {
+            ctx.stop = stop;
             let stop = ctx
-                .stop_of(&error)
+                .stop
+                .take()
+                .or_else(|| ctx.stop_of(&error))
                 .unwrap_or_else(|| Stop::Faulted(Fault::bad_dependency("upstream_broken")));
             ctx.answer(session, &stop).await
         }
@@ -80,7 +83,8 @@ async fn whole_request(
 enum Fetch {
     Late,
     TooLarge,
-    Failed(Box<Error>),
+    /// With what the subrequest itself has made of it.
+    Failed(Box<Error>, Option<Stop>),
 }
 
 async fn fetch(
@@ -90,8 +94,8 @@ async fn fetch(
     max: usize,
 ) -> std::result::Result<(ResponseHeader, Bytes), Fetch> {
     let total = plan.upstream.timeouts.total;
-    let Prepared { subrequest, handle, input, .. } =
-        replayed::prepare(session, plan, None, body).map_err(Fetch::Failed)?;
+    let Prepared { subrequest, handle, input, back } =
+        replayed::prepare(session, plan, None, body).map_err(|error| Fetch::Failed(error, None))?;
     let mut collected = Collected { head: None, body: BytesMut::new(), too_large: false, failed: None };
     let collect = |task| {
         collected.add(task, max)?;
@@ -104,15 +108,16 @@ async fn fetch(
     if collected.too_large {
         return Err(Fetch::TooLarge);
     }
-    if let Some(error) = collected.failed {
-        return Err(Fetch::Failed(error));
-    }
-    if let Err(error) = piped {
-        return Err(Fetch::Failed(error.error));
+    if let Some(error) = collected.failed.or(piped.err().map(|failed| failed.error)) {
+        // It ends by itself, within the upstream's timeouts.
+        let stop = back.await.ok().and_then(|returned| returned.stop);
+        return Err(Fetch::Failed(error, stop));
     }
     match collected.head {
         Some(head) => Ok((*head, collected.body.freeze())),
-        None => Err(Fetch::Failed(Error::explain(InternalError, "the origin gave no answer").into_up())),
+        None => {
+            Err(Fetch::Failed(Error::explain(InternalError, "the origin gave no answer").into_up(), None))
+        }
     }
 }
 

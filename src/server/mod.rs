@@ -17,6 +17,7 @@ use crate::{
     upstream::Upstream,
 };
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use palisade_contract::{ConfigError, ConfigErrors, Descriptor, Host, env::Keep, host::NoHost};
 use parking_lot::Mutex;
 use std::{
@@ -272,9 +273,15 @@ fn changed(new: &Fixed, old: &Fixed, config: &Config) -> ConfigError {
 }
 
 impl EdgeEvents for Gateway {
-    fn refused(&self, connection: &ConnInfo, refusal: Refusal, head: &[u8]) {
+    fn refused<'a>(
+        &'a self,
+        connection: &'a ConnInfo,
+        refusal: Refusal,
+        head: &'a [u8],
+    ) -> BoxFuture<'a, Vec<u8>> {
         self.metrics.edge_refused(refusal.reason);
-        crate::proxy::record_refused(&self.snapshot(), connection, refusal, head);
+        let snapshot = self.snapshot();
+        Box::pin(async move { crate::proxy::answer_refused(&snapshot, connection, refusal, head).await })
     }
 }
 

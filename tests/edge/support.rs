@@ -3,6 +3,7 @@
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use palisade::{
     conf::model::Limits,
     edge::{
@@ -12,6 +13,7 @@ use palisade::{
         tls::Term,
         upgrade::Gate,
     },
+    respond,
 };
 use parking_lot::Mutex;
 use pingora::{
@@ -164,8 +166,18 @@ impl ProxyHttp for Proxy {
 pub struct Recorded(Mutex<Vec<(Refusal, Vec<u8>)>>);
 
 impl EdgeEvents for Recorded {
-    fn refused(&self, _: &ConnInfo, refusal: Refusal, head: &[u8]) {
+    fn refused<'a>(
+        &'a self,
+        _: &'a ConnInfo,
+        refusal: Refusal,
+        head: &'a [u8],
+    ) -> BoxFuture<'a, Vec<u8>> {
         self.0.lock().push((refusal, head.to_vec()));
+        let status = http::StatusCode::from_u16(refusal.status).unwrap();
+        let answer = respond::Answer::problem(status, refusal.reason, None, "id", &[]);
+        let mut head = answer.head().unwrap();
+        head.insert_header("connection", "close").unwrap();
+        Box::pin(std::future::ready(answer.http1(&head, false)))
     }
 }
 
