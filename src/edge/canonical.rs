@@ -2,7 +2,7 @@
 
 use super::{ConnInfo, Guard, framing, headers, path};
 use crate::{
-    conf::model::{ClientIp, Limits},
+    conf::model::{ClientIp, Limits, Paths},
     gateway::Snapshot,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
@@ -21,6 +21,8 @@ pub struct Canonical {
     pub host: Host,
     /// True where it asks for a WebSocket.
     pub tunnel: bool,
+    /// True where only the listener's relaxed rules have let its path through.
+    pub relaxed: bool,
 }
 
 /// The host that a connection's last request was for, as it was written and as it is read: the next one is mostly
@@ -87,7 +89,7 @@ pub fn canonicalize(
         Wrong::Unclear(reason) => refused(reason),
         Wrong::Elsewhere(host) => Refused { client: client.clone(), host, denial: misdirected() },
     })?;
-    target(request).map_err(refused)?;
+    let relaxed = target(request, connection.limits.paths).map_err(refused)?;
     headers::forget_case(request);
     let trusted_header = snapshot.client_ip.header.as_ref();
     // A trusted proxy's id for the request may be taken over; nobody else's reaches a plugin as such.
@@ -96,7 +98,7 @@ pub fn canonicalize(
     let (owned, late) = (&snapshot.owned_headers, &snapshot.late_headers);
     let tunnel = headers::strip(request, owned, late, trusted_header, may_upgrade)
         .map_err(|_| refused("header_malformed"))?;
-    Ok(Canonical { client, host, tunnel })
+    Ok(Canonical { client, host, tunnel, relaxed })
 }
 
 /// The client: the one that a trusted proxy names, else the other end.
@@ -256,13 +258,14 @@ fn host_name(authority: &[u8]) -> Result<Host, &'static str> {
     Ok(Host { name, value })
 }
 
-/// Puts the path into normal form; the target keeps neither scheme nor authority.
+/// Puts the path into normal form by these rules; the target keeps neither scheme nor authority. True where strict
+/// rules would have refused it.
 ///
 /// # Errors
 /// The reason code, where it has none.
-pub fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
+pub fn target(request: &mut RequestHeader, rules: Paths) -> Result<bool, &'static str> {
     if request.uri.path() == "*" {
-        return Ok(());
+        return Ok(false);
     }
     let raw = request.raw_path();
     let origin_form = raw.first() == Some(&b'/');
@@ -275,19 +278,20 @@ pub fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
         Some(at) => (raw.get(..at).unwrap_or_default(), raw.get(at..)),
         None => (raw, None),
     };
-    let normal = path::normalize(path)?;
+    let normal = path::normalize_by(path, rules)?;
+    let relaxed = rules == Paths::Relaxed && path::is_relaxed(&normal);
     let query = query.map(check_query).transpose()?;
     let unchanged = origin_form
         && request.uri.scheme().is_none()
         && normal.as_bytes() == path
         && request.uri.path() == normal;
     if unchanged {
-        return Ok(());
+        return Ok(relaxed);
     }
     let target: PathAndQuery =
         format!("{normal}{}", query.unwrap_or("")).parse().map_err(|_| "target_malformed")?;
     request.set_uri(Uri::from(target));
-    Ok(())
+    Ok(relaxed)
 }
 
 /// A query is passed on as it is; control characters and bytes outside ASCII are not part of one.

@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Method, StatusCode, header};
-use palisade_contract::{BodyNeed, Denial, Exchange, Fault, RequestHeader};
+use palisade_contract::{BodyNeed, Decision, Denial, Effect, Exchange, Fault, RequestHeader};
 use pingora::{Error, ErrorType::InternalError, Result, proxy::Session};
 use std::sync::Arc;
 
@@ -28,11 +28,12 @@ impl Proxy {
         };
         let Ctx { snapshot, flight, tunnel, .. } = &mut *ctx;
         let guard = edge::Guard::of(session);
+        let mut relaxed = false;
         let (client, host, found) = match canonical::canonicalize(session, &connection, guard.as_ref(), snapshot)
         {
             Ok(canonical) => {
                 let found = find_route(snapshot, &canonical.host.name, session.req_header());
-                *tunnel = canonical.tunnel;
+                (*tunnel, relaxed) = (canonical.tunnel, canonical.relaxed);
                 (canonical.client, canonical.host, found)
             }
             Err(refused) => {
@@ -43,6 +44,15 @@ impl Proxy {
         let mut ex = Exchange::new(headers::empty(), client, request_id());
         let host_side = ex.host_side();
         host_side.authority = host.name;
+        if relaxed {
+            host_side.decisions.push(Decision {
+                entry: None,
+                effect: Effect::Continue,
+                reason: Some("path_relaxed"),
+                detail: None,
+                nanos: 0,
+            });
+        }
         let (route, refusal) = match found {
             Ok((route, params)) => {
                 host_side.route = Some(route.name.clone());

@@ -2,6 +2,7 @@
 
 mod admin_state;
 mod descriptors;
+pub(crate) mod relaxed;
 pub(crate) mod expiry;
 mod run;
 mod sockets;
@@ -164,6 +165,7 @@ impl Gateway {
         let snapshot = compiled
             .map_err(|errors| LoadError { errors: errors.into(), sources: config.sources.clone() })?;
         metrics.reloaded(true, 1);
+        relaxed::warn(config);
         snapshot.start();
         Ok(Gateway {
             current: ArcSwap::from_pointee(snapshot),
@@ -207,6 +209,7 @@ impl Gateway {
                 self.metrics.sweep();
                 status.error = None;
                 self.metrics.reloaded(true, generation);
+                relaxed::warn(&config);
                 log::info!("configuration {generation} is serving");
                 Ok((config, generation))
             }

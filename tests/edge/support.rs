@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use palisade::{
-    conf::model::Limits,
+    conf::model::{Limits, Paths},
     edge::{
         Ahead, ConnInfo, EdgeEvents, Guard, Refusal, Registry, conn_info,
         connection::Shared,
@@ -49,6 +49,7 @@ pub fn limits() -> Limits {
         header_bytes: 16 * 1024,
         header_count: 50,
         uri_bytes: 4096,
+        paths: Paths::Strict,
         body_bytes: 4 << 20,
         buffered_bytes: 64 << 20,
         connections: 1000,
