@@ -134,6 +134,10 @@ fn check_http2(
     bodyless: bool,
 ) -> Result<(), (StatusCode, &'static str)> {
     let bad = |reason| Err((StatusCode::BAD_REQUEST, reason));
+    // h2 lets any scheme be one, the empty one as well.
+    if request.uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
+        return bad("target_malformed");
+    }
     if request.method == Method::TRACE && !bodyless {
         return bad("framing_trace_body");
     }
@@ -172,6 +176,10 @@ fn check_http2(
         return bad("header_connection_specific");
     }
     Ok(())
+}
+
+fn is_http(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
 /// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.

@@ -29,18 +29,18 @@ impl Proxy {
         let Ctx { snapshot, flight, tunnel, .. } = &mut *ctx;
         let guard = edge::Guard::of(session);
         let mut relaxed = false;
-        let (client, host, found) = match canonical::canonicalize(session, &connection, guard.as_ref(), snapshot)
-        {
-            Ok(canonical) => {
-                let found = find_route(snapshot, &canonical.host.name, session.req_header());
-                (*tunnel, relaxed) = (canonical.tunnel, canonical.relaxed);
-                (canonical.client, canonical.host, found)
-            }
-            Err(refused) => {
-                self.gateway.metrics.edge_refused(refused.denial.reason());
-                (refused.client, refused.host, Err(refused.denial))
-            }
-        };
+        let (client, host, found) =
+            match canonical::canonicalize(session, &connection, guard.as_ref(), snapshot) {
+                Ok(canonical) => {
+                    let found = find_route(snapshot, &canonical.host.name, session.req_header());
+                    (*tunnel, relaxed) = (canonical.tunnel, canonical.relaxed);
+                    (canonical.client, canonical.host, found)
+                }
+                Err(refused) => {
+                    self.gateway.metrics.edge_refused(refused.denial.reason());
+                    (refused.client, refused.host, Err(refused.denial))
+                }
+            };
         let mut ex = Exchange::new(headers::empty(), client, request_id());
         let host_side = ex.host_side();
         host_side.authority = host.name;

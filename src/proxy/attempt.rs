@@ -139,7 +139,8 @@ impl Ctx {
     #[cold]
     fn switched(&mut self, head: &ResponseHeader) -> Result<()> {
         let mut protocols = head.headers.get_all(header::UPGRADE).iter();
-        let websocket = protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let websocket =
+            protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
         if self.tunnel && websocket && protocols.next().is_none() {
             self.succeeded();
             return Ok(());

@@ -2,8 +2,8 @@
 
 mod admin_state;
 mod descriptors;
-pub(crate) mod relaxed;
 pub(crate) mod expiry;
+pub(crate) mod relaxed;
 mod run;
 mod sockets;
 mod watch;

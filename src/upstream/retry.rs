@@ -48,7 +48,9 @@ impl Retries {
     pub(crate) fn covers(&self, failure: Failure, attempts: u32) -> bool {
         let kind = match failure {
             Failure::Connect => self.written.connect_failure,
-            Failure::Reset { asks } => self.written.reset || (self.written.reset_once && asks && attempts == 1),
+            Failure::Reset { asks } => {
+                self.written.reset || (self.written.reset_once && asks && attempts == 1)
+            }
             Failure::Status(status) => self.written.statuses.contains(&status),
         };
         kind && attempts <= self.written.attempts

@@ -167,12 +167,7 @@ impl ProxyHttp for Proxy {
 pub struct Recorded(Mutex<Vec<(Refusal, Vec<u8>)>>);
 
 impl EdgeEvents for Recorded {
-    fn refused<'a>(
-        &'a self,
-        _: &'a ConnInfo,
-        refusal: Refusal,
-        head: &'a [u8],
-    ) -> BoxFuture<'a, Vec<u8>> {
+    fn refused<'a>(&'a self, _: &'a ConnInfo, refusal: Refusal, head: &'a [u8]) -> BoxFuture<'a, Vec<u8>> {
         self.0.lock().push((refusal, head.to_vec()));
         let status = http::StatusCode::from_u16(refusal.status).unwrap();
         let answer = respond::Answer::problem(status, refusal.reason, None, "id", &[]);
