@@ -2,6 +2,7 @@
 
 use super::{
     CONNECTION, ConnInfo, EdgeEvents,
+    frames::Refused,
     framing::{self, Head, HeadLimits, MAX_EMPTY_LINES, Refusal},
     guard::Guard,
     registry::{Live, Parked, Registry},
@@ -194,8 +195,7 @@ where
         };
         let active = Arc::new(Active::default());
         let mut draining = self.draining.clone();
-        // What Pingora has refused is seen a second time where it does that by a reset.
-        let (mut told, mut malformed, mut rejected, mut ticket) = (false, 0, 0, None);
+        let (mut told, mut malformed, mut ticket) = (false, 0, None);
         // It is dropped when the connection has ended.
         let (_open, closed) = watch::channel(());
         loop {
@@ -225,8 +225,8 @@ where
                     let _ = self.events.refused(&info, refusal, &[]).await;
                     return dismiss(&mut connection).await;
                 }
-                refusals = refused(&guard) => {
-                    self.malformed(&info, refusals.saturating_sub(std::mem::take(&mut rejected))).await;
+                refused = refused(&guard) => {
+                    self.refused(&info, refused).await;
                     continue;
                 }
                 () = active.wait_idle(), if !waiting => {
@@ -238,7 +238,6 @@ where
             match accepted {
                 Ok(Some(server::H2Accept::Session(mut session))) => {
                     drop(ticket.take());
-                    rejected = 0;
                     session.set_write_timeout(Some(STALLED));
                     let busy = active.enter();
                     let (shared, closed) = (self.clone(), closed.clone());
@@ -251,23 +250,26 @@ where
                     tokio::spawn(CONNECTION.scope(info.clone(), serve));
                 }
                 Ok(Some(_)) => {
-                    (malformed, rejected) = (malformed + 1, rejected + 1);
-                    self.malformed(&info, 1).await;
+                    // Its answer, or its reset, goes out with the next look at the connection, and is seen there.
+                    malformed += 1;
                     if malformed > MAX_MALFORMED {
                         return;
                     }
                 }
-                Ok(None) | Err(_) => return self.malformed(&info, guard.take_refusals()).await,
+                Ok(None) | Err(_) => return self.refused(&info, guard.take_refused()).await,
             }
         }
     }
 
     /// Records requests of HTTP/2 that were refused before there was a request: nothing else is known of them.
-    async fn malformed(&self, info: &ConnInfo, count: usize) {
-        for _ in 0..count {
-            let refusal = Refusal { status: 400, reason: "http2_malformed" };
-            // h2 has reset the stream, or ended the connection.
-            let _ = self.events.refused(info, refusal, &[]).await;
+    async fn refused(&self, info: &ConnInfo, refused: Refused) {
+        let malformed = Refusal { status: 400, reason: "http2_malformed" };
+        let too_large = Refusal { status: 431, reason: "header_bytes" };
+        for (count, refusal) in [(refused.malformed, malformed), (refused.too_large, too_large)] {
+            for _ in 0..count {
+                // The client has its answer already, or its reset.
+                let _ = self.events.refused(info, refusal, &[]).await;
+            }
         }
     }
 }
@@ -277,11 +279,11 @@ async fn violated(guard: &Guard) -> Refusal {
     poll_fn(|_| guard.violation().map_or(Poll::Pending, Poll::Ready)).await
 }
 
-/// Ready once h2 has refused something by itself. That shows while its frames are written.
-async fn refused(guard: &Guard) -> usize {
-    poll_fn(|_| match guard.take_refusals() {
-        0 => Poll::Pending,
-        count => Poll::Ready(count),
+/// Ready once something was refused below us. That shows while frames are written.
+async fn refused(guard: &Guard) -> Refused {
+    poll_fn(|_| match guard.take_refused() {
+        refused if refused == Refused::default() => Poll::Pending,
+        refused => Poll::Ready(refused),
     })
     .await
 }

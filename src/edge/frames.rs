@@ -5,9 +5,12 @@
 //! malformed is left to h2, which refuses it.
 
 mod fields;
+mod sent;
 
 use super::framing::Refusal;
 use fields::Fields;
+pub(super) use sent::Refused;
+use sent::Sent;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -34,7 +37,6 @@ const PRIORITY: u8 = 0x20;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
@@ -55,19 +57,6 @@ pub struct Frames {
     since: Option<Instant>,
     counts: Counts,
     sent: Sent,
-}
-
-/// Where in the frames that go to the client we stand, and what h2 has refused by them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Sent {
-    header: [u8; HEADER],
-    /// Bytes of the header that went.
-    have: usize,
-    /// Bytes of the payload that are still to go.
-    left: usize,
-    /// The last four bytes of a short payload: of RST_STREAM and GOAWAY the code.
-    code: u32,
-    refusals: usize,
 }
 
 /// Frames of the current window.
@@ -110,9 +99,9 @@ impl Frames {
         self.sent.advance(bytes);
     }
 
-    /// What h2 itself has refused since the last call: it resets a stream, or ends the connection, and tells nobody.
-    pub fn take_refusals(&mut self) -> usize {
-        std::mem::take(&mut self.sent.refusals)
+    /// What was refused below us since the last call.
+    pub(super) fn take_refused(&mut self) -> Refused {
+        self.sent.take()
     }
 
     /// Looks at what the client sent.
@@ -195,50 +184,6 @@ impl Frames {
         self.left -= whole - block;
         if self.fields.count() > self.most_fields { Err(calm("http2_header_count")) } else { Ok(()) }
     }
-}
-
-impl Sent {
-    fn advance(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            if self.left > 0 {
-                let [_, _, _, kind, ..] = self.header;
-                let taken = take(&mut data, &mut self.left);
-                if kind == RST_STREAM || kind == GOAWAY {
-                    // A GOAWAY may go on, with words for people; its code is looked at in its place.
-                    for byte in taken {
-                        self.have += 1;
-                        self.code = self.code << 8 | u32::from(*byte);
-                        let end = if kind == RST_STREAM { 4 } else { 8 };
-                        self.refusals += usize::from(self.have == end && blames(self.code));
-                    }
-                }
-                if self.left == 0 {
-                    self.have = 0;
-                }
-                continue;
-            }
-            let Some((byte, rest)) = data.split_first() else { break };
-            if let Some(place) = self.header.get_mut(self.have) {
-                *place = *byte;
-            }
-            (self.have, data) = (self.have + 1, rest);
-            if self.have == HEADER {
-                let [a, b, c, ..] = self.header;
-                self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                (self.have, self.code) = (0, 0);
-            }
-        }
-    }
-}
-
-/// True for codes that say that the client has broken the protocol (RFC 9113 §7). What it did too much of is counted
-/// elsewhere.
-fn blames(code: u32) -> bool {
-    const PROTOCOL: u32 = 1;
-    const FLOW_CONTROL: u32 = 3;
-    const FRAME_SIZE: u32 = 6;
-    const COMPRESSION: u32 = 9;
-    matches!(code, PROTOCOL | FLOW_CONTROL | FRAME_SIZE | COMPRESSION)
 }
 
 impl Counts {

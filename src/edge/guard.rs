@@ -7,7 +7,7 @@ mod stream;
 use super::{
     ConnInfo,
     exchange::Exchange,
-    frames::Frames,
+    frames::{Frames, Refused},
     framing::{Framing, Refusal},
     held::Held,
     pace::Pace,
@@ -220,11 +220,11 @@ impl Guard {
         self.lock().framing = Framing::Http2(Box::new(Frames::new(header_count)));
     }
 
-    /// How many requests h2 itself has refused since the last call.
-    pub(super) fn take_refusals(&self) -> usize {
+    /// What was refused below us since the last call.
+    pub(super) fn take_refused(&self) -> Refused {
         match &mut self.lock().framing {
-            Framing::Http2(frames) => frames.take_refusals(),
-            _ => 0,
+            Framing::Http2(frames) => frames.take_refused(),
+            _ => Refused::default(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! an authority where the origin reads a path), CVE-2026-32811 (Heimdall), CVE-2021-29492 (escaped slashes in Envoy).
 //! `tests/e2e/canonical` tries such spellings by the thousand against decoders.
 
-use crate::gate::Gate;
+use crate::{gate::Gate, harness::Prepared};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -131,6 +131,21 @@ fn a_relaxed_listener_lets_encoded_separators_be_and_says_so() {
         assert!(record["decisions"].to_string().contains("path_relaxed"), "{record}");
     }
     assert!(gate.gateway.log().contains("listener `relaxed` takes paths with encoded slashes"));
+}
+
+#[test]
+fn check_warns_of_a_relaxed_listener() {
+    let conf = |paths| format!("listeners: {{public: {{address: 127.0.0.1:0, limits: {{paths: {paths}}}}}}}");
+    for (paths, warns) in [("relaxed", true), ("strict", false)] {
+        let prepared = Prepared::empty();
+        prepared.write("all.yaml", &format!("version: 1\n{}\n", conf(paths)));
+        let (code, _, err) = prepared.check();
+        assert_eq!(
+            (code, err.contains("listener `public` takes paths with encoded slashes")),
+            (0, warns),
+            "{err}"
+        );
+    }
 }
 
 #[test]

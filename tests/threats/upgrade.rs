@@ -23,7 +23,7 @@ const CONF: &str = "
 listeners: {h2: {address: 127.0.0.1:0, http2: true}}
 upstreams:
   raw: {targets: [{address: ORIGIN}]}
-  timed: {targets: [{address: ORIGIN}], timeouts: {total: 500ms, read: 30s}}
+  timed: {targets: [{address: ORIGIN}], timeouts: {total: 1s, read: 30s}}
 routes:
   open: {paths: [/*], upstream: raw}
   timed: {paths: [/hang, /slow], upstream: timed}
@@ -57,7 +57,7 @@ impl Tunnel {
                 }
                 "/slow" => {
                     request.send(switch("Upgrade: websocket\r\n"));
-                    std::thread::sleep(std::time::Duration::from_millis(1000));
+                    std::thread::sleep(std::time::Duration::from_secs(2));
                     request.send("later");
                     false
                 }

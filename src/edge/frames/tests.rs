@@ -110,31 +110,3 @@ async fn fields_are_counted_as_they_were_sent() {
     let one = frame(HEADERS, 0x4, &[0x82; 6]);
     assert!(fields(3, &one.repeat(20)).iter().all(|taken| *taken));
 }
-
-#[test]
-fn what_h2_refuses_is_seen_however_it_is_cut() {
-    let goaway = |code: u8| frame(GOAWAY, 0, &[0, 0, 0, 3, 0, 0, 0, code, b'w', b'h', b'y', b'?', 1]);
-    let frames: Vec<(Vec<u8>, usize)> = vec![
-        (frame(RST_STREAM, 0, &[0, 0, 0, 1]), 1),
-        (frame(RST_STREAM, 0, &[0, 0, 0, 8]), 0),
-        (frame(RST_STREAM, 0, &[0, 0, 1, 1]), 0),
-        (frame(DATA, 0, &[0, 0, 0, 1]), 0),
-        (frame(SETTINGS, 1, &[]), 0),
-        (goaway(9), 1),
-        (goaway(0), 0),
-        (goaway(11), 0),
-        (frame(RST_STREAM, 0, &[0, 0, 0, 1]), 1),
-    ];
-    let all: Vec<u8> = frames.iter().flat_map(|(frame, _)| frame.clone()).collect();
-    for size in [1, 2, 7, 9, 13, all.len()] {
-        let mut seen = begun(100);
-        all.chunks(size).for_each(|piece| seen.sent(piece));
-        assert_eq!(seen.take_refusals(), 3, "in pieces of {size}");
-        assert_eq!(seen.take_refusals(), 0);
-    }
-    for (frame, refusals) in frames {
-        let mut seen = begun(100);
-        seen.sent(&frame);
-        assert_eq!(seen.take_refusals(), refusals, "{frame:?}");
-    }
-}
