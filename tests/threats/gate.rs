@@ -46,13 +46,22 @@ impl Gate {
 
     /// One of its own; `ORIGIN` in `conf` is the address of an origin that answers `ok` to everything.
     pub fn start(conf: &str) -> Gate {
+        Gate::started(conf, Gateway::start)
+    }
+
+    /// The same with the plugins that tests need.
+    pub fn start_with_test_plugins(conf: &str) -> Gate {
+        Gate::started(conf, Gateway::start_with_test_plugins)
+    }
+
+    fn started(conf: &str, start: fn(&str) -> Gateway) -> Gate {
         let seen = Arc::<Mutex<Vec<String>>>::default();
         let kept = seen.clone();
         let origin = Origin::start(move |request| {
             kept.lock().push(request.text.clone());
             request.answer(200, "ok")
         });
-        Gate { gateway: Gateway::start(&conf.replace("ORIGIN", &origin.address.to_string())), seen }
+        Gate { gateway: start(&conf.replace("ORIGIN", &origin.address.to_string())), seen }
     }
 
     /// What the origin got of the test of this mark, in order.

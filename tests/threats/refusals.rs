@@ -81,6 +81,17 @@ fn entries_of_screen_that_are_everywhere_judge_what_is_refused() {
 }
 
 #[test]
+fn entries_of_observe_that_are_everywhere_see_what_is_refused() {
+    let gate = Gate::start_with_test_plugins(&format!("{CONF}  test-observing: {{}}\n"));
+    for request in [
+        "GET / HTTP/1.1\r\nX-Observe: 1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET /a%00 HTTP/1.1\r\nX-Observe: 1\r\nHost: a\r\n\r\n",
+    ] {
+        assert_eq!(gate.answer(request).0.expect(403).reason(), "observed", "{request:?}");
+    }
+}
+
+#[test]
 fn a_body_that_says_it_is_too_long_is_screened_first() {
     let gate = Gate::start(CONF);
     let request =
