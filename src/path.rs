@@ -3,11 +3,17 @@
 //! Unreserved characters are decoded once, hex is upper case, dot segments are removed and slashes merged
 //! (RFC 3986 §6.2.2). What some origin might read as another path is refused, with a reason code.
 
-use crate::{fold::is_blank, unicode};
+use crate::{conf::model::Paths, fold::is_blank, unicode};
 use std::borrow::Cow;
 
 /// The normal form of a path (without its query), or why it is refused.
 pub fn normalize(path: &[u8]) -> Result<Cow<'_, str>, &'static str> {
+    normalize_by(path, Paths::Strict)
+}
+
+/// The same by a listener's rules. Relaxed ones leave `%2F` and `%5C` in a segment as they are, where none of the parts
+/// between them is empty, a dot segment, or what some make one of.
+pub fn normalize_by(path: &[u8], rules: Paths) -> Result<Cow<'_, str>, &'static str> {
     if path.first() != Some(&b'/') {
         return Err("path_relative");
     }
@@ -25,7 +31,7 @@ pub fn normalize(path: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     {
         return Ok(Cow::Borrowed(text));
     }
-    let decoded = decode(path)?;
+    let decoded = decode(path, rules)?;
     remove_dots(&decoded).map(Cow::Owned)
 }
 
@@ -38,8 +44,18 @@ fn hex(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
+/// True where a normal form has what only relaxed rules let through.
+pub fn is_relaxed(normal: &str) -> bool {
+    parts(normal).nth(1).is_some()
+}
+
+/// The parts of a segment between its encoded slashes and backslashes.
+fn parts(segment: &str) -> impl Iterator<Item = &str> {
+    segment.split("%2F").flat_map(|part| part.split("%5C"))
+}
+
 /// Decodes unreserved characters once and writes everything else in upper-case hex.
-fn decode(path: &[u8]) -> Result<String, &'static str> {
+fn decode(path: &[u8], rules: Paths) -> Result<String, &'static str> {
     let mut out = String::with_capacity(path.len() + 8);
     let mut plain = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -50,7 +66,7 @@ fn decode(path: &[u8]) -> Result<String, &'static str> {
             b'%' => {
                 let [high, low, after @ ..] = rest else { return Err("path_percent") };
                 let value = hex(*high, *low).ok_or("path_percent")?;
-                check_decoded(value)?;
+                check_decoded(value, rules)?;
                 if is_unreserved(value) {
                     out.push(char::from(value))
                 } else {
@@ -85,10 +101,10 @@ fn push_hex(out: &mut String, byte: u8) {
 }
 
 /// What must not hide behind an encoding.
-fn check_decoded(value: u8) -> Result<(), &'static str> {
+fn check_decoded(value: u8, rules: Paths) -> Result<(), &'static str> {
     match value {
         0..=0x1f | 0x7f => Err("path_control_character"),
-        b'/' | b'\\' => Err("path_encoded_slash"),
+        b'/' | b'\\' if rules == Paths::Strict => Err("path_encoded_slash"),
         _ => Ok(()),
     }
 }
@@ -141,10 +157,15 @@ fn remove_dots(path: &str) -> Result<String, &'static str> {
         match segment {
             "." => {}
             // Who merges slashes first, goes up from another segment than who removes dot segments first.
-            ".." if kept.pop() == Some("") => return Err("path_empty_segment"),
-            ".." => {}
+            ".." => match kept.pop() {
+                Some("") => return Err("path_empty_segment"),
+                // Nor do those agree who decode before and after.
+                Some(left) if is_relaxed(left) => return Err("path_encoded_slash"),
+                _ => {}
+            },
             "" => kept.push(segment),
             _ if is_blank(segment) => return Err(blank(segment)),
+            _ if is_relaxed(segment) && parts(segment).any(is_blank) => return Err("path_encoded_slash"),
             _ => {
                 kept.push(segment);
                 open = false;
@@ -271,6 +292,39 @@ mod tests {
             }
             assert_eq!(found, Err(reason), "{}", String::from_utf8_lossy(path));
         }
+    }
+
+    #[test]
+    fn relaxed_rules_let_encoded_separators_be() {
+        for (path, normal) in [
+            ("/a%2fb", Ok("/a%2Fb")),
+            ("/a%5cb/c", Ok("/a%5Cb/c")),
+            ("/x/../a%2Fb", Ok("/a%2Fb")),
+            ("/a%2Fb/../d", Err("path_encoded_slash")),
+            ("/a%2F.b", Ok("/a%2F.b")),
+            ("/..%2fadmin", Err("path_encoded_slash")),
+            ("/a%2f..%2fadmin", Err("path_encoded_slash")),
+            ("/a%5c%2e%2e%5cadmin", Err("path_encoded_slash")),
+            ("/a%2f.", Err("path_encoded_slash")),
+            ("/a%2f..;x", Err("path_encoded_slash")),
+            ("/a%2f..%20/x", Err("path_encoded_slash")),
+            ("/%2fadmin", Err("path_encoded_slash")),
+            ("/a%2f", Err("path_encoded_slash")),
+            ("/a%2f%5cb", Err("path_encoded_slash")),
+            ("/a\\b", Err("path_backslash")),
+            ("/a%252fb", Err("path_double_encoding")),
+            ("/a%2fb%00", Err("path_control_character")),
+            ("/%ef%bc%8fadmin", Err("path_lookalike")),
+        ] {
+            let found = normalize_by(path.as_bytes(), Paths::Relaxed);
+            assert_eq!(found.as_deref().map_err(|reason| *reason), normal, "{path}");
+            assert!(normalize(path.as_bytes()).is_err(), "{path} is not for everybody");
+            if let Ok(normal) = found {
+                assert!(is_relaxed(&normal));
+                assert_eq!(normalize_by(normal.as_bytes(), Paths::Relaxed).as_deref(), Ok(&*normal));
+            }
+        }
+        assert!(!is_relaxed("/a/b%20c%25"));
     }
 
     proptest::proptest! {

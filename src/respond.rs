@@ -108,6 +108,23 @@ impl Answer {
         Ok(head)
     }
 
+    /// The answer as HTTP/1.1, with this head; the body is left out for a request that has none in its answer.
+    pub fn http1(&self, head: &ResponseHeader, bodyless: bool) -> Vec<u8> {
+        let title = head.status.canonical_reason().unwrap_or("Refused");
+        let mut bytes = format!("HTTP/1.1 {} {title}\r\n", head.status.as_u16()).into_bytes();
+        for (name, value) in &head.headers {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        if !bodyless {
+            bytes.extend_from_slice(&self.body);
+        }
+        bytes
+    }
+
     /// The body.
     pub fn body(&self) -> &Bytes {
         &self.body

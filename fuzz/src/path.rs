@@ -1,6 +1,10 @@
 //! The normal form of a path, and its fold.
 
-use palisade::{fold::fold, path::normalize};
+use palisade::{
+    conf::model::Paths,
+    fold::fold,
+    path::{is_relaxed, normalize, normalize_by},
+};
 
 /// Normalises a path.
 ///
@@ -9,6 +13,7 @@ use palisade::{fold::fold, path::normalize};
 pub fn run(data: &[u8]) {
     // The query is not part of it.
     let data = data.split(|byte| *byte == b'?').next().unwrap_or_default();
+    relaxed(data);
     let Ok(normal) = normalize(data) else { return };
     assert_eq!(normalize(normal.as_bytes()).as_deref(), Ok(&*normal), "the normal form is its own");
     assert!(normal.starts_with('/') && normal.is_ascii());
@@ -34,6 +39,19 @@ pub fn run(data: &[u8]) {
         folded.trim_end_matches('/'),
         "{normal}"
     );
+}
+
+/// Relaxed rules are strict but for separators that are encoded, and those hide nothing from whoever decodes them.
+fn relaxed(data: &[u8]) {
+    let Ok(normal) = normalize_by(data, Paths::Relaxed) else {
+        assert!(normalize(data).is_err());
+        return;
+    };
+    assert_eq!(normalize_by(normal.as_bytes(), Paths::Relaxed).as_deref(), Ok(&*normal));
+    assert_eq!(is_relaxed(&normal), normalize(data).is_err(), "{normal}");
+    let decoded = decode(normal.as_bytes());
+    let separated: Vec<u8> = decoded.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
+    assert_eq!(resolve(&separated), separated, "{normal}");
 }
 
 fn decode(path: &[u8]) -> Vec<u8> {

@@ -154,7 +154,6 @@ enum Framing {
 
 fn framing(request: &Request, fields: &Fields) -> Option<Framing> {
     match values(fields, "host")[..] {
-        [] if request.old => {}
         [host] if is_authority(host) => {
             if request.authority.as_ref().is_some_and(|target| !target.eq_ignore_ascii_case(host)) {
                 return None;

@@ -4,6 +4,7 @@ use super::{Conf, print};
 use crate::server::{
     self,
     expiry::{self, Kind},
+    relaxed,
 };
 use palisade_contract::Descriptor;
 
@@ -26,6 +27,7 @@ pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
     let (config, snapshot) = server::check(&args.conf.conf, registry).map_err(|error| error.to_string())?;
     let ends = expiry::all(&config);
     expiry::warn(&ends);
+    relaxed::warn(&config);
     let mut text = format!(
         "{}: {} routes, {} upstreams, {} consumers in {} files: good",
         config.dir.display(),

@@ -127,6 +127,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Header fields.
     pub header_count: usize,
+    /// Which paths are taken.
+    pub paths: Paths,
     /// The request target.
     pub uri_bytes: usize,
     /// A request's body.
@@ -147,6 +149,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             header_bytes: 32 << 10,
             header_count: 100,
+            paths: Paths::Strict,
             uri_bytes: 8 << 10,
             body_bytes: 1 << 20,
             buffered_bytes: 256 << 20,
@@ -154,6 +157,16 @@ impl Default for Limits {
             connections_per_ip: 200,
         }
     }
+}
+
+/// Which paths a listener takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Paths {
+    /// Those that can be read in one way.
+    #[default]
+    Strict,
+    /// Encoded slashes and backslashes as well: whether they separate is left to the origin.
+    Relaxed,
 }
 
 /// What a route may say about limits.

@@ -82,6 +82,8 @@ pub struct Retries {
     pub connect_failure: bool,
     /// Where the connection broke before an answer.
     pub reset: bool,
+    /// The same, but once, and for GET, HEAD and OPTIONS alone.
+    pub reset_once: bool,
     /// Where the answer has one of these.
     pub statuses: Vec<http::StatusCode>,
     /// Retries for each hundred requests.
@@ -90,7 +92,14 @@ pub struct Retries {
 
 impl Default for Retries {
     fn default() -> Self {
-        Retries { attempts: 2, connect_failure: true, reset: false, statuses: Vec::new(), budget: 20 }
+        Retries {
+            attempts: 2,
+            connect_failure: true,
+            reset: false,
+            reset_once: true,
+            statuses: Vec::new(),
+            budget: 20,
+        }
     }
 }
 

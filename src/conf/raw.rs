@@ -133,10 +133,24 @@ pub(super) struct RawListenerLimits {
     pub(super) header_count: Option<u16>,
     /// A request's target.
     pub(super) uri_bytes: Option<Size>,
+    /// Which paths are taken. `relaxed` lets `%2F` and `%5C` in a segment go on as they are, where no part between them
+    /// is empty or a dot segment; nothing else that is refused is let through. Routes see them as part of the segment,
+    /// and a path that is another route's once they are decoded is refused. `check` and the log warn of it, and the
+    /// record of each such request has the decision `path_relaxed`.
+    #[schemars(extend("default" = "strict"))]
+    pub(super) paths: Option<RawPaths>,
     /// Connections in all.
     pub(super) connections: Option<u32>,
     /// Connections of one client address (IPv6: one /64).
     pub(super) connections_per_ip: Option<u32>,
+}
+
+/// Which paths are taken.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawPaths {
+    Strict,
+    Relaxed,
 }
 
 impl From<&RawListenerLimits> for RawLimits {

@@ -88,7 +88,8 @@ pub(super) struct RawRetries {
     /// At most so many times after the first; 0 to 10.
     #[schemars(extend("default" = 2))]
     pub(super) attempts: Option<u32>,
-    /// `connect_failure`, `reset` (the connection broke before an answer), or a status from `"500"` to `"599"`.
+    /// `connect_failure`, `reset` (the connection broke before an answer), or a status from `"500"` to `"599"`. Where
+    /// it is absent, a GET, HEAD or OPTIONS whose connection ended before an answer is sent once more as well.
     #[schemars(extend("default" = ["connect_failure"]))]
     pub(super) on: Option<Vec<String>>,
     /// Retries for each hundred requests of the last ten seconds; ten more are always possible.
@@ -150,7 +151,8 @@ pub(super) struct RawTimeouts {
     /// (else 504 `upstream_total_timeout`), and its body goes on only as far as it has come at 1 KiB a second or
     /// faster. Not for upgrades, and not for the body of a stream: a response of the type `text/event-stream`,
     /// `application/grpc…`, `application/x-ndjson`, `application/json-seq` or `multipart/x-mixed-replace`.
-    /// Over HTTP/2 there is no 504 but where the body was judged whole: the stream is reset, and recorded as 504.
+    /// Over HTTP/2 an origin whose head drips in past it has the stream reset, recorded as 504; so has one that is
+    /// silent after a body that streamed past, where `read` is longer.
     #[schemars(extend("default" = "15s"))]
     pub(super) total: Option<HumanDuration>,
 }

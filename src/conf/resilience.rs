@@ -79,7 +79,7 @@ pub(super) fn retries(node: &Node, raw: &RawRetries, errors: &mut Vec<ConfigErro
         ..default
     };
     let Some(on) = &raw.on else { return retries };
-    retries.connect_failure = false;
+    (retries.connect_failure, retries.reset_once) = (false, false);
     for (index, word) in on.iter().enumerate() {
         match (word.as_str(), word.parse::<StatusCode>()) {
             ("connect_failure", _) => retries.connect_failure = true,

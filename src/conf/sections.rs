@@ -1,8 +1,8 @@
 //! Listeners, limits, client addresses and admin: from what is written to the model.
 
 use super::{
-    model::{Admin, At, CertificateFiles, ClientAuth, ClientIp, Limits, Listener, ListenerTls},
-    raw::{RawAdmin, RawClientAuthMode, RawClientIp, RawLimits, RawListener, RawTls, not_yet},
+    model::{Admin, At, CertificateFiles, ClientAuth, ClientIp, Limits, Listener, ListenerTls, Paths},
+    raw::{RawAdmin, RawClientAuthMode, RawClientIp, RawLimits, RawListener, RawPaths, RawTls, not_yet},
 };
 use http::HeaderName;
 use palisade_contract::{
@@ -112,6 +112,7 @@ fn lay_over(node: &Node, raw: &RawLimits, defaults: &Limits, errors: &mut Vec<Co
             250,
             defaults.header_count,
         ),
+        paths: defaults.paths,
         uri_bytes: within.bytes("uri_bytes", raw.uri_bytes, 64, mib, defaults.uri_bytes),
         body_bytes: within.size("body_bytes", raw.body_bytes, 0, defaults.body_bytes),
         buffered_bytes: within.size(
@@ -257,7 +258,11 @@ pub(super) fn listeners(
             errors.push(error.help("name the proxies in `client_ip.trusted_proxies`"));
         }
         let limits = match (&raw.limits, node.get("limits")) {
-            (Some(limits), Some(node)) => lay_over(node, &limits.into(), defaults, errors),
+            (Some(limits), Some(node)) => {
+                let relaxed = limits.paths == Some(RawPaths::Relaxed);
+                let paths = if relaxed { Paths::Relaxed } else { Paths::Strict };
+                Limits { paths, ..lay_over(node, &limits.into(), defaults, errors) }
+            }
             _ => defaults.clone(),
         };
         let tls = raw.tls.as_ref().and_then(|tls| listener_tls(node, tls, errors));

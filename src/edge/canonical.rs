@@ -1,12 +1,12 @@
 //! One canonical request: what is read in one way by the router, the plugins, the record and the origin.
 
-use super::{ConnInfo, framing, headers};
+use super::{ConnInfo, Guard, framing, headers};
 use crate::{
-    conf::model::{ClientIp, Limits},
+    conf::model::{ClientIp, Limits, Paths},
     gateway::Snapshot,
     path,
 };
-use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 use palisade_contract::{Client, Denial, RequestHeader};
 use parking_lot::Mutex;
 use pingora::proxy::Session;
@@ -22,6 +22,8 @@ pub struct Canonical {
     pub host: Host,
     /// True where it asks for a WebSocket.
     pub tunnel: bool,
+    /// True where only the listener's relaxed rules have let its path through.
+    pub relaxed: bool,
 }
 
 /// The host that a connection's last request was for, as it was written and as it is read: the next one is mostly
@@ -35,7 +37,7 @@ struct Last {
     host: Host,
 }
 
-/// A host, lower case, without the port; empty where an HTTP/1.0 request names none.
+/// A host, lower case, without the port; empty where a request that is refused names none.
 #[derive(Debug, Clone)]
 pub struct Host {
     /// Its name.
@@ -65,9 +67,11 @@ pub struct Refused {
 pub fn canonicalize(
     session: &mut Session,
     connection: &ConnInfo,
+    guard: Option<&Guard>,
     snapshot: &Snapshot,
 ) -> Result<Canonical, Refused> {
     let http2 = session.is_http2();
+    let bodyless = http2 && session.is_body_empty();
     let request = session.req_header_mut();
     let client = client(request, connection, snapshot);
     let refused = |reason: &'static str| Refused {
@@ -76,7 +80,7 @@ pub fn canonicalize(
         denial: Denial::bad_request(reason).message("The request can be read in more than one way"),
     };
     if http2 {
-        check_http2(request, &connection.limits).map_err(|(status, reason)| Refused {
+        check_http2(request, &connection.limits, bodyless).map_err(|(status, reason)| Refused {
             client: client.clone(),
             host: Host::none(),
             denial: Denial::new(status, reason),
@@ -86,16 +90,20 @@ pub fn canonicalize(
         Wrong::Unclear(reason) => refused(reason),
         Wrong::Elsewhere(host) => Refused { client: client.clone(), host, denial: misdirected() },
     })?;
-    target(request).map_err(refused)?;
+    let relaxed = target(request, connection.limits.paths).map_err(refused)?;
     headers::forget_case(request);
     let trusted_header = snapshot.client_ip.header.as_ref();
     // A trusted proxy's id for the request may be taken over; nobody else's reaches a plugin as such.
-    let tunnel = headers::strip(request, &snapshot.owned_headers, &snapshot.late_headers, trusted_header)
+    // Whoever reads the head strictly says whether it is an upgrade: what else carries the field is a request like any.
+    let may_upgrade = || guard.is_some_and(Guard::asks_to_upgrade);
+    let (owned, late) = (&snapshot.owned_headers, &snapshot.late_headers);
+    let tunnel = headers::strip(request, owned, late, trusted_header, may_upgrade)
         .map_err(|_| refused("header_malformed"))?;
-    Ok(Canonical { client, host, tunnel: tunnel && request.version == Version::HTTP_11 })
+    Ok(Canonical { client, host, tunnel, relaxed })
 }
 
-fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -> Arc<Client> {
+/// The client: the one that a trusted proxy names, else the other end.
+pub(crate) fn client(request: &RequestHeader, connection: &ConnInfo, snapshot: &Snapshot) -> Arc<Client> {
     let rules = &snapshot.client_ip;
     let peer = connection.peer.ip().to_canonical();
     let trusted = |ip: IpAddr| rules.trusted_proxies.iter().any(|net| net.contains(&ip));
@@ -121,8 +129,25 @@ fn vouched(request: &RequestHeader, connection: &ConnInfo, rules: &ClientIp, pee
 
 /// What the framing guard checks for HTTP/1, and HTTP/2's library does not.
 #[inline(never)]
-fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCode, &'static str)> {
+fn check_http2(
+    request: &RequestHeader,
+    limits: &Limits,
+    bodyless: bool,
+) -> Result<(), (StatusCode, &'static str)> {
     let bad = |reason| Err((StatusCode::BAD_REQUEST, reason));
+    // h2 lets any scheme be one, the empty one as well.
+    if request.uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
+        return bad("target_malformed");
+    }
+    if request.method == Method::TRACE && !bodyless {
+        return bad("framing_trace_body");
+    }
+    if request.uri.path() == "*" && request.method != Method::OPTIONS {
+        return bad("target_malformed");
+    }
+    if request.headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        return bad("framing_length_repeated");
+    }
     if request.headers.len() > limits.header_count {
         return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header_count"));
     }
@@ -154,6 +179,10 @@ fn check_http2(request: &RequestHeader, limits: &Limits) -> Result<(), (StatusCo
     Ok(())
 }
 
+fn is_http(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+}
+
 /// The host of the request, the same in the target and the `Host` field; leaves it in `Host` alone.
 fn host(request: &mut RequestHeader, connection: &ConnInfo) -> Result<Host, Wrong> {
     // Pingora keeps that of an absolute-form target beside the URI.
@@ -173,7 +202,6 @@ fn host(request: &mut RequestHeader, connection: &ConnInfo) -> Result<Host, Wron
             request.insert_header(header::HOST, host).map_err(|_| "host_malformed")?;
             return Ok(name);
         }
-        (None, None) if request.version == Version::HTTP_10 => return Ok(Host::none()),
         (None, None) => return Err(Wrong::Unclear("host_missing")),
     };
     connection.read_host(authority)
@@ -239,13 +267,14 @@ fn host_name(authority: &[u8]) -> Result<Host, &'static str> {
     Ok(Host { name, value })
 }
 
-/// Puts the path into normal form; the target keeps neither scheme nor authority.
+/// Puts the path into normal form by these rules; the target keeps neither scheme nor authority. True where strict
+/// rules would have refused it.
 ///
 /// # Errors
 /// The reason code, where it has none.
-pub fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
+pub fn target(request: &mut RequestHeader, rules: Paths) -> Result<bool, &'static str> {
     if request.uri.path() == "*" {
-        return Ok(());
+        return Ok(false);
     }
     let raw = request.raw_path();
     let origin_form = raw.first() == Some(&b'/');
@@ -258,19 +287,20 @@ pub fn target(request: &mut RequestHeader) -> Result<(), &'static str> {
         Some(at) => (raw.get(..at).unwrap_or_default(), raw.get(at..)),
         None => (raw, None),
     };
-    let normal = path::normalize(path)?;
+    let normal = path::normalize_by(path, rules)?;
+    let relaxed = rules == Paths::Relaxed && path::is_relaxed(&normal);
     let query = query.map(check_query).transpose()?;
     let unchanged = origin_form
         && request.uri.scheme().is_none()
         && normal.as_bytes() == path
         && request.uri.path() == normal;
     if unchanged {
-        return Ok(());
+        return Ok(relaxed);
     }
     let target: PathAndQuery =
         format!("{normal}{}", query.unwrap_or("")).parse().map_err(|_| "target_malformed")?;
     request.set_uri(Uri::from(target));
-    Ok(())
+    Ok(relaxed)
 }
 
 /// A query is passed on as it is; control characters and bytes outside ASCII are not part of one.

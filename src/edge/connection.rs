@@ -2,6 +2,7 @@
 
 use super::{
     CONNECTION, ConnInfo, EdgeEvents,
+    frames::Refused,
     framing::{self, Head, HeadLimits, MAX_EMPTY_LINES, Refusal},
     guard::Guard,
     registry::{Live, Parked, Registry},
@@ -98,8 +99,8 @@ where
                 Next::Refused(refusal) => {
                     let seen = guard
                         .peek(|buffer| buffer.get(..buffer.len().min(2048)).unwrap_or_default().to_vec());
-                    self.events.refused(&info, refusal, &seen);
-                    return guard.refuse(&answer(refusal)).await;
+                    let answer = self.events.refused(&info, refusal, &seen).await;
+                    return guard.refuse(&answer).await;
                 }
                 Next::Closed => return,
             };
@@ -221,8 +222,12 @@ where
                     continue;
                 }
                 refusal = violated(&guard) => {
-                    self.events.refused(&info, refusal, &[]);
+                    let _ = self.events.refused(&info, refusal, &[]).await;
                     return dismiss(&mut connection).await;
+                }
+                refused = refused(&guard) => {
+                    self.refused(&info, refused).await;
+                    continue;
                 }
                 () = active.wait_idle(), if !waiting => {
                     ticket = Some(parked.park(limits.idle_timeout + GOODBYE));
@@ -245,13 +250,25 @@ where
                     tokio::spawn(CONNECTION.scope(info.clone(), serve));
                 }
                 Ok(Some(_)) => {
+                    // Its answer, or its reset, goes out with the next look at the connection, and is seen there.
                     malformed += 1;
-                    self.events.refused(&info, Refusal { status: 400, reason: "http2_malformed" }, &[]);
                     if malformed > MAX_MALFORMED {
                         return;
                     }
                 }
-                Ok(None) | Err(_) => return,
+                Ok(None) | Err(_) => return self.refused(&info, guard.take_refused()).await,
+            }
+        }
+    }
+
+    /// Records requests of HTTP/2 that were refused before there was a request: nothing else is known of them.
+    async fn refused(&self, info: &ConnInfo, refused: Refused) {
+        let malformed = Refusal { status: 400, reason: "http2_malformed" };
+        let too_large = Refusal { status: 431, reason: "header_bytes" };
+        for (count, refusal) in [(refused.malformed, malformed), (refused.too_large, too_large)] {
+            for _ in 0..count {
+                // The client has its answer already, or its reset.
+                let _ = self.events.refused(info, refusal, &[]).await;
             }
         }
     }
@@ -260,6 +277,15 @@ where
 /// Ready once the connection has done more than it may. That shows while its frames are read: nothing else wakes it.
 async fn violated(guard: &Guard) -> Refusal {
     poll_fn(|_| guard.violation().map_or(Poll::Pending, Poll::Ready)).await
+}
+
+/// Ready once something was refused below us. That shows while frames are written.
+async fn refused(guard: &Guard) -> Refused {
+    poll_fn(|_| match guard.take_refused() {
+        refused if refused == Refused::default() => Poll::Pending,
+        refused => Poll::Ready(refused),
+    })
+    .await
 }
 
 /// Tells the client why it has to go, as far as it listens.
@@ -317,22 +343,6 @@ fn look(guard: &Guard, limits: &Limits, h2c: bool, empty: &mut usize) -> Look {
             Err(refusal) => Look::Done(Next::Refused(refusal)),
         }
     })
-}
-
-/// A refusal as bytes: a problem document (RFC 9457), and the connection closes.
-fn answer(refusal: Refusal) -> Vec<u8> {
-    let status = http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_REQUEST);
-    let title = status.canonical_reason().unwrap_or("Refused");
-    let body = format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{},"reason":"{}"}}"#,
-        refusal.status, refusal.reason
-    );
-    format!(
-        "HTTP/1.1 {} {title}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
-        refusal.status,
-        body.len()
-    )
-    .into_bytes()
 }
 
 /// Streams of an HTTP/2 connection that are being served.

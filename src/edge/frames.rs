@@ -5,9 +5,12 @@
 //! malformed is left to h2, which refuses it.
 
 mod fields;
+mod sent;
 
 use super::framing::Refusal;
 use fields::Fields;
+pub(super) use sent::Refused;
+use sent::Sent;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -53,6 +56,7 @@ pub struct Frames {
     most_fields: usize,
     since: Option<Instant>,
     counts: Counts,
+    sent: Sent,
 }
 
 /// Frames of the current window.
@@ -84,13 +88,20 @@ impl Frames {
             most_fields: header_count.saturating_mul(FIELDS_FACTOR),
             since: None,
             counts: Counts::default(),
+            sent: Sent::default(),
         }
     }
 
-    /// So many bytes went to the client.
-    pub fn sent(&mut self, bytes: usize) {
-        let more = u32::try_from(bytes / UPDATE_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+    /// These bytes went to the client.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        let more = u32::try_from(bytes.len() / UPDATE_BYTES).unwrap_or(u32::MAX).saturating_add(1);
         self.counts.explained = self.counts.explained.saturating_add(more);
+        self.sent.advance(bytes);
+    }
+
+    /// What was refused below us since the last call.
+    pub(super) fn take_refused(&mut self) -> Refused {
+        self.sent.take()
     }
 
     /// Looks at what the client sent.

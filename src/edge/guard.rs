@@ -7,7 +7,7 @@ mod stream;
 use super::{
     ConnInfo,
     exchange::Exchange,
-    frames::Frames,
+    frames::{Frames, Refused},
     framing::{Framing, Refusal},
     held::Held,
     pace::Pace,
@@ -180,6 +180,11 @@ impl Guard {
         self.lock().exchange.begin(total);
     }
 
+    /// True where the request's head, read strictly, asks to leave HTTP for a WebSocket, and is not answered yet.
+    pub(super) fn asks_to_upgrade(&self) -> bool {
+        self.lock().upgrade == Upgrade::Asked
+    }
+
     /// Why reading failed, where the connection was not at fault: the body, or the time of the exchange.
     pub fn violation(&self) -> Option<Refusal> {
         self.lock().violation
@@ -225,6 +230,14 @@ impl Guard {
     /// The connection speaks HTTP/2 from here on; a request may have so many fields.
     pub(super) fn set_http2(&self, header_count: usize) {
         self.lock().framing = Framing::Http2(Box::new(Frames::new(header_count)));
+    }
+
+    /// What was refused below us since the last call.
+    pub(super) fn take_refused(&self) -> Refused {
+        match &mut self.lock().framing {
+            Framing::Http2(frames) => frames.take_refused(),
+            _ => Refused::default(),
+        }
     }
 
     /// Ends the connection after Pingora has let go of it. Where the request was not read to its end, the

@@ -56,13 +56,14 @@ pub fn is_owned(name: &str) -> bool {
 }
 
 /// Removes from a client's request what only the gateway writes, what belongs to one hop, and what would make
-/// an origin read another method or path. A WebSocket upgrade stays, which is what comes back, and so do the names in `late`, but not those that
-/// an origin might take for them.
+/// an origin read another method or path. A WebSocket upgrade stays where the connection `may_upgrade`, which is what
+/// comes back, and so do the names in `late`, but not those that an origin might take for them.
 pub fn strip(
     request: &mut RequestHeader,
     owned: &HashSet<HeaderName>,
     late: &[HeaderName],
     client_ip_header: Option<&HeaderName>,
+    may_upgrade: impl FnOnce() -> bool,
 ) -> pingora::Result<bool> {
     let is_removed = |name: &HeaderName| {
         let text = name.as_str();
@@ -96,7 +97,7 @@ pub fn strip(
     if has_te && !is(request, header::TE, b"trailers") {
         request.remove_header(&header::TE);
     }
-    let websocket = has_upgrade && is(request, header::UPGRADE, b"websocket");
+    let websocket = has_upgrade && is(request, header::UPGRADE, b"websocket") && may_upgrade();
     if has_upgrade && !websocket {
         request.remove_header(&header::UPGRADE);
     }
@@ -316,10 +317,10 @@ mod tests {
             "x.trace",
         ] {
             let mut request = request(&[(name, "evil"), ("accept", "a")]);
-            strip(&mut request, &owned, &late, None).unwrap();
+            strip(&mut request, &owned, &late, None, || true).unwrap();
             assert_eq!(request.headers.len(), 1, "{name}");
             let mut request = self::request(&[("x-trace", "mine")]);
-            strip(&mut request, &owned, &late, None).unwrap();
+            strip(&mut request, &owned, &late, None, || true).unwrap();
             assert_eq!(request.headers.len(), 1, "what a plugin reads stays until then");
         }
     }
@@ -327,14 +328,14 @@ mod tests {
     #[test]
     fn a_nominated_field_is_not_taken_away() {
         let mut head = request(&[("connection", "close, X-Api-Key"), ("x-api-key", "k")]);
-        strip(&mut head, &HashSet::new(), &[], None).unwrap();
+        strip(&mut head, &HashSet::new(), &[], None, || true).unwrap();
         assert_eq!(head.headers["connection"], "close");
         assert_eq!(head.headers["x-api-key"], "k");
         let mut head = request(&[("connection", "x-api-key")]);
-        strip(&mut head, &HashSet::new(), &[], None).unwrap();
+        strip(&mut head, &HashSet::new(), &[], None, || true).unwrap();
         assert!(!head.headers.contains_key("connection"));
         let mut head = request(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        strip(&mut head, &HashSet::new(), &[], None).unwrap();
+        strip(&mut head, &HashSet::new(), &[], None, || true).unwrap();
         assert_eq!(
             (&head.headers["connection"], &head.headers["upgrade"]),
             (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket"))
@@ -352,13 +353,17 @@ mod tests {
             (&[("te", "trailers"), ("te", "gzip")], 0),
         ] {
             let mut head = request(fields);
-            let websocket = strip(&mut head, &HashSet::new(), &[], None).unwrap();
+            let websocket = strip(&mut head, &HashSet::new(), &[], None, || true).unwrap();
             assert_eq!(
                 (head.headers.len(), websocket),
                 (kept, kept == 1 && fields[0].0 == "upgrade"),
                 "{fields:?}"
             );
         }
+        // Neither goes on where the head as a whole asks for nothing.
+        let mut head = request(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
+        assert!(!strip(&mut head, &HashSet::new(), &[], None, || false).unwrap());
+        assert!(head.headers.is_empty());
     }
 
     #[test]

@@ -149,7 +149,12 @@ where
     // Over its share: closed at once, before it costs anything.
     let Some(live) = shared.registry.admit(ip, settings.limits.connections_per_ip, exempt) else { return };
     if settings.proxy_protocol && !exempt {
-        return refuse(shared, listener, &settings, peer, "proxy_protocol_untrusted");
+        drop(stream);
+        let (shared, listener) = (shared.clone(), listener.clone());
+        tokio::spawn(async move {
+            refuse(&shared, &listener, &settings, peer, "proxy_protocol_untrusted").await;
+        });
+        return;
     }
     // Small answers must not wait for an acknowledgement; where that cannot be set they do.
     let _ = stream.set_nodelay(true);
@@ -191,7 +196,7 @@ async fn arrive<P>(
             let h2c = settings.http2 && settings.tls.is_none();
             tokio::spawn(shared.serve(stream, Arc::new(info), settings.limits.clone(), h2c, live));
         }
-        Ok(Err(Some(reason))) => refuse(&shared, &listener, &settings, peer, reason),
+        Ok(Err(Some(reason))) => Box::pin(refuse(&shared, &listener, &settings, peer, reason)).await,
         Ok(Err(None)) | Err(_) => {}
     }
 }
@@ -238,7 +243,7 @@ async fn open(
 }
 
 /// Records a connection that is closed before it has said a word of HTTP.
-fn refuse<P>(
+async fn refuse<P>(
     shared: &Shared<P>,
     listener: &Listener,
     settings: &Settings,
@@ -246,7 +251,7 @@ fn refuse<P>(
     reason: &'static str,
 ) {
     let info = info(listener, peer, None, settings.limits.clone());
-    shared.events.refused(&info, Refusal { status: 400, reason }, &[]);
+    let _ = shared.events.refused(&info, Refusal { status: 400, reason }, &[]).await;
 }
 
 impl Settings {

@@ -36,6 +36,7 @@ pub use registry::{Registry, Stats};
 
 use crate::conf::model::Limits;
 use canonical::LastHost;
+use futures::future::BoxFuture;
 use palisade_contract::Client;
 use pingora::proxy::Session;
 use std::{net::SocketAddr, sync::Arc};
@@ -80,8 +81,13 @@ impl ConnInfo {
 
 /// What the edge reports.
 pub trait EdgeEvents: Send + Sync {
-    /// A request was refused before Pingora saw it. `head` is what was read of it.
-    fn refused(&self, connection: &ConnInfo, refusal: Refusal, head: &[u8]);
+    /// A request was refused before Pingora saw it. `head` is what was read of it. The answer comes back, as HTTP/1.
+    fn refused<'a>(
+        &'a self,
+        connection: &'a ConnInfo,
+        refusal: Refusal,
+        head: &'a [u8],
+    ) -> BoxFuture<'a, Vec<u8>>;
 }
 
 tokio::task_local! {

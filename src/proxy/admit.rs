@@ -13,9 +13,10 @@ use crate::{
     router::Lookup,
     server::request_id,
 };
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Method, StatusCode, header};
-use palisade_contract::{BodyNeed, Denial, Exchange, Fault, RequestHeader};
+use palisade_contract::{BodyNeed, Decision, Denial, Effect, Exchange, Fault, RequestHeader};
 use pingora::{Error, ErrorType::InternalError, Result, proxy::Session};
 use std::sync::Arc;
 
@@ -26,17 +27,32 @@ impl Proxy {
             return Error::e_explain(InternalError, "a connection that the edge does not know");
         };
         let Ctx { snapshot, flight, tunnel, .. } = &mut *ctx;
-        let (client, host, found) = match canonical::canonicalize(session, &connection, snapshot) {
-            Ok(canonical) => {
-                let found = find_route(snapshot, &canonical.host.name, session.req_header());
-                *tunnel = canonical.tunnel;
-                (canonical.client, canonical.host, found)
-            }
-            Err(refused) => (refused.client, refused.host, Err(refused.denial)),
-        };
+        let guard = edge::Guard::of(session);
+        let mut relaxed = false;
+        let (client, host, found) =
+            match canonical::canonicalize(session, &connection, guard.as_ref(), snapshot) {
+                Ok(canonical) => {
+                    let found = find_route(snapshot, &canonical.host.name, session.req_header());
+                    (*tunnel, relaxed) = (canonical.tunnel, canonical.relaxed);
+                    (canonical.client, canonical.host, found)
+                }
+                Err(refused) => {
+                    self.gateway.metrics.edge_refused(refused.denial.reason());
+                    (refused.client, refused.host, Err(refused.denial))
+                }
+            };
         let mut ex = Exchange::new(headers::empty(), client, request_id());
         let host_side = ex.host_side();
         host_side.authority = host.name;
+        if relaxed {
+            host_side.decisions.push(Decision {
+                entry: None,
+                effect: Effect::Continue,
+                reason: Some("path_relaxed"),
+                detail: None,
+                nanos: 0,
+            });
+        }
         let (route, refusal) = match found {
             Ok((route, params)) => {
                 host_side.route = Some(route.name.clone());
@@ -52,16 +68,26 @@ impl Proxy {
             chain: route.chain.clone(),
             connection,
             host: host.value,
-            guard: edge::Guard::of(session),
+            guard,
             body_limit: route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes),
             share: None,
         }));
         flight.swap(session);
+        let mut close = false;
         let stop = match refusal {
-            Some(denial) => Some(flight.refuse(denial).await),
+            Some(denial) => {
+                if denial.status() == StatusCode::BAD_REQUEST {
+                    // What follows may be read in two ways as well.
+                    close = true;
+                }
+                Some(flight.refuse(denial).await)
+            }
             None => flight.judge(snapshot).await,
         };
         flight.swap(session);
+        if close {
+            session.set_keepalive(None);
+        }
         let stop = match stop {
             Some(stop) => Some(stop),
             None => ctx.judge_request_body(session, &self.gateway.budget).await?,
@@ -86,7 +112,7 @@ impl Proxy {
         }
         let streams = plan.upstream.streams;
         let whole = match flight.chain.response_body_need() {
-            // A tunnel has no body that could be seen whole.
+            // A tunnel has no body that could be seen whole; an answer that makes none of it is refused.
             BodyNeed::Whole { max } if !ctx.tunnel => Some(max),
             _ => None,
         };
@@ -100,6 +126,11 @@ impl Proxy {
         {
             let bytes = bytes.clone();
             return apart(replayed::send(session, ctx, plan, bytes)).await.map(|()| true);
+        }
+        let timeouts = &plan.upstream.timeouts;
+        if session.is_http2() && !streams && session.is_body_done() && timeouts.total < timeouts.read {
+            // Pingora's own clock would be late, and one outside can only reset the stream.
+            return apart(replayed::send(session, ctx, plan, Bytes::new())).await.map(|()| true);
         }
         if session.is_http2() && !streams && !session.is_body_done() {
             let time = flight.route.limits.body_timeout.unwrap_or(ctx.snapshot.limits.body_timeout);
@@ -149,7 +180,10 @@ type Routed<'s> = (&'s Arc<RouteRuntime>, Vec<(Arc<str>, String)>);
 impl Flight {
     /// What the edge's rules or the router refuse still passes the everywhere-entries of Screen and Observe.
     async fn refuse(&mut self, denial: Denial) -> Stop {
-        let stop = self.chain.screen(&mut self.ex, &mut self.run).await;
+        let mut stop = self.chain.screen(&mut self.ex, &mut self.run).await;
+        if stop.is_none() {
+            stop = self.chain.request(&mut self.ex, &mut self.run).await;
+        }
         stop.unwrap_or(Stop::Denied(denial))
     }
 
@@ -160,12 +194,12 @@ impl Flight {
             Some(guard) => guard.set_body_limit(self.body_limit, time),
             None => self.declared_length(),
         };
+        if let Some(stop) = self.chain.screen(&mut self.ex, &mut self.run).await {
+            return Some(stop);
+        }
         // A body that says it is too long need not be read to be refused.
         if length.is_some_and(|length| length > self.body_limit) {
             return Some(Stop::Denied(too_large(self.body_limit)));
-        }
-        if let Some(stop) = self.chain.screen(&mut self.ex, &mut self.run).await {
-            return Some(stop);
         }
         let consumer = self.ex.principal().and_then(|principal| principal.consumer.as_ref());
         if let Some(chain) = consumer.and_then(|consumer| self.route.chain_of(consumer)) {

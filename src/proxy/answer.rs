@@ -1,6 +1,6 @@
 //! The gateway's own answers, written to the client.
 
-use super::ctx::Ctx;
+use super::{ctx::Ctx, exchange};
 use crate::{chain::Stop, edge, respond::Answer};
 use http::{Method, StatusCode};
 use palisade_contract::{Denial, Fault};
@@ -99,6 +99,7 @@ impl Ctx {
                 _ => return Some(Stop::Denied(Denial::bad_request("request_malformed"))),
             },
             ErrorSource::Upstream => match error.etype() {
+                ErrorType::ReadTimedout if self.is_over() => Fault::timeout(exchange::OVER),
                 ErrorType::ConnectTimedout
                 | ErrorType::ReadTimedout
                 | ErrorType::WriteTimedout

@@ -10,11 +10,11 @@ use crate::{
     upstream::{Failure, Pick},
 };
 use futures::FutureExt;
-use http::StatusCode;
+use http::{StatusCode, header};
 use palisade_contract::{BodyNeed, Fault, ResponseHeader};
 use pingora::{
     Error, ErrorSource,
-    ErrorType::{HTTPStatus, InternalError},
+    ErrorType::{ConnectionClosed, HTTPStatus, InternalError, ReadError, WriteError},
     Result, RetryType,
     prelude::HttpPeer,
     protocols::http::ServerSession,
@@ -86,6 +86,10 @@ impl Ctx {
     pub(super) fn broke(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
         let stale = reused && matches!(error.retry, RetryType::ReusedOnly);
         error.set_retry(false);
+        if self.stop.is_some() {
+            // It was ended here, and is over.
+            return error;
+        }
         let safe = self.is_safe_to_repeat(session);
         let Some(plan) = &mut self.plan else { return error };
         if std::mem::take(&mut plan.attempts.discarded) {
@@ -97,8 +101,11 @@ impl Ctx {
                 plan.attempts.stale = true;
                 error.set_retry(safe);
             } else {
-                plan.failed(Failure::Reset);
-                error.set_retry(safe && self.may_try_again(Failure::Reset));
+                let asks = session.req_header().method.is_safe()
+                    && matches!(error.etype(), ConnectionClosed | ReadError | WriteError);
+                let failure = Failure::Reset { asks };
+                plan.failed(failure);
+                error.set_retry(safe && self.may_try_again(failure));
             }
         }
         error
@@ -107,11 +114,14 @@ impl Ctx {
     /// The head of an answer has come: it counts for its target, and may be thrown away for another attempt.
     pub(super) fn answered(&mut self, session: &Session, head: &ResponseHeader) -> Result<()> {
         let Some(plan) = &self.plan else { return Ok(()) };
-        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switched(head);
+        }
+        if head.status.is_informational() {
             return Ok(());
         }
         if !head.status.is_server_error() {
-            plan.succeeded();
+            self.succeeded();
             return Ok(());
         }
         plan.failed(Failure::Status(head.status));
@@ -126,13 +136,36 @@ impl Ctx {
         Err(error)
     }
 
+    /// The origin leaves HTTP. What it does so for must have been asked for: otherwise what follows would be read as
+    /// one thing here and as another by the client.
+    #[cold]
+    fn switched(&mut self, head: &ResponseHeader) -> Result<()> {
+        let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+        let websocket =
+            protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        if self.tunnel && websocket && protocols.next().is_none() {
+            self.succeeded();
+            return Ok(());
+        }
+        if let Some(plan) = &self.plan {
+            plan.failed(Failure::Status(head.status));
+        }
+        self.refuse(Stop::Faulted(Fault::bad_dependency("upstream_unrequested_upgrade")))
+    }
+
+    fn succeeded(&self) {
+        if let Some(plan) = &self.plan {
+            plan.succeeded();
+        }
+    }
+
     /// The exchange took too long altogether. It counts for its target unless that had answered: how long a body
     /// takes is up to the client as well, who must not be able to have an origin put aside.
     pub(super) fn took_too_long(&self) {
         if let Some(plan) = &self.plan
             && self.status == 0
         {
-            plan.failed(Failure::Reset);
+            plan.failed(Failure::Reset { asks: false });
         }
     }
 

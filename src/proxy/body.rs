@@ -32,12 +32,12 @@ impl Ctx {
     ) -> Result<Option<Stop>> {
         let Some(flight) = &mut self.flight else { return Ok(None) };
         match flight.chain.request_body_need() {
-            BodyNeed::Whole { max } if !self.tunnel => {
+            BodyNeed::Whole { max } => {
                 flight.body_limit = flight.body_limit.min(u64::try_from(max).unwrap_or(u64::MAX));
             }
             _ => return Ok(None),
         }
-        let bytes = if session.is_body_empty() {
+        let bytes = if self.tunnel || session.is_body_empty() {
             Bytes::new()
         } else {
             match apart(read_whole(session, self, budget)).await? {
@@ -54,6 +54,10 @@ impl Ctx {
         flight.swap(session);
         let replaced = body.is_replaced();
         let bytes = body.into_bytes();
+        if self.tunnel && !bytes.is_empty() {
+            // A request with a body is no upgrade (RFC 9110 §7.8 lets it be one; no origin reads it alike).
+            return Ok(stop.or_else(|| Some(Stop::Faulted(Fault::internal("upgrade_body")))));
+        }
         if replaced {
             // It is held beside what Pingora still reads of the client's.
             let share = flight.share.get_or_insert_with(|| budget.share(most));
@@ -138,11 +142,11 @@ pub(super) async fn read_whole(
     if let Some(Err(why)) = declared.map(|length| content.expect(length)) {
         return Ok(Err(refused(why.into(), limit).unwrap_or_else(no_room)));
     }
-    if session.req_header_mut().remove_header(&header::EXPECT).is_some() {
-        match &flight.guard {
-            Some(guard) => guard.continue_100().await,
-            None => session.write_continue_response().await?,
-        }
+    // On an HTTP/2 stream Pingora writes no interim response: a client that waits for one sends its body in the end.
+    if session.req_header_mut().remove_header(&header::EXPECT).is_some()
+        && let Some(guard) = &flight.guard
+    {
+        guard.continue_100().await;
     }
     let read = match &flight.guard {
         Some(guard) => {

@@ -46,9 +46,12 @@ pub(super) async fn exchange(
             ctx.answer(session, &Stop::Faulted(Fault::bad_dependency("response_too_large"))).await
         }
         Err(Fetch::Late) => ctx.answer(session, &Stop::Faulted(Fault::timeout(exchange::OVER))).await,
-        Err(Fetch::Failed(error)) => {
+        Err(Fetch::Failed(error, stop)) => {
+            ctx.stop = stop;
             let stop = ctx
-                .stop_of(&error)
+                .stop
+                .take()
+                .or_else(|| ctx.stop_of(&error))
                 .unwrap_or_else(|| Stop::Faulted(Fault::bad_dependency("upstream_broken")));
             ctx.answer(session, &stop).await
         }
@@ -83,7 +86,8 @@ async fn whole_request(
 enum Fetch {
     Late,
     NoRoom(NoRoom),
-    Failed(Box<Error>),
+    /// With what the subrequest itself has made of it.
+    Failed(Box<Error>, Option<Stop>),
 }
 
 async fn fetch(
@@ -93,8 +97,8 @@ async fn fetch(
     content: Collector,
 ) -> std::result::Result<(ResponseHeader, Bytes, Share), Fetch> {
     let total = plan.upstream.timeouts.total;
-    let Prepared { subrequest, handle, input, .. } =
-        replayed::prepare(session, plan, None, body).map_err(Fetch::Failed)?;
+    let Prepared { subrequest, handle, input, back } =
+        replayed::prepare(session, plan, None, body).map_err(|error| Fetch::Failed(error, None))?;
     let mut collected = Collected { head: None, content, no_room: None, failed: None };
     let collect = |task| {
         collected.add(task)?;
@@ -107,18 +111,19 @@ async fn fetch(
     if let Some(why) = collected.no_room {
         return Err(Fetch::NoRoom(why));
     }
-    if let Some(error) = collected.failed {
-        return Err(Fetch::Failed(error));
-    }
-    if let Err(error) = piped {
-        return Err(Fetch::Failed(error.error));
+    if let Some(error) = collected.failed.or(piped.err().map(|failed| failed.error)) {
+        // It ends by itself, within the upstream's timeouts.
+        let stop = back.await.ok().and_then(|returned| returned.stop);
+        return Err(Fetch::Failed(error, stop));
     }
     match collected.head {
         Some(head) => {
             let (body, share) = collected.content.finish();
             Ok((*head, body, share))
         }
-        None => Err(Fetch::Failed(Error::explain(InternalError, "the origin gave no answer").into_up())),
+        None => {
+            Err(Fetch::Failed(Error::explain(InternalError, "the origin gave no answer").into_up(), None))
+        }
     }
 }
 

@@ -164,6 +164,7 @@ impl Ctx {
         if let Some(back) = self.back.take() {
             let handback = Handback {
                 flight: self.flight.take(),
+                plan: self.plan.take(),
                 stop: self.stop.take(),
                 status: self.status,
                 response_bytes: self.response_bytes,

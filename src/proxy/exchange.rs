@@ -6,13 +6,16 @@
 
 use super::ctx::Ctx;
 use crate::{chain::Stop, edge};
-use http::{HeaderMap, header};
-use palisade_contract::Fault;
+use http::{HeaderMap, StatusCode, header};
+use palisade_contract::{Fault, ResponseHeader};
 use pingora::{Error, ErrorType::ReadTimedout, Result};
 use std::time::{Duration, Instant};
 
 /// The origin took longer than it may.
 pub(super) const OVER: &str = "upstream_total_timeout";
+
+/// What the clock outside leaves to those inside.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Media types of responses that last as long as there is something to tell.
 const STREAMS: [&str; 4] =
@@ -23,10 +26,6 @@ const GRPC: &str = "application/grpc";
 impl Ctx {
     /// Begins the time of the exchange, with the first attempt.
     pub(super) fn begin_exchange(&mut self, total: Duration) {
-        // A tunnel lasts as long as both sides like.
-        if self.tunnel {
-            return;
-        }
         match self.flight.as_ref().and_then(|flight| flight.guard.as_ref()) {
             Some(guard) => guard.set_exchange_time(Some(total)),
             None if self.child => self.exchange_end = Instant::now().checked_add(total),
@@ -38,13 +37,13 @@ impl Ctx {
     pub(super) fn request_ended(&mut self) {
         if let Some(total) = self.exchange_total.take() {
             self.exchange_end = Instant::now().checked_add(total);
-            edge::stream::set_exchange_end(self.exchange_end);
+            edge::stream::set_exchange_end(late(self.exchange_end));
         }
     }
 
-    /// The head of a stream came in time: its body lasts as long as it likes.
-    pub(super) fn free_stream(&mut self, headers: &HeaderMap) {
-        if !is_stream(headers) {
+    /// The head of a tunnel or of a stream came in time: what follows lasts as long as both sides like.
+    pub(super) fn free_stream(&mut self, head: &ResponseHeader) {
+        if head.status != StatusCode::SWITCHING_PROTOCOLS && !is_stream(&head.headers) {
             return;
         }
         self.exchange_total = None;
@@ -56,13 +55,18 @@ impl Ctx {
         }
     }
 
+    /// True where the time is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.exchange_end.is_some_and(|end| Instant::now() >= end)
+    }
+
     /// An error where the time is over, `sent` bytes of the response having gone to the client.
     pub(super) fn check_exchange(&mut self) -> Result<()> {
         let Some(end) = self.exchange_end else { return Ok(()) };
         let end = end.checked_add(edge::extension(self.response_bytes));
         if end.is_none_or(|end| Instant::now() < end) {
             if !self.child {
-                edge::stream::set_exchange_end(end);
+                edge::stream::set_exchange_end(late(end));
             }
             return Ok(());
         }
@@ -70,6 +74,12 @@ impl Ctx {
         self.stop = Some(Stop::Faulted(Fault::timeout(OVER)));
         Err(Error::explain(ReadTimedout, "the exchange took too long").into_up())
     }
+}
+
+/// When a clock outside is to end an exchange that must be over by `end`: only after Pingora's own, which sees that an
+/// origin is silent and can still have that answered.
+fn late(end: Option<Instant>) -> Option<Instant> {
+    end?.checked_add(GRACE)
 }
 
 /// True where the body has no end by its nature.

@@ -23,11 +23,12 @@ mod ctx;
 mod exchange;
 mod plan;
 mod record;
+mod refused;
 mod replayed;
 mod response;
 
 pub use ctx::Ctx;
-pub(crate) use record::record_refused;
+pub(crate) use refused::answer_refused;
 
 use crate::server::Gateway;
 use async_trait::async_trait;

@@ -5,14 +5,9 @@ use super::{
     ctx::{Ctx, Flight},
     exchange::OVER,
 };
-use crate::{
-    chain::Run,
-    edge::{ConnInfo, Refusal, stream::Cut},
-    gateway::Snapshot,
-    server::request_id,
-};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
-use palisade_contract::{Decision, Effect, Exchange, Outcome, RequestHeader};
+use crate::edge::stream::Cut;
+use http::StatusCode;
+use palisade_contract::Outcome;
 use pingora::{Error, proxy::Session};
 
 /// Nobody was there to be answered.
@@ -83,45 +78,4 @@ impl Ctx {
         );
         flight.ex.host_side().outcome = outcome;
     }
-}
-
-/// The record of what the edge refused before Pingora saw it: what can be made out of the request, the reason,
-/// and the everywhere-entries of Observe.
-pub(crate) fn record_refused(snapshot: &Snapshot, connection: &ConnInfo, refusal: Refusal, head: &[u8]) {
-    let Some(request) = readable(head) else { return };
-    let mut ex = Exchange::new(request, connection.client.clone(), request_id());
-    let decision =
-        Decision { entry: None, effect: Effect::Deny, reason: Some(refusal.reason), detail: None, nanos: 0 };
-    let outcome = Outcome {
-        status: refusal.status,
-        reason: Some(refusal.reason),
-        duration: ex.begun().elapsed(),
-        ..Outcome::default()
-    };
-    let host = ex.host_side();
-    host.decisions.push(decision);
-    host.outcome = outcome;
-    snapshot.none.metrics.finished(refusal.status, ex.outcome().duration, None);
-    let mut run = Run::new(ex.begun());
-    snapshot.none.chain.log(&mut ex, &mut run);
-}
-
-/// As much of a refused head as can be shown: method, path and well-formed fields; the rest stays out.
-fn readable(head: &[u8]) -> Option<RequestHeader> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let mut parts = lines.next()?.split(|byte| *byte == b' ');
-    let method = parts.next().and_then(|method| Method::from_bytes(method).ok()).unwrap_or(Method::GET);
-    let target = parts.next().unwrap_or(b"/").split(|byte| *byte == b'?').next().unwrap_or(b"/");
-    let mut request = RequestHeader::build(method.clone(), target, None)
-        .or_else(|_| RequestHeader::build(method, b"/", None))
-        .ok()?;
-    for line in lines.take_while(|line| !line.is_empty()).take(100) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (name, value) = line.split_at(colon);
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            request.append_header(name, value).ok()?;
-        }
-    }
-    Some(request)
 }

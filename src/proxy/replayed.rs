@@ -53,6 +53,7 @@ pub(super) struct Prepared {
 /// What comes back.
 pub(super) struct Handback {
     pub(super) flight: Option<Box<Flight>>,
+    pub(super) plan: Option<Plan>,
     pub(super) stop: Option<Stop>,
     pub(super) status: u16,
     pub(super) response_bytes: u64,
@@ -78,6 +79,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, mut plan: Plan, b
     match back.await {
         Ok(returned) => {
             ctx.flight = returned.flight;
+            ctx.plan = returned.plan;
             ctx.stop = returned.stop;
             ctx.status = returned.status;
             ctx.response_bytes = returned.response_bytes;
@@ -87,6 +89,7 @@ pub(super) async fn send(session: &mut Session, ctx: &mut Ctx, mut plan: Plan, b
     }
     if late {
         (ctx.status, ctx.reason) = (0, None);
+        ctx.took_too_long();
         return ctx.answer(session, &Stop::Faulted(Fault::timeout(exchange::OVER))).await;
     }
     if let Some(error) = error {

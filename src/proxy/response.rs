@@ -23,8 +23,15 @@ impl Ctx {
             return Ok(());
         }
         self.check_exchange()?;
-        self.free_stream(&head.headers);
+        self.free_stream(head);
         let Some(flight) = &mut self.flight else { return Ok(()) };
+        if self.tunnel
+            && head.status != StatusCode::SWITCHING_PROTOCOLS
+            && matches!(flight.chain.response_body_need(), BodyNeed::Whole { .. })
+        {
+            // It went out as a tunnel, of which there is no whole; what came instead would pass unseen.
+            return self.refuse(Stop::Faulted(Fault::bad_dependency("upstream_upgrade_refused")));
+        }
         let streamed = flight.chain.response_body_need() == BodyNeed::Stream;
         if streamed && head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
             // The origin was asked not to encode; what cannot be read cannot be judged.

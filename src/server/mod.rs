@@ -3,6 +3,7 @@
 mod admin_state;
 mod descriptors;
 pub(crate) mod expiry;
+pub(crate) mod relaxed;
 mod run;
 mod sockets;
 mod watch;
@@ -18,6 +19,7 @@ use crate::{
     upstream::Upstream,
 };
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use palisade_contract::{ConfigError, ConfigErrors, Descriptor, Host, env::Keep, host::NoHost};
 use parking_lot::Mutex;
 use std::{
@@ -167,6 +169,7 @@ impl Gateway {
         let snapshot = compiled
             .map_err(|errors| LoadError { errors: errors.into(), sources: config.sources.clone() })?;
         metrics.reloaded(true, 1);
+        relaxed::warn(config);
         snapshot.start();
         Ok(Gateway {
             current: ArcSwap::from_pointee(snapshot),
@@ -212,6 +215,7 @@ impl Gateway {
                 self.metrics.sweep();
                 status.error = None;
                 self.metrics.reloaded(true, generation);
+                relaxed::warn(&config);
                 log::info!("configuration {generation} is serving");
                 if let Err(error) = self.watch(&config, begun) {
                     log::error!("{error}");
@@ -293,9 +297,15 @@ fn changed(new: &Fixed, old: &Fixed, config: &Config) -> ConfigError {
 }
 
 impl EdgeEvents for Gateway {
-    fn refused(&self, connection: &ConnInfo, refusal: Refusal, head: &[u8]) {
+    fn refused<'a>(
+        &'a self,
+        connection: &'a ConnInfo,
+        refusal: Refusal,
+        head: &'a [u8],
+    ) -> BoxFuture<'a, Vec<u8>> {
         self.metrics.edge_refused(refusal.reason);
-        crate::proxy::record_refused(&self.snapshot(), connection, refusal, head);
+        let snapshot = self.snapshot();
+        Box::pin(async move { crate::proxy::answer_refused(&snapshot, connection, refusal, head).await })
     }
 }
 

@@ -31,7 +31,10 @@ pub enum Failure {
     /// No connection: nothing was sent.
     Connect,
     /// The connection broke before the response's head was there.
-    Reset,
+    Reset {
+        /// True where it ended, for a request that only asks: it may be asked once more unbidden.
+        asks: bool,
+    },
     /// The response has this status.
     Status(StatusCode),
 }
@@ -45,7 +48,9 @@ impl Retries {
     pub(crate) fn covers(&self, failure: Failure, attempts: u32) -> bool {
         let kind = match failure {
             Failure::Connect => self.written.connect_failure,
-            Failure::Reset => self.written.reset,
+            Failure::Reset { asks } => {
+                self.written.reset || (self.written.reset_once && asks && attempts == 1)
+            }
             Failure::Status(status) => self.written.statuses.contains(&status),
         };
         kind && attempts <= self.written.attempts
@@ -77,6 +82,7 @@ mod tests {
             attempts: 2,
             connect_failure: true,
             reset: false,
+            reset_once: true,
             statuses: vec![StatusCode::BAD_GATEWAY],
             budget,
         })
@@ -89,7 +95,9 @@ mod tests {
             (Failure::Connect, 1, true),
             (Failure::Connect, 2, true),
             (Failure::Connect, 3, false),
-            (Failure::Reset, 1, false),
+            (Failure::Reset { asks: false }, 1, false),
+            (Failure::Reset { asks: true }, 1, true),
+            (Failure::Reset { asks: true }, 2, false),
             (Failure::Status(StatusCode::BAD_GATEWAY), 1, true),
             (Failure::Status(StatusCode::SERVICE_UNAVAILABLE), 1, false),
         ] {

@@ -259,7 +259,7 @@ fn where_nobody_can_be_connected_to_all_are_put_aside() {
             upstream.failed(pick.lease.target(), failure);
         }
     };
-    (0..9).for_each(|_| fail(Failure::Reset));
+    (0..9).for_each(|_| fail(Failure::Reset { asks: false }));
     let away = upstream.addresses().iter().filter(|address| address.state == State::Ejected).count();
     assert_eq!(away, 1, "who serves some requests serves more than nobody");
     (0..9).for_each(|_| fail(Failure::Connect));

@@ -26,7 +26,7 @@ struct Counts {
 pub struct Request<'a> {
     /// The number of the request on its connection, from 1.
     pub nth: usize,
-    /// Head and body as they came.
+    /// Head and body as they came, what is not UTF-8 replaced.
     pub text: String,
     pub stream: &'a mut TcpStream,
 }
@@ -107,7 +107,7 @@ impl Origin {
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> Option<String> {
-    let (mut request, mut length) = (Vec::new(), 0);
+    let (mut request, mut length, mut chunked) = (Vec::new(), 0, false);
     loop {
         let start = request.len();
         if reader.read_until(b'\n', &mut request).ok()? == 0 {
@@ -117,12 +117,41 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<String> {
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
         }
+        chunked |= line == "transfer-encoding: chunked\r\n";
         if line == "\r\n" {
             break;
         }
     }
+    if chunked {
+        read_chunks(reader, &mut request)?;
+    }
     let start = request.len();
     request.resize(start + length, 0);
     reader.read_exact(&mut request[start..]).ok()?;
-    String::from_utf8(request).ok()
+    Some(String::from_utf8_lossy(&request).into_owned())
+}
+
+/// A chunked body as it came, trailers and all.
+fn read_chunks(reader: &mut BufReader<TcpStream>, request: &mut Vec<u8>) -> Option<()> {
+    let mut last = false;
+    loop {
+        let start = request.len();
+        if reader.read_until(b'\n', request).ok()? == 0 {
+            return None;
+        }
+        let line = &request[start..];
+        if last && line == b"\r\n" {
+            return Some(());
+        }
+        if !last {
+            let size = std::str::from_utf8(line).ok()?.trim().split(';').next()?;
+            let size = usize::from_str_radix(size, 16).ok()?;
+            last = size == 0;
+            if !last {
+                let start = request.len();
+                request.resize(start + size + 2, 0);
+                reader.read_exact(&mut request[start..]).ok()?;
+            }
+        }
+    }
 }

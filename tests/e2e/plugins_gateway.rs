@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         .plugin::<ResponseBody>()
         .plugin::<Pieces>()
         .plugin::<Failing>()
+        .plugin::<Observing>()
         .run()
 }
 
@@ -174,6 +175,36 @@ impl Plugin for Failing {
         match ex.header("x-fail") {
             Some(_) if self.0 => panic!("asked to"),
             Some(_) => Fault::unavailable("test_fault").into(),
+            None => Step::CONTINUE,
+        }
+    }
+}
+
+/// Nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+struct Observing;
+
+impl PluginKind for Observing {
+    const NAME: &'static str = "test-observing";
+    const SUMMARY: &'static str = "Refuses requests with `x-observe`, last of all.";
+    type Config = Nothing;
+
+    fn stage(_: &Nothing) -> Stage {
+        Stage::Observe
+    }
+
+    fn build(_: Nothing, _: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
+        Ok(Observing)
+    }
+}
+
+impl Plugin for Observing {
+    fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
+        match ex.header("x-observe") {
+            Some(_) => Denial::forbidden("observed").into(),
             None => Step::CONTINUE,
         }
     }

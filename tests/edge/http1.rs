@@ -19,7 +19,7 @@ async fn a_connection_serves_one_request_after_another() {
     assert_eq!(client.answer().await.header("connection"), Some("close"));
     assert!(client.rest().await.is_empty());
     client = edge.client().await;
-    client.send("GET /old HTTP/1.0\r\n\r\n").await;
+    client.send("GET /old HTTP/1.0\r\nhost: a\r\n\r\n").await;
     assert_eq!(client.answer().await.status, 200);
     assert!(client.rest().await.is_empty());
 }

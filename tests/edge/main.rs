@@ -11,6 +11,9 @@
 mod bodies;
 mod connections;
 mod floods;
+#[path = "../e2e/frames.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod frames;
 mod http1;
 mod http2;
 mod support;

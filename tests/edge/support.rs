@@ -3,9 +3,10 @@
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use palisade::{
     budget::{Budget, Collector},
-    conf::model::Limits,
+    conf::model::{Limits, Paths},
     edge::{
         Ahead, ConnInfo, EdgeEvents, Guard, Refusal, Registry, conn_info,
         connection::Shared,
@@ -13,6 +14,7 @@ use palisade::{
         tls::Term,
         upgrade::Gate,
     },
+    respond,
 };
 use parking_lot::Mutex;
 use pingora::{
@@ -48,6 +50,7 @@ pub fn limits() -> Limits {
         header_bytes: 16 * 1024,
         header_count: 50,
         uri_bytes: 4096,
+        paths: Paths::Strict,
         body_bytes: 4 << 20,
         buffered_bytes: 64 << 20,
         connections: 1000,
@@ -167,8 +170,13 @@ impl ProxyHttp for Proxy {
 pub struct Recorded(Mutex<Vec<(Refusal, Vec<u8>)>>);
 
 impl EdgeEvents for Recorded {
-    fn refused(&self, _: &ConnInfo, refusal: Refusal, head: &[u8]) {
+    fn refused<'a>(&'a self, _: &'a ConnInfo, refusal: Refusal, head: &'a [u8]) -> BoxFuture<'a, Vec<u8>> {
         self.0.lock().push((refusal, head.to_vec()));
+        let status = http::StatusCode::from_u16(refusal.status).unwrap();
+        let answer = respond::Answer::problem(status, refusal.reason, None, "id", &[]);
+        let mut head = answer.head().unwrap();
+        head.insert_header("connection", "close").unwrap();
+        Box::pin(std::future::ready(answer.http1(&head, false)))
     }
 }
 

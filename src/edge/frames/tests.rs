@@ -59,7 +59,7 @@ async fn what_clients_do_is_no_flood() {
     let cancelled = [&*headers, &headers, &frame(RST_STREAM, 0, &[0; 4])].concat();
     assert_eq!(taken(&mut frames, &cancelled, 10_000).1, None);
     for _ in 0..10_000 {
-        frames.sent(16 * 1024);
+        frames.sent(&frame(DATA, 0, &[0; 16 * 1024]));
         assert_eq!(taken(&mut frames, &frame(WINDOW_UPDATE, 0, &[0, 0, 64, 0]), 2).1, None);
     }
     let end = frame(DATA, END_STREAM, &[]);

@@ -119,7 +119,7 @@ impl Fields {
     }
 
     pub(super) fn finish(self, length: usize) -> Result<Head, Refusal> {
-        if self.hosts == 0 && !self.http10 {
+        if self.hosts == 0 {
             return Err(bad("host_missing"));
         }
         if self.chunked && self.length.is_some() {

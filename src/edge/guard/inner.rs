@@ -104,9 +104,6 @@ impl Inner {
             Poll::Ready(result) => {
                 self.writing.progress();
                 self.written += result.as_ref().map_or(0, |count| *count as u64);
-                if let Framing::Http2(frames) = &mut self.framing {
-                    frames.sent(result.as_ref().map_or(0, |count| *count));
-                }
                 if self.framing.is_endless() {
                     // Lives long: what counts is that something goes through at all.
                     (self.writing, self.written) = (Pace::default(), 0);
@@ -117,6 +114,21 @@ impl Inner {
                 ready!(self.writing.poll_exceeded(cx, STALLED + pace::allowed(self.written)));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
+        }
+    }
+
+    /// Looks at what went out, where it is HTTP/2.
+    pub(super) fn note_sent<'b>(
+        &mut self,
+        pieces: impl Iterator<Item = &'b [u8]>,
+        sent: &Poll<io::Result<usize>>,
+    ) {
+        let (Framing::Http2(frames), Poll::Ready(Ok(sent))) = (&mut self.framing, sent) else { return };
+        let mut left = *sent;
+        for piece in pieces {
+            let taken = piece.get(..left.min(piece.len())).unwrap_or_default();
+            frames.sent(taken);
+            left -= taken.len();
         }
     }
 

@@ -72,7 +72,9 @@ impl AsyncWrite for Guard {
         if inner.upgrade == Upgrade::Asked {
             inner.note_answer(bytes);
         }
-        inner.write(cx, |held, io, cx| held.poll_write(io, cx, bytes))
+        let sent = inner.write(cx, |held, io, cx| held.poll_write(io, cx, bytes));
+        inner.note_sent(std::iter::once(bytes), &sent);
+        sent
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -94,7 +96,9 @@ impl AsyncWrite for Guard {
         if inner.upgrade == Upgrade::Asked {
             inner.note_answer(bytes.iter().find(|slice| !slice.is_empty()).map_or(&[], |slice| slice));
         }
-        inner.write(cx, |held, io, cx| held.poll_write_vectored(io, cx, bytes))
+        let sent = inner.write(cx, |held, io, cx| held.poll_write_vectored(io, cx, bytes));
+        inner.note_sent(bytes.iter().map(|piece| &**piece), &sent);
+        sent
     }
 
     fn is_write_vectored(&self) -> bool {
