@@ -215,6 +215,14 @@ impl Guard {
         self.lock().framing = Framing::Http2(Box::new(Frames::new(header_count)));
     }
 
+    /// Since when a frame or a block of fields of HTTP/2 is incomplete.
+    pub(super) fn unfinished(&self) -> Option<Instant> {
+        match &self.lock().framing {
+            Framing::Http2(frames) => frames.unfinished(),
+            _ => None,
+        }
+    }
+
     /// Ends the connection after Pingora has let go of it. Where the request was not read to its end, the
     /// client is given a moment to read the answer.
     pub(super) async fn finish(&self) {

@@ -1,34 +1,11 @@
 //! Floods of HTTP/2 frames end early, and cost nobody else anything.
 
-use crate::support::{Edge, eventually, limits};
+use crate::{
+    frames::{ENHANCE_YOUR_CALM, PREFACE, frame, goaway, request},
+    support::{Edge, eventually, limits},
+};
 use palisade::conf::model::Limits;
 use tokio::io::AsyncWriteExt;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
-const ENHANCE_YOUR_CALM: u8 = 0xb;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// `GET /a`, without a Huffman code.
-fn request() -> Vec<u8> {
-    [&[0x82, 0x86][..], &[0x04, 2], b"/a", &[0x01, 1], b"a"].concat()
-}
-
-/// Why the server says that it closes, if it does.
-fn goaway(mut bytes: &[u8]) -> Option<u8> {
-    while let Some((header, rest)) = bytes.split_at_checked(9) {
-        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
-        let (payload, rest) = rest.split_at_checked(length)?;
-        if header[3] == 7 {
-            return payload.get(7).copied();
-        }
-        bytes = rest;
-    }
-    None
-}
 
 /// Sends a flood: why the connection was closed, and what was noted of it.
 async fn flood(edge: &Edge, flood: &[u8]) -> (Option<u8>, Vec<&'static str>) {

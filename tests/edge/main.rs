@@ -11,6 +11,8 @@
 mod bodies;
 mod connections;
 mod floods;
+mod frames;
 mod http1;
 mod http2;
+mod http2_limits;
 mod support;

@@ -19,6 +19,9 @@ use tokio::{
     time::Instant,
 };
 
+/// So much of what goes out on an HTTP/2 connection is held to the least rate together.
+const MEASURED: u64 = 64 * 1024;
+
 impl Inner {
     /// Reads through a buffer that lives on the stack of this poll only.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -90,8 +93,14 @@ impl Inner {
                 if let Framing::Http2(frames) = &mut self.framing {
                     frames.sent(result.as_ref().map_or(0, |count| *count));
                 }
-                if self.framing.is_endless() {
-                    // Lives long: what counts is that something goes through at all.
+                let lasts = match self.framing {
+                    // What counts is that something goes through at all.
+                    Framing::Raw => true,
+                    // Lives long: what it took long ago is no credit for now.
+                    Framing::Http2(_) => self.written >= MEASURED,
+                    Framing::Length(_) | Framing::Chunked(_) => false,
+                };
+                if lasts {
                     (self.writing, self.written) = (Pace::default(), 0);
                 }
                 Poll::Ready(result)
