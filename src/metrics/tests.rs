@@ -156,7 +156,6 @@ fn reloads_and_connections() {
         (r#"palisade_connections{state="active"}"#, 0.0),
         (r#"palisade_connections{state="idle"}"#, 1.0),
         ("palisade_connections_accepted_total", 9.0),
-        ("palisade_connections_evicted_total", 1.0),
         (r#"palisade_connections_refused_total{reason="connections_per_ip"}"#, 4.0),
         (r#"palisade_connections_refused_total{reason="memory"}"#, 1.0),
         (r#"palisade_connections_evicted_total{reason="connections"}"#, 1.0),
