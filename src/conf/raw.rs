@@ -111,7 +111,7 @@ pub(super) struct RawLimits {
     /// What all requests together may hold in buffers.
     #[schemars(extend("default" = "256MiB"))]
     pub(super) buffered_bytes: Option<Size>,
-    /// What the process may use of memory, at least 64MiB; what its control group may have where that is less. From
+    /// What the process may use of memory, at least 16MiB; what its control group may have where that is less. From
     /// 85 % of it on idle connections are closed, from 95 % on new ones are answered 503.
     pub(super) memory: Option<Size>,
     /// Connections in all, of all listeners together; fewer where there are not as many file descriptors.

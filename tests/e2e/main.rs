@@ -34,6 +34,7 @@ mod mtls;
 mod origin;
 mod plugins;
 mod pools;
+mod pressure;
 mod proxy_protocol;
 mod resumption;
 mod retries;
