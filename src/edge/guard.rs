@@ -78,6 +78,8 @@ struct Inner {
     reading: Pace,
     writing: Pace,
     written: u64,
+    /// Of that, what is held to the least rate now.
+    measured: u64,
 }
 
 /// Whether the connection is to leave HTTP/1.
@@ -128,6 +130,7 @@ impl Guard {
             reading: Pace::default(),
             writing: Pace::default(),
             written: 0,
+            measured: 0,
         });
         Guard(Arc::new(Whole { connection, connecting: AtomicBool::new(false), inner }))
     }
@@ -201,7 +204,8 @@ impl Guard {
         inner.content = 0;
         inner.limit = u64::MAX;
         inner.exchange.begin(None);
-        (inner.reading, inner.writing, inner.written) = (Pace::default(), Pace::default(), 0);
+        (inner.reading, inner.writing) = (Pace::default(), Pace::default());
+        (inner.written, inner.measured) = (0, 0);
         // An empty buffer keeps no memory while the connection waits.
         if head >= inner.buffer.len() {
             std::mem::take(&mut inner.buffer)

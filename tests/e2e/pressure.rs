@@ -4,7 +4,7 @@ use crate::{
     client::Client,
     harness::{Gateway, until},
 };
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::{io::Write, net::TcpListener};
 
 const CONF: &str = "
@@ -50,8 +50,9 @@ fn without_descriptors_it_goes_on_as_soon_as_there_are_some() {
     let mut admin = Client::connect(gateway.at("admin"));
     metrics(&mut admin);
     let id = Pid::from_raw(i32::try_from(gateway.id()).unwrap());
-    let limit = |current| Rlimit { current: Some(current), maximum: None };
-    let before = prlimit(id, Resource::Nofile, limit(4)).unwrap();
+    // The hard limit stays as it is, or it could not be raised again.
+    let few = Rlimit { current: Some(4), maximum: getrlimit(Resource::Nofile).maximum };
+    let before = prlimit(id, Resource::Nofile, few).unwrap();
     let mut waiting = gateway.connect();
     gateway.wait_for_log("cannot accept on", 1);
     prlimit(id, Resource::Nofile, before).unwrap();
@@ -67,7 +68,7 @@ fn a_client_behind_a_trusted_proxy_has_its_share_of_requests() {
         "
 client_ip: {{trusted_proxies: [127.0.0.0/8]}}
 limits: {{connections_per_ip: 2}}
-upstreams: {{held: {{targets: ['{}']}}}}
+upstreams: {{held: {{targets: [{{address: '{}'}}]}}}}
 routes:
   held: {{paths: [/held], upstream: held}}
   one: {{paths: [/one], plugins: {{request-termination: {{status_code: 200}}}}}}
@@ -88,6 +89,6 @@ routes:
     for mut origin in origins {
         origin.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     }
-    clients.each_mut().map(|client| client.response().expect(200));
+    clients.iter_mut().for_each(|client| drop(client.response().expect(200)));
     until("room", || Some(ask("192.0.2.1")).filter(|answer| answer.status == 200));
 }

@@ -19,8 +19,8 @@ use tokio::{
     time::Instant,
 };
 
-/// So much of what goes out on an HTTP/2 connection is held to the least rate together.
-const MEASURED: u64 = 64 * 1024;
+/// So much of what goes out is held to the least rate together.
+const MEASURED: u64 = 16 * 1024;
 
 impl Inner {
     /// Reads through a buffer that lives on the stack of this poll only.
@@ -93,20 +93,16 @@ impl Inner {
                 if let Framing::Http2(frames) = &mut self.framing {
                     frames.sent(result.as_ref().map_or(0, |count| *count));
                 }
-                let lasts = match self.framing {
-                    // What counts is that something goes through at all.
-                    Framing::Raw => true,
-                    // Lives long: what it took long ago is no credit for now.
-                    Framing::Http2(_) => self.written >= MEASURED,
-                    Framing::Length(_) | Framing::Chunked(_) => false,
-                };
-                if lasts {
-                    (self.writing, self.written) = (Pace::default(), 0);
+                self.measured += result.as_ref().map_or(0, |count| *count as u64);
+                // Of a tunnel it counts that something goes through at all. Of the rest, that what was taken long ago,
+                // perhaps by the system's buffers, is no credit for now.
+                if matches!(self.framing, Framing::Raw) || self.measured >= MEASURED {
+                    (self.writing, self.measured) = (Pace::default(), 0);
                 }
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                ready!(self.writing.poll_exceeded(cx, STALLED + pace::allowed(self.written)));
+                ready!(self.writing.poll_exceeded(cx, STALLED + pace::allowed(self.measured)));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
