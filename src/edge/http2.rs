@@ -46,6 +46,7 @@ const MAX_MALFORMED: usize = 32;
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// What comes next on a connection.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Event {
     Stream(HttpSession),
     /// A stream that h2 or Pingora has refused already.
