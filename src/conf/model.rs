@@ -135,7 +135,9 @@ pub struct Limits {
     pub body_bytes: u64,
     /// What all requests together may hold in buffers.
     pub buffered_bytes: u64,
-    /// In all.
+    /// What the process may use of memory, in bytes; none: what its control group may have.
+    pub memory: Option<u64>,
+    /// In all; of a listener, its own.
     pub connections: usize,
     /// For one address (IPv6: one /64).
     pub connections_per_ip: usize,
@@ -153,6 +155,7 @@ impl Default for Limits {
             uri_bytes: 8 << 10,
             body_bytes: 1 << 20,
             buffered_bytes: 256 << 20,
+            memory: None,
             connections: 20_000,
             connections_per_ip: 200,
         }

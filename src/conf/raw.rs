@@ -111,10 +111,14 @@ pub(super) struct RawLimits {
     /// What all requests together may hold in buffers.
     #[schemars(extend("default" = "256MiB"))]
     pub(super) buffered_bytes: Option<Size>,
-    /// Connections in all.
+    /// What the process may use of memory, at least 16MiB; what its control group may have where that is less. From
+    /// 85 % of it on idle connections are closed, from 95 % on new ones are answered 503.
+    pub(super) memory: Option<Size>,
+    /// Connections in all, of all listeners together; fewer where there are not as many file descriptors.
     #[schemars(extend("default" = 20000))]
     pub(super) connections: Option<u32>,
-    /// Connections of one client address (IPv6: one /64). Trusted proxies are exempt.
+    /// Connections of one client address (IPv6: one /64) to one listener. Trusted proxies are exempt: each client that
+    /// they name, by `client_ip.header` or the PROXY protocol, may have as many requests in flight, or connections.
     #[schemars(extend("default" = 200))]
     pub(super) connections_per_ip: Option<u32>,
 }
@@ -139,9 +143,9 @@ pub(super) struct RawListenerLimits {
     /// record of each such request has the decision `path_relaxed`.
     #[schemars(extend("default" = "strict"))]
     pub(super) paths: Option<RawPaths>,
-    /// Connections in all.
+    /// Connections of this listener.
     pub(super) connections: Option<u32>,
-    /// Connections of one client address (IPv6: one /64).
+    /// Connections of one client address (IPv6: one /64) to this listener.
     pub(super) connections_per_ip: Option<u32>,
 }
 

@@ -121,6 +121,7 @@ fn lay_over(node: &Node, raw: &RawLimits, defaults: &Limits, errors: &mut Vec<Co
             mib as u64,
             defaults.buffered_bytes,
         ),
+        memory: raw.memory.map(|memory| within.size("memory", Some(memory), 16 * mib as u64, 0)),
         connections: within.count("connections", raw.connections, 1, 10_000_000, defaults.connections),
         connections_per_ip: within.count(
             "connections_per_ip",

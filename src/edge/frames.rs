@@ -31,6 +31,7 @@ const RESETS: u32 = 200;
 const FIELDS_FACTOR: usize = 2;
 
 const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
@@ -54,6 +55,9 @@ pub struct Frames {
     padding: usize,
     fields: Fields,
     most_fields: usize,
+    /// A block of fields has begun whose last frame is not complete.
+    block: bool,
+    unfinished: Option<Instant>,
     since: Option<Instant>,
     counts: Counts,
     sent: Sent,
@@ -86,6 +90,8 @@ impl Frames {
             padding: 0,
             fields: Fields::default(),
             most_fields: header_count.saturating_mul(FIELDS_FACTOR),
+            block: false,
+            unfinished: None,
             since: None,
             counts: Counts::default(),
             sent: Sent::default(),
@@ -104,15 +110,33 @@ impl Frames {
         self.sent.take()
     }
 
+    /// Since when something is incomplete that is to be had at once: the preface, a frame's header, a block of fields,
+    /// any frame but DATA. While it is, no other stream of the connection gets any further.
+    pub fn unfinished(&self) -> Option<Instant> {
+        self.unfinished
+    }
+
     /// Looks at what the client sent.
     ///
     /// # Errors
     /// It is too much: nothing of these bytes is to be taken.
     pub fn advance(&mut self, mut data: &[u8]) -> Result<(), Refusal> {
         take(&mut data, &mut self.preface);
+        self.follow(data)?;
+        let [.., kind, _, _, _, _, _] = self.header;
+        let unfinished = self.preface > 0 || self.have > 0 || self.block || (self.left > 0 && kind != DATA);
+        // The clock is read only where a read ends in the middle of something.
+        self.unfinished = unfinished.then(|| self.unfinished.unwrap_or_else(Instant::now));
+        Ok(())
+    }
+
+    fn follow(&mut self, mut data: &[u8]) -> Result<(), Refusal> {
         while !data.is_empty() {
             if self.left > 0 {
                 self.payload(&mut data)?;
+                if self.left == 0 {
+                    self.end();
+                }
                 continue;
             }
             let Some((byte, rest)) = data.split_first() else { break };
@@ -124,9 +148,21 @@ impl Frames {
             if self.have == HEADER {
                 self.have = 0;
                 self.begin()?;
+                if self.left == 0 {
+                    self.end();
+                }
             }
         }
         Ok(())
+    }
+
+    /// A frame is complete.
+    fn end(&mut self) {
+        let [.., kind, flags, _, _, _, _] = self.header;
+        self.block &= !(matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0);
+        if !self.block {
+            self.unfinished = None;
+        }
     }
 
     /// A frame's header is complete.
@@ -139,6 +175,7 @@ impl Frames {
             HEADERS => {
                 counts.streams = counts.streams.saturating_add(1);
                 self.fields = Fields::default();
+                self.block = true;
                 let (padded, priority) = (flags & PADDED != 0, flags & PRIORITY != 0);
                 self.before = usize::from(padded) + if priority { 5 } else { 0 };
             }

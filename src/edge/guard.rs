@@ -79,6 +79,8 @@ struct Inner {
     reading: Pace,
     writing: Pace,
     written: u64,
+    /// Of that, what is held to the least rate now.
+    measured: u64,
 }
 
 /// Whether the connection is to leave HTTP/1.
@@ -140,6 +142,7 @@ impl Guard {
             reading: Pace::default(),
             writing: Pace::default(),
             written: 0,
+            measured: 0,
         });
         Guard(Arc::new(Whole { connection, connecting: AtomicBool::new(false), inner }))
     }
@@ -218,7 +221,8 @@ impl Guard {
         inner.content = 0;
         inner.limit = u64::MAX;
         inner.exchange.begin(None);
-        (inner.reading, inner.writing, inner.written) = (Pace::default(), Pace::default(), 0);
+        (inner.reading, inner.writing) = (Pace::default(), Pace::default());
+        (inner.written, inner.measured) = (0, 0);
         // An empty buffer keeps no memory while the connection waits.
         if head >= inner.buffer.len() {
             std::mem::take(&mut inner.buffer)
@@ -237,6 +241,14 @@ impl Guard {
         match &mut self.lock().framing {
             Framing::Http2(frames) => frames.take_refused(),
             _ => Refused::default(),
+        }
+    }
+
+    /// Since when a frame or a block of fields of HTTP/2 is incomplete.
+    pub(super) fn unfinished(&self) -> Option<Instant> {
+        match &self.lock().framing {
+            Framing::Http2(frames) => frames.unfinished(),
+            _ => None,
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     ConnInfo, Refusal, Registry,
     connection::Shared,
     proxy_protocol::{self, Failed, Source},
-    registry::Live,
+    registry::{Cause, Door, Live, Refused},
     tcp::Tcp,
     tls::Term,
 };
@@ -26,7 +26,11 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{Semaphore, watch},
+};
 
 const BACKLOG: i32 = 4096;
 /// How long room is waited for before it is looked for again.
@@ -34,8 +38,10 @@ const ROOM: Duration = Duration::from_millis(20);
 
 /// What of a listener may change while it listens.
 pub struct Settings {
-    /// Its limits.
+    /// Its limits; its `connections` are its own.
     pub limits: Arc<Limits>,
+    /// Connections of all listeners together.
+    pub connections: usize,
     /// TLS; absent: plain text.
     pub tls: Option<Arc<Term>>,
     /// HTTP/2.
@@ -52,6 +58,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// The address it is really bound to.
     pub address: SocketAddr,
+    /// Its connections.
+    pub door: Arc<Door>,
     /// What may change while it listens.
     pub settings: ArcSwap<Settings>,
 }
@@ -93,61 +101,123 @@ where
         };
         match accepted {
             Ok((stream, peer)) => {
-                let most = listener.settings.load().limits.connections;
+                let settings = listener.settings.load_full();
                 tokio::select! {
                     biased;
-                    () = make_room(&shared.registry, most) => {}
+                    () = make_room(&shared.registry, &listener, &settings) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
-                admit(&shared, &listener, stream, peer);
+                admit(&shared, &listener, settings, stream, peer);
             }
             // The client gave up while it waited.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                // Out of descriptors: somebody idle makes room; if nobody is, the next try may wait a moment.
-                crate::logging::every(Duration::from_secs(10), "accept", || {
-                    log::warn!("cannot accept on {}: {error}", listener.address)
-                });
-                let released = shared.registry.released.notified();
-                shared.registry.evict();
-                let _ = tokio::time::timeout(ROOM, released).await;
-            }
+            Err(error) => failed(&shared.registry, &listener, &error).await,
         }
     }
     // What waits already is still taken: where no successor listens, a close would reset it.
     while let Poll::Ready(Ok((stream, peer))) = poll_fn(|cx| Poll::Ready(socket.poll_accept(cx))).await {
-        admit(&shared, &listener, stream, peer);
+        admit(&shared, &listener, listener.settings.load_full(), stream, peer);
     }
     Ok(())
 }
 
-/// Waits until one more connection is within the limit. One goes for one that comes; where nobody is idle, it
+/// Out of descriptors, mostly: somebody idle makes room; if nobody is, the next try may wait a moment.
+#[cold]
+async fn failed(registry: &Registry, listener: &Listener, error: &io::Error) {
+    let errno = rustix::io::Errno::from_io_error(error);
+    let descriptors =
+        errno.is_some_and(|errno| matches!(errno, rustix::io::Errno::MFILE | rustix::io::Errno::NFILE));
+    registry.fail(descriptors);
+    crate::logging::every(Duration::from_secs(10), "accept", || {
+        log::warn!("cannot accept on {}: {error}", listener.address)
+    });
+    let released = registry.released.notified();
+    registry.evict(None, Cause::Descriptors);
+    let _ = tokio::time::timeout(ROOM, released).await;
+}
+
+/// Waits until one more connection is within the limits. One goes for one that comes; where nobody is idle, it
 /// waits, and the backlog behind it.
-async fn make_room(registry: &Registry, most: usize) {
+async fn make_room(registry: &Registry, listener: &Listener, settings: &Settings) {
+    let (own, all) = (settings.limits.connections, settings.connections);
     loop {
         let released = registry.released.notified();
-        if registry.live() < most {
-            return;
-        }
-        crate::logging::every(Duration::from_secs(10), "connections", || {
-            log::warn!("all {most} connections are in use: idle ones make room")
-        });
-        registry.evict();
+        let Some(cause) = registry.full(&listener.door, own, all) else { return };
+        crate::logging::every(Duration::from_secs(10), "connections", || pressed(listener, cause, own, all));
+        registry.evict((cause == Cause::Listener).then_some(&listener.door), cause);
         // Whoever was told to go has gone in no time; should it be held up, the next one is asked.
         let _ = tokio::time::timeout(ROOM, released).await;
     }
 }
 
-fn admit<P>(shared: &Arc<Shared<P>>, listener: &Arc<Listener>, stream: TcpStream, peer: SocketAddr)
-where
+#[cold]
+fn pressed(listener: &Listener, cause: Cause, own: usize, all: usize) {
+    match cause {
+        Cause::Listener => {
+            log::warn!(
+                "all {own} connections of listener `{}` are in use: idle ones make room",
+                listener.name
+            )
+        }
+        Cause::Descriptors => {
+            log::warn!("there are file descriptors for no more connections: idle ones make room")
+        }
+        _ => log::warn!("all {all} connections are in use: idle ones make room"),
+    }
+}
+
+/// There is no request yet that it would be a record of, and no memory to make one.
+const NO_MEMORY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: 83\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"reason\":\"memory\"}";
+
+/// Says that there is no memory left, as far as that can be said without any. A handshake would cost more than it is
+/// worth: over TLS the connection is just closed.
+#[cold]
+fn turn_away(registry: &Registry, settings: &Settings, mut stream: TcpStream) {
+    static AT_ONCE: Semaphore = Semaphore::const_new(128);
+    registry.refuse(Refused::Memory);
+    if settings.tls.is_some() || settings.proxy_protocol {
+        return;
+    }
+    let Ok(permit) = AT_ONCE.try_acquire() else { return };
+    tokio::spawn(async move {
+        let answer = NO_MEMORY;
+        let say = async {
+            stream.write_all(answer).await?;
+            stream.shutdown().await?;
+            // A close with unread bytes would reset the connection before the answer is read.
+            let mut unread = [0; 512];
+            for _ in 0..64 {
+                if stream.read(&mut unread).await? == 0 {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), say).await;
+        drop(permit);
+    });
+}
+
+fn admit<P>(
+    shared: &Arc<Shared<P>>,
+    listener: &Arc<Listener>,
+    settings: Arc<Settings>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
-    let settings = listener.settings.load_full();
+    if shared.registry.is_short() {
+        return turn_away(&shared.registry, &settings, stream);
+    }
     let ip = peer.ip().to_canonical();
     let exempt = settings.trusts(ip);
+    let per_ip = settings.limits.connections_per_ip;
     // Over its share: closed at once, before it costs anything.
-    let Some(live) = shared.registry.admit(ip, settings.limits.connections_per_ip, exempt) else { return };
+    let Some(live) = shared.registry.admit(&listener.door, ip, per_ip, exempt) else {
+        return too_many(listener, ip, per_ip);
+    };
     if settings.proxy_protocol && !exempt {
         drop(stream);
         let (shared, listener) = (shared.clone(), listener.clone());
@@ -169,7 +239,17 @@ where
     }
 }
 
-/// Whatever comes before HTTP, in the time of a head.
+#[cold]
+fn too_many(listener: &Listener, ip: IpAddr, per_ip: usize) {
+    crate::logging::every(Duration::from_secs(10), "connections_per_ip", || {
+        log::warn!(
+            "{ip} has {per_ip} connections to listener `{}` (`connections_per_ip`): more are closed",
+            listener.name
+        )
+    });
+}
+
+/// Whatever comes before HTTP, in the time of a head: what is left of that is for the head.
 async fn arrive<P>(
     shared: Arc<Shared<P>>,
     listener: Arc<Listener>,
@@ -182,13 +262,14 @@ async fn arrive<P>(
     P::CTX: Send + Sync,
 {
     let time = settings.limits.header_timeout;
+    let end = live.since + time;
     let parked = live.parked().clone();
     // It can be evicted like an idle connection: it has nothing to lose yet.
     let ticket = parked.park(time);
     let opened = tokio::select! {
         biased;
         () = poll_fn(|cx| parked.poll_evicted(cx)) => return,
-        opened = tokio::time::timeout(time, open(&listener, &settings, stream, peer, &mut live)) => opened,
+        opened = tokio::time::timeout_at(end, open(&listener, &settings, stream, peer, &mut live)) => opened,
     };
     drop(ticket);
     match opened {
@@ -215,7 +296,9 @@ async fn open(
             Ok(Source::Client(client)) => {
                 peer = client;
                 let exempt = settings.trusts(peer.ip());
-                if !exempt && !live.count_by(peer.ip(), settings.limits.connections_per_ip) {
+                let per_ip = settings.limits.connections_per_ip;
+                if !exempt && !live.count_by(peer.ip(), per_ip) {
+                    too_many(listener, peer.ip(), per_ip);
                     return Err(None);
                 }
             }
@@ -287,5 +370,5 @@ fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Lim
         port: listener.address.port(),
         tls,
     };
-    ConnInfo::new(client, limits)
+    ConnInfo { door: Some(listener.door.clone()), ..ConnInfo::new(client, limits) }
 }

@@ -20,8 +20,10 @@ pub mod guard;
 pub mod handover;
 pub mod headers;
 mod held;
+mod http2;
 pub mod listen;
 mod pace;
+pub mod pressure;
 pub mod proxy_protocol;
 pub mod registry;
 pub mod stream;
@@ -32,7 +34,7 @@ pub mod upgrade;
 pub(crate) use exchange::extension;
 pub use framing::Refusal;
 pub use guard::{Ahead, Guard};
-pub use registry::{Registry, Stats};
+pub use registry::{Door, InFlight, Registry, Stats};
 
 use crate::conf::model::Limits;
 use canonical::LastHost;
@@ -58,6 +60,8 @@ pub struct ConnInfo {
     pub hosts: Option<Arc<tls::Hosts>>,
     /// True where TLS is a trusted proxy's own.
     pub relayed: bool,
+    /// The connections of its listener, by which clients behind trusted proxies are counted.
+    pub door: Option<Arc<Door>>,
     /// The host of the last request.
     host: LastHost,
 }
@@ -74,6 +78,7 @@ impl ConnInfo {
             nameless: false,
             hosts: None,
             relayed: false,
+            door: None,
             host: LastHost::default(),
         }
     }

@@ -6,6 +6,7 @@
 //! clocks are started and stopped; when one runs out, or the client leaves, the future is dropped, which resets an
 //! HTTP/2 stream and closes an HTTP/1 connection. The request's context is told by [`cut`] why it is dropped.
 
+use super::{exchange::extension, pace};
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
@@ -20,6 +21,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 struct Waits {
     /// When its body must have come.
     body: Option<Instant>,
+    /// When more of it must have come: it moves with what comes.
+    more: Option<Instant>,
     /// When the origin must have answered.
     exchange: Option<Instant>,
     /// A connection to an origin is being made.
@@ -39,21 +42,38 @@ pub enum Cut {
     Gone,
 }
 
-const NOTHING: Waits = Waits { body: None, exchange: None, connecting: false, cut: None };
+const NOTHING: Waits = Waits { body: None, more: None, exchange: None, connecting: false, cut: None };
+
+/// How long origins may keep the body of a request waiting, all together, beyond what is granted to the client.
+const ORIGIN: Duration = Duration::from_secs(30);
 
 thread_local! {
     /// What the request waits for that this thread polls right now.
     static WAITS: Cell<Waits> = const { Cell::new(NOTHING) };
 }
 
-/// From now on the rest of the request's body may take `time`.
+/// From now on the rest of the request's body may take `time`, and must not come slower than the least rate. That it
+/// may take longer by what an origin may keep it waiting: which of the two is waited for does not show.
 pub fn begin_body(time: Duration) {
-    WAITS.set(Waits { body: Instant::now().checked_add(time), ..WAITS.get() });
+    let now = Instant::now();
+    WAITS.set(Waits {
+        body: now.checked_add(time),
+        more: now.checked_add(pace::GRACE + ORIGIN),
+        ..WAITS.get()
+    });
+}
+
+/// So much of the body has come.
+pub fn body_came(bytes: usize) {
+    let waits = WAITS.get();
+    if let Some(more) = waits.more {
+        WAITS.set(Waits { more: more.checked_add(extension(bytes as u64)), ..waits });
+    }
 }
 
 /// The body has come.
 pub fn end_body() {
-    WAITS.set(Waits { body: None, ..WAITS.get() });
+    WAITS.set(Waits { body: None, more: None, ..WAITS.get() });
 }
 
 /// The exchange with the origin must be over by `end`; none: it has no end.
@@ -125,7 +145,7 @@ fn end<T>(serve: &mut Option<T>, cut: Cut) {
 impl Waits {
     /// What ends first, and when.
     fn next(&self) -> Option<(Instant, Cut)> {
-        let body = self.body.map(|end| (end, Cut::Body));
+        let body = [self.body, self.more].into_iter().flatten().min().map(|end| (end, Cut::Body));
         let exchange = self.exchange.map(|end| (end, Cut::Exchange));
         match (body, exchange) {
             (Some(body), Some(exchange)) if exchange.0 < body.0 => Some(exchange),
@@ -204,6 +224,24 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), 128);
         assert_eq!(dropped.each_ref().map(|count| count.load(Ordering::SeqCst)), [2, 2, 1, 0]);
         assert_eq!(cut(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_cut_however_long_it_may_take() {
+        for (bytes, ends) in [(10, Some(40)), (512, Some(79)), (1024, None)] {
+            let begun = Instant::now();
+            let serve = async {
+                begin_body(3600 * SECOND);
+                for _ in 0..300 {
+                    sleep(SECOND).await;
+                    body_came(bytes);
+                }
+                end_body();
+                sleep(100 * SECOND).await;
+            };
+            let done = watched(Box::pin(serve), NEVER).await;
+            assert_eq!(done.is_none().then(|| begun.elapsed().as_secs()), ends, "{bytes}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

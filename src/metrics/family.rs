@@ -50,7 +50,7 @@ impl<T: MetricVecBuilder> Family<T> {
 }
 
 /// A family of this vector type.
-type Of<V> = <V as Vector>::Family;
+pub(super) type Of<V> = <V as Vector>::Family;
 
 pub(super) trait Vector {
     type Family;
@@ -113,9 +113,11 @@ families! {
     accepted: IntCounterVec, "connections_accepted_total", [], &[],
         "client connections accepted";
     refused: IntCounterVec, "connections_refused_total", ["reason"], &[],
-        "client connections closed at once; `reason` is the limit they were over";
-    evicted: IntCounterVec, "connections_evicted_total", [], &[],
-        "idle client connections closed, to make room or after `idle_timeout`";
+        "client connections closed at once; `reason` is the limit they were over, `connections_per_ip`, or `memory` where none was left";
+    evicted: IntCounterVec, "connections_evicted_total", ["reason"], &[],
+        "idle client connections closed; `reason` is what had to make room, `connections`, `listener`, `descriptors` or `memory`, or that a time was over, `timeout`";
+    accept_failures: IntCounterVec, "accept_failures_total", ["reason"], &[],
+        "client connections that could not be accepted; `reason` is `descriptors` where there were none left, or `other`";
     reloads: IntCounterVec, "reloads_total", ["result"], &[],
         "reloads of the configuration; `result` is `success` or `failure`";
     last_load_ok: IntGaugeVec, "config_last_load_successful", [], &[],

@@ -22,7 +22,7 @@ use std::{
 
 use palisade_contract::{Counters, EntryInfo};
 use parking_lot::Mutex;
-use prometheus::TextEncoder;
+use prometheus::{IntCounterVec, TextEncoder};
 
 use crate::edge::Stats;
 use family::Families;
@@ -55,12 +55,11 @@ impl Metrics {
         if let Some(start) = families.process_start.get(&[]) {
             start.set(now());
         }
-        let none = Stats { live: 0, idle: 0, accepted: 0, evicted: 0, refused: 0 };
         Metrics {
             routes: Kept::default(),
             entries: Kept::default(),
             origins: Arc::new(Origins::new(families.clone())),
-            connections: Mutex::new(none),
+            connections: Mutex::default(),
             ejections: Mutex::default(),
             plugins: Mutex::default(),
             ends: Mutex::default(),
@@ -118,15 +117,12 @@ impl Metrics {
             }
         }
         let mut last = self.connections.lock();
-        for (counter, count, before) in [
-            (families.accepted.get(&[]), edge.accepted, last.accepted),
-            (families.evicted.get(&[]), edge.evicted, last.evicted),
-            (families.refused.get(&["connections_per_ip"]), edge.refused, last.refused),
-        ] {
-            if let Some(counter) = counter {
-                counter.inc_by(count.saturating_sub(before));
-            }
+        if let Some(counter) = families.accepted.get(&[]) {
+            counter.inc_by(edge.accepted.saturating_sub(last.accepted));
         }
+        reasons(&families.evicted, Stats::EVICTED, edge.evicted, last.evicted);
+        reasons(&families.refused, Stats::REFUSED, edge.refused, last.refused);
+        reasons(&families.accept_failures, Stats::FAILURES, edge.failures, last.failures);
         *last = edge;
     }
 
@@ -211,6 +207,22 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics::new()
+    }
+}
+
+/// Adds what has come since, where anything has: a reason that there never was has no series.
+fn reasons<const N: usize>(
+    family: &family::Of<IntCounterVec>,
+    names: [&str; N],
+    now: [u64; N],
+    before: [u64; N],
+) {
+    for ((name, now), before) in names.into_iter().zip(now).zip(before) {
+        if now > before
+            && let Some(counter) = family.get(&[name])
+        {
+            counter.inc_by(now - before);
+        }
     }
 }
 

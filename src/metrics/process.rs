@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::family::Families;
+use crate::edge::pressure::resident;
 
 /// Clock ticks in a second, as `/proc` counts them: `USER_HZ`, 100 on x86 and Arm.
 const TICKS: f64 = 100.0;
@@ -33,12 +34,6 @@ fn open_files() -> Option<u64> {
     Some((fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1))
 }
 
-/// `VmRSS:     1234 kB`
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
 /// Fields 14 and 15. The second is the program's name in brackets and may itself hold spaces and brackets.
 fn cpu(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -53,16 +48,12 @@ mod tests {
 
     #[test]
     fn proc_is_read_as_it_is_written() {
-        assert_eq!(resident("Name:\tx\nVmRSS:\t    2 kB\nVmData: 3 kB\n"), Some(2048));
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 1 0 5 1 1";
         assert_eq!(cpu(stat), Some(3.0));
     }
 
     #[test]
     fn what_makes_no_sense_is_no_number() {
-        for text in ["", "VmRSS:", "VmRSS: many kB", "VmRSS: 12", "VmRSS: 99999999999999999999 kB"] {
-            assert_eq!(resident(text), None, "{text}");
-        }
         for text in ["", "7 (x", "7 (x) S 1 2", "7 (x) S 1 7 7 0 -1 4194304 100 0 0 0 a b"] {
             assert_eq!(cpu(text), None, "{text}");
         }

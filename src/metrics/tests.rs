@@ -135,15 +135,33 @@ fn reloads_and_connections() {
     }
     assert!(value(&metrics, "palisade_config_last_success_timestamp_seconds").unwrap() > 1.7e9);
 
-    metrics.connections(Stats { live: 5, idle: 3, accepted: 7, evicted: 1, refused: 2 });
-    metrics.connections(Stats { live: 1, idle: 1, accepted: 9, evicted: 1, refused: 4 });
+    metrics.connections(Stats {
+        live: 5,
+        idle: 3,
+        accepted: 7,
+        evicted: [1, 0, 0, 0, 2],
+        refused: [2, 0],
+        failures: [0, 0],
+    });
+    metrics.connections(Stats {
+        live: 1,
+        idle: 1,
+        accepted: 9,
+        evicted: [1, 0, 1, 0, 5],
+        refused: [4, 1],
+        failures: [3, 0],
+    });
     metrics.edge_refused("framing");
     for (series, expected) in [
         (r#"palisade_connections{state="active"}"#, 0.0),
         (r#"palisade_connections{state="idle"}"#, 1.0),
         ("palisade_connections_accepted_total", 9.0),
-        ("palisade_connections_evicted_total", 1.0),
         (r#"palisade_connections_refused_total{reason="connections_per_ip"}"#, 4.0),
+        (r#"palisade_connections_refused_total{reason="memory"}"#, 1.0),
+        (r#"palisade_connections_evicted_total{reason="connections"}"#, 1.0),
+        (r#"palisade_connections_evicted_total{reason="descriptors"}"#, 1.0),
+        (r#"palisade_connections_evicted_total{reason="timeout"}"#, 5.0),
+        (r#"palisade_accept_failures_total{reason="descriptors"}"#, 3.0),
         (r#"palisade_edge_refused_total{reason="framing"}"#, 1.0),
     ] {
         assert_eq!(value(&metrics, series), Some(expected), "{series}");
@@ -200,7 +218,14 @@ fn the_document_lists_every_metric() {
     let route = metrics.route("r");
     route.finished(200, Duration::ZERO, Some((&"u".into(), Some(Duration::ZERO))));
     metrics.entry("r", &entry("key-auth")).decided(Effect::Deny, Some("x"), 1);
-    metrics.connections(Stats { live: 1, idle: 0, accepted: 1, evicted: 1, refused: 1 });
+    metrics.connections(Stats {
+        live: 1,
+        idle: 0,
+        accepted: 1,
+        evicted: [1; 5],
+        refused: [1; 2],
+        failures: [1; 2],
+    });
     metrics.edge_refused("x");
     route.retried("u", 1);
     metrics.targets([("u", "127.0.0.1:80".parse().unwrap(), true, 1)].into_iter());

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     chain::{Run, Stop},
-    edge::{self, canonical, headers},
+    edge::{self, ConnInfo, InFlight, canonical, headers},
     gateway::{RouteRuntime, Snapshot},
     router::Lookup,
     server::request_id,
@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Method, StatusCode, header};
-use palisade_contract::{BodyNeed, Decision, Denial, Effect, Exchange, Fault, RequestHeader};
+use palisade_contract::{BodyNeed, Client, Decision, Denial, Effect, Exchange, Fault, RequestHeader};
 use pingora::{Error, ErrorType::InternalError, Result, proxy::Session};
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ impl Proxy {
                     (refused.client, refused.host, Err(refused.denial))
                 }
             };
+        let (found, counted) =
+            if client.behind_proxy { counted(found, &client, &connection, snapshot) } else { (found, None) };
         let mut ex = Exchange::new(headers::empty(), client, request_id());
         let host_side = ex.host_side();
         host_side.authority = host.name;
@@ -71,6 +73,7 @@ impl Proxy {
             guard,
             body_limit: route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes),
             share: None,
+            _counted: counted,
         }));
         flight.swap(session);
         let mut close = false;
@@ -139,6 +142,26 @@ impl Proxy {
         }
         ctx.plan = Some(plan);
         Ok(false)
+    }
+}
+
+/// Counts the request for the client that a trusted proxy has named: it may have as many in flight as others may have
+/// connections. The proxies' own are not counted.
+#[cold]
+fn counted<'s>(
+    found: Result<Routed<'s>, Denial>,
+    client: &Client,
+    connection: &ConnInfo,
+    snapshot: &Snapshot,
+) -> (Result<Routed<'s>, Denial>, Option<InFlight>) {
+    let trusted = snapshot.client_ip.trusted_proxies.iter().any(|net| net.contains(&client.ip));
+    let Some(door) = connection.door.as_ref().filter(|_| !trusted) else { return (found, None) };
+    match door.enter(client.ip, connection.limits.connections_per_ip) {
+        Some(counted) => (found, Some(counted)),
+        None => {
+            let denial = Denial::new(StatusCode::TOO_MANY_REQUESTS, "requests_per_ip");
+            (Err(denial.message("This client has too many requests in flight")), None)
+        }
     }
 }
 

@@ -79,10 +79,15 @@ impl Ctx {
         if self.child || session.was_upgraded() {
             return Ok(());
         }
-        if end {
-            if std::mem::take(&mut self.unfinished) {
-                edge::stream::end_body();
+        if self.unfinished {
+            match body {
+                _ if end => edge::stream::end_body(),
+                Some(bytes) => edge::stream::body_came(bytes.len()),
+                None => {}
             }
+        }
+        if end {
+            self.unfinished = false;
             self.request_ended();
         }
         match &self.body {

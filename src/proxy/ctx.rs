@@ -88,6 +88,8 @@ pub(super) struct Flight {
     pub(super) body_limit: u64,
     /// What this request holds of the budget.
     pub(super) share: Option<Share>,
+    /// It is counted for its client as long as it is in flight.
+    pub(super) _counted: Option<edge::InFlight>,
 }
 
 impl Ctx {

@@ -1,6 +1,6 @@
 //! File descriptors: as many as the system allows, and a warning where that is not enough.
 
-use crate::conf::model::Config;
+use crate::{conf::model::Config, edge::pressure::Descriptors};
 use parking_lot::Mutex;
 
 /// What a process needs besides connections: listeners, logs, idle connections to origins.
@@ -14,6 +14,11 @@ pub(super) fn raise() {
     }
 }
 
+/// What descriptors there are, and for what.
+pub(super) fn shared() -> Descriptors {
+    Descriptors::of(rlimit::Resource::NOFILE.get().map_or(u64::MAX, |(limit, _)| limit))
+}
+
 /// Warns where the connections that a configuration allows need more descriptors than there are. What has been said of
 /// the configuration before is not said again.
 #[derive(Debug, Default)]
@@ -21,9 +26,8 @@ pub(super) struct Shortage(Mutex<Option<String>>);
 
 impl Shortage {
     pub(super) fn warn(&self, config: &Config) {
-        let most = config.listeners.values().map(|listener| listener.value.limits.connections).max();
-        let (Some(most), Ok((limit, _))) = (most, rlimit::Resource::NOFILE.get()) else { return };
-        if let Some(text) = self.news(shortage(most as u64, limit)) {
+        let Ok((limit, _)) = rlimit::Resource::NOFILE.get() else { return };
+        if let Some(text) = self.news(shortage(config.limits.connections as u64, limit)) {
             log::warn!("{text}");
         }
     }

@@ -7,10 +7,10 @@ use crate::{
         model::{self, Config},
     },
     edge::{
-        connection::Shared,
+        connection::{Bounds, Shared},
         handover::{self, Control, Taken},
         listen::{self, Listener, Settings},
-        tls,
+        pressure, tls,
     },
     proxy::Proxy,
     upstream::Upstream,
@@ -185,13 +185,15 @@ impl Listeners {
             registry: gateway.connections.clone(),
             events: gateway.clone(),
             draining,
+            bounds: Bounds::default(),
         });
         let (mut all, mut tasks) = (Vec::new(), Vec::new());
         for (name, written) in &config.listeners {
             let (socket, address) = sockets.take(&format!("listener {name}"))?;
             let settings = settings(config, &written.value, tls.get(name));
-            let listener =
-                Arc::new(Listener { name: name.clone(), address, settings: ArcSwap::from_pointee(settings) });
+            let door = gateway.connections.door();
+            let settings = ArcSwap::from_pointee(settings);
+            let listener = Arc::new(Listener { name: name.clone(), address, door, settings });
             tasks.push(tokio::spawn(listen::accept(
                 shared.clone(),
                 listener.clone(),
@@ -200,13 +202,9 @@ impl Listeners {
             )));
             all.push(listener);
         }
-        let registry = gateway.connections.clone();
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                registry.reap();
-            }
-        });
+        let watched = gateway.clone();
+        let ceiling = move || watched.snapshot().limits.memory;
+        tokio::spawn(pressure::watch(gateway.connections.clone(), descriptors::shared(), ceiling));
         let (tasks, reloading) = (parking_lot::Mutex::new(tasks), tokio::sync::Mutex::default());
         Ok(Listeners { all, tasks, stop, drain, reloading })
     }
@@ -257,6 +255,7 @@ impl Listeners {
 fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<tls::Term>>) -> Settings {
     Settings {
         limits: Arc::new(written.limits.clone()),
+        connections: config.limits.connections,
         tls: tls.cloned(),
         http2: written.http2,
         proxy_protocol: written.proxy_protocol,

@@ -40,6 +40,7 @@ mod origin;
 mod outlier;
 mod plugins;
 mod pools;
+mod pressure;
 mod proxy_protocol;
 mod rate_limiting;
 mod reload;

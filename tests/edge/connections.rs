@@ -1,7 +1,7 @@
 //! Who may be connected, for how long, and who makes room.
 
-use crate::support::{Client, Edge, PATIENCE, eventually, limits};
-use palisade::conf::model::Limits;
+use crate::support::{Client, Edge, PATIENCE, Tuning, eventually, limits};
+use palisade::{conf::model::Limits, edge::connection::Bounds};
 use std::time::Duration;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
@@ -32,14 +32,14 @@ async fn the_longest_idle_makes_room_and_nobody_else() {
         clients.push(client);
     }
     eventually("four idle connections", || edge.registry.stats().idle == 4).await;
-    assert_eq!(edge.registry.stats().evicted, 0, "nobody goes before somebody comes");
+    assert_eq!(edge.registry.stats().evicted, [0; 5], "nobody goes before somebody comes");
     let mut fifth = edge.client().await;
     assert_eq!(fifth.get("/a").await.status, 200);
     assert!(clients.remove(0).rest().await.is_empty());
     for client in &mut clients {
         assert_eq!(client.get("/b").await.status, 200);
     }
-    assert_eq!(edge.registry.stats().evicted, 1);
+    assert_eq!(edge.registry.stats().evicted, [0, 1, 0, 0, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn an_address_has_its_share() {
     assert_eq!(two.get("/a").await.status, 200);
     let mut three = edge.client().await;
     assert!(three.rest().await.is_empty());
-    assert_eq!(edge.registry.stats().refused, 1);
+    assert_eq!(edge.registry.stats().refused, [1, 0]);
     assert_eq!(Client::connect_from("127.0.0.2", edge.address).await.get("/a").await.status, 200);
     drop(one);
     eventually("room", || edge.registry.live() == 1).await;
@@ -89,6 +89,7 @@ async fn limits_change_while_it_listens() {
     let old = edge.settings().load_full();
     let settings = palisade::edge::listen::Settings {
         limits: std::sync::Arc::new(limits()),
+        connections: old.connections,
         tls: None,
         http2: old.http2,
         proxy_protocol: false,
@@ -127,4 +128,57 @@ async fn a_client_that_does_not_read_is_let_go() {
     timeout(PATIENCE, client.0.read_exact(&mut byte)).await.unwrap().unwrap();
     drop(client);
     eventually("an empty registry", || edge.registry.live() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_listener_has_its_own_connections_and_all_have_some_together() {
+    let tuning = Tuning { connections: 4, ..Tuning::default() };
+    let edge = Edge::tuned(Limits { connections: 3, ..limits() }, false, None, tuning).await;
+    let small = edge.another(Limits { connections: 1, ..limits() }, 4).await;
+    let mut first = edge.client().await;
+    assert_eq!(first.get("/a").await.status, 200);
+    let (mut one, mut two) = (Client::connect(small).await, Client::connect(small).await);
+    // The second makes the first of its listener go, though one of another has been idle longer.
+    assert_eq!(two.get("/a").await.status, 200);
+    assert!(one.rest().await.is_empty());
+    assert_eq!(edge.registry.stats().evicted, [0, 1, 0, 0, 0]);
+    let mut third = edge.client().await;
+    let mut fourth = edge.client().await;
+    assert_eq!((third.get("/a").await.status, fourth.get("/a").await.status), (200, 200));
+    eventually("four idle connections", || edge.registry.stats().idle == 4).await;
+    // All four are in use: the longest idle of all goes for one of either listener.
+    let mut fifth = edge.client().await;
+    assert_eq!(fifth.get("/a").await.status, 200);
+    assert!(first.rest().await.is_empty());
+    let evicted = edge.registry.stats().evicted;
+    assert_eq!(evicted.iter().sum::<u64>(), 2, "{evicted:?}");
+    assert_eq!(two.get("/b").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn descriptors_bound_connections_too() {
+    let edge = Edge::start(limits()).await;
+    edge.registry.set_descriptors(2);
+    let (mut one, mut two) = (edge.client().await, edge.client().await);
+    assert_eq!(one.get("/a").await.status, 200);
+    assert_eq!(two.get("/a").await.status, 200);
+    eventually("two idle connections", || edge.registry.stats().idle == 2).await;
+    let mut three = edge.client().await;
+    assert_eq!(three.get("/a").await.status, 200);
+    assert_eq!(two.get("/a").await.status, 200);
+    assert!(one.rest().await.is_empty());
+    assert_eq!(edge.registry.stats().evicted, [0, 0, 1, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_after_so_many_requests() {
+    let bounds = Bounds { requests: 3, ..Bounds::default() };
+    let edge = Edge::tuned(limits(), false, None, Tuning { bounds, ..Tuning::default() }).await;
+    let mut client = edge.client().await;
+    for number in 1..=3 {
+        let answer = client.get("/a").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("connection") == Some("close"), number == 3, "{number}: {}", answer.head);
+    }
+    assert!(client.rest().await.is_empty());
 }

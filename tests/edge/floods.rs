@@ -1,18 +1,11 @@
 //! Floods of HTTP/2 frames end early, and cost nobody else anything.
 
 use crate::{
-    frames::{self, PREFACE, frame},
+    frames::{ENHANCE_YOUR_CALM, PREFACE, frame, goaway, request},
     support::{Edge, eventually, limits},
 };
 use palisade::conf::model::Limits;
 use tokio::io::AsyncWriteExt;
-
-const ENHANCE_YOUR_CALM: u8 = 0xb;
-
-/// `GET /a`, without a Huffman code.
-fn request() -> Vec<u8> {
-    [&[0x82, 0x86][..], &[0x04, 2], b"/a", &[0x01, 1], b"a"].concat()
-}
 
 /// Sends a flood: why the connection was closed, and what was noted of it.
 async fn flood(edge: &Edge, flood: &[u8]) -> (Option<u8>, Vec<&'static str>) {
@@ -20,7 +13,7 @@ async fn flood(edge: &Edge, flood: &[u8]) -> (Option<u8>, Vec<&'static str>) {
     client.send(PREFACE).await;
     // It may be closed before all of it is sent.
     let _ = client.0.write_all(flood).await;
-    let ended = frames::goaway(&client.rest().await);
+    let ended = goaway(&client.rest().await);
     eventually("an empty registry", || edge.registry.live() == 0).await;
     (ended, edge.refused())
 }

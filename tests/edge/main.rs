@@ -16,4 +16,5 @@ mod floods;
 mod frames;
 mod http1;
 mod http2;
+mod http2_limits;
 mod support;

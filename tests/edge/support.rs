@@ -9,7 +9,7 @@ use palisade::{
     conf::model::{Limits, Paths},
     edge::{
         Ahead, ConnInfo, EdgeEvents, Guard, Refusal, Registry, conn_info,
-        connection::Shared,
+        connection::{Bounds, Shared},
         listen::{self, Listener, Settings},
         tls::Term,
         upgrade::Gate,
@@ -53,6 +53,7 @@ pub fn limits() -> Limits {
         paths: Paths::Strict,
         body_bytes: 4 << 20,
         buffered_bytes: 64 << 20,
+        memory: None,
         connections: 1000,
         connections_per_ip: 1000,
     }
@@ -180,8 +181,23 @@ impl EdgeEvents for Recorded {
     }
 }
 
+/// What else an edge may be given.
+pub struct Tuning {
+    pub bounds: Bounds,
+    /// Connections of all listeners together.
+    pub connections: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning { bounds: Bounds::default(), connections: 10_000 }
+    }
+}
+
 /// A running edge.
 pub struct Edge {
+    shared: Arc<Shared<Proxy>>,
+    stopping: watch::Receiver<bool>,
     pub address: SocketAddr,
     pub registry: Arc<Registry>,
     pub origin: Origin,
@@ -200,6 +216,10 @@ impl Edge {
     }
 
     pub async fn with(limits: Limits, http2: bool, tls: Option<Arc<Term>>) -> Self {
+        Self::tuned(limits, http2, tls, Tuning::default()).await
+    }
+
+    pub async fn tuned(limits: Limits, http2: bool, tls: Option<Arc<Term>>, tuning: Tuning) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let origin = Origin::start().await;
         let ahead = Arc::default();
@@ -212,14 +232,23 @@ impl Edge {
             registry: registry.clone(),
             events: events.clone(),
             draining,
+            bounds: tuning.bounds,
         });
         let socket = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
-        let settings =
-            Settings { limits: Arc::new(limits), tls, http2, proxy_protocol: false, trusted: Vec::new() };
-        let listener =
-            Arc::new(Listener { name: "public".into(), address, settings: ArcSwap::from_pointee(settings) });
-        let accepting = Some(tokio::spawn(listen::accept(shared, listener.clone(), socket, stopping)));
+        let settings = Settings {
+            limits: Arc::new(limits),
+            connections: tuning.connections,
+            tls,
+            http2,
+            proxy_protocol: false,
+            trusted: Vec::new(),
+        };
+        let door = registry.door();
+        let settings = ArcSwap::from_pointee(settings);
+        let listener = Arc::new(Listener { name: "public".into(), address, door, settings });
+        let accepting =
+            Some(tokio::spawn(listen::accept(shared.clone(), listener.clone(), socket, stopping.clone())));
         let reaped = registry.clone();
         let reaper = tokio::spawn(async move {
             loop {
@@ -227,7 +256,39 @@ impl Edge {
                 reaped.reap();
             }
         });
-        Edge { address, registry, origin, ahead, events, listener, stop, drain, accepting, reaper }
+        Edge {
+            shared,
+            stopping,
+            address,
+            registry,
+            origin,
+            ahead,
+            events,
+            listener,
+            stop,
+            drain,
+            accepting,
+            reaper,
+        }
+    }
+
+    /// Another listener, with limits of its own: its address.
+    pub async fn another(&self, limits: Limits, connections: usize) -> SocketAddr {
+        let socket = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let settings = Settings {
+            limits: Arc::new(limits),
+            connections,
+            tls: None,
+            http2: false,
+            proxy_protocol: false,
+            trusted: Vec::new(),
+        };
+        let door = self.registry.door();
+        let settings = ArcSwap::from_pointee(settings);
+        let listener = Arc::new(Listener { name: "another".into(), address, door, settings });
+        tokio::spawn(listen::accept(self.shared.clone(), listener, socket, self.stopping.clone()));
+        address
     }
 
     pub async fn client(&self) -> Client {

@@ -1,4 +1,5 @@
 //! The gateway under test: its configuration, its process, its memory.
+#![allow(dead_code, reason = "each driver uses some of it")]
 
 use std::{
     fs,
@@ -42,6 +43,7 @@ pub struct Gateway {
     child: Mutex<Child>,
     id: u32,
     dir: TempDir,
+    conf: &'static str,
     pub plain: SocketAddr,
     pub secure: SocketAddr,
     /// Of the listener with TLS, as PEM.
@@ -51,14 +53,23 @@ pub struct Gateway {
 impl Gateway {
     /// Starts the binary on a directory of its own.
     pub fn start(binary: &Path) -> Gateway {
+        Gateway::with(binary, CONF, None)
+    }
+
+    /// The same with another configuration, and perhaps with no more than so many file descriptors.
+    pub fn with(binary: &Path, conf: &'static str, descriptors: Option<u32>) -> Gateway {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("conf")).unwrap();
         let signed = rcgen::generate_simple_self_signed(["gateway.test".to_owned()]).unwrap();
         fs::write(dir.path().join("conf/key.pem"), signed.signing_key.serialize_pem()).unwrap();
         fs::write(dir.path().join("conf/cert.pem"), signed.cert.pem()).unwrap();
-        configure(dir.path(), 0, false);
+        configure(dir.path(), conf, 0, false);
         let log = fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(fs::canonicalize(binary).unwrap())
+        let binary = fs::canonicalize(binary).unwrap();
+        let limit = descriptors.map(|most| format!("ulimit -n {most} && ")).unwrap_or_default();
+        let child = Command::new("sh")
+            .args(["-c", &format!("{limit}exec \"$0\" \"$@\"")])
+            .arg(binary)
             .args(["run", "--threads", "2", "--conf", "conf", "--ports-file", "ports"])
             .current_dir(dir.path())
             .env("PALISADE_LOG", "info")
@@ -81,7 +92,7 @@ impl Gateway {
             found.expect(name).trim().parse().expect(name)
         };
         let (plain, secure) = (port("listener public"), port("listener secure"));
-        Gateway { child: Mutex::new(child), id, dir, plain, secure, certificate: signed.cert.pem() }
+        Gateway { child: Mutex::new(child), id, dir, conf, plain, secure, certificate: signed.cert.pem() }
     }
 
     /// Resident memory, in KiB.
@@ -108,7 +119,7 @@ impl Gateway {
     pub async fn reload(&self, number: u32, broken: bool) -> bool {
         let outcome = if broken { "was not reloaded" } else { "is serving" };
         let before = self.log().matches(outcome).count();
-        configure(self.dir.path(), number, broken);
+        configure(self.dir.path(), self.conf, number, broken);
         let id = rustix::process::Pid::from_raw(self.id as i32).unwrap();
         let mut waits = rustix::process::kill_process(id, rustix::process::Signal::HUP).is_ok();
         let begun = Instant::now();
@@ -132,8 +143,8 @@ fn log_of(dir: &Path) -> String {
     fs::read_to_string(dir.join("log")).unwrap_or_default()
 }
 
-fn configure(dir: &Path, number: u32, broken: bool) {
-    let text = CONF
+fn configure(dir: &Path, conf: &str, number: u32, broken: bool) {
+    let text = conf
         .replace("STATE", &dir.join("state").display().to_string())
         .replace("NUMBER", &number.to_string())
         .replace("KEY", KEY_SHA256);

@@ -20,6 +20,9 @@ use tokio::{
     time::Instant,
 };
 
+/// So much of what goes out is held to the least rate together.
+const MEASURED: u64 = 16 * 1024;
+
 impl Inner {
     /// Reads through a buffer that lives on the stack of this poll only.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -104,14 +107,16 @@ impl Inner {
             Poll::Ready(result) => {
                 self.writing.progress();
                 self.written += result.as_ref().map_or(0, |count| *count as u64);
-                if self.framing.is_endless() {
-                    // Lives long: what counts is that something goes through at all.
-                    (self.writing, self.written) = (Pace::default(), 0);
+                self.measured += result.as_ref().map_or(0, |count| *count as u64);
+                // Of a tunnel it counts that something goes through at all. Of the rest, that what was taken long ago,
+                // perhaps by the system's buffers, is no credit for now.
+                if matches!(self.framing, Framing::Raw) || self.measured >= MEASURED {
+                    (self.writing, self.measured) = (Pace::default(), 0);
                 }
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                ready!(self.writing.poll_exceeded(cx, STALLED + pace::allowed(self.written)));
+                ready!(self.writing.poll_exceeded(cx, STALLED + pace::allowed(self.measured)));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }

@@ -77,6 +77,41 @@ async fn a_slow_client_that_keeps_up_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_taken_long_ago_is_no_credit() {
+    for http2 in [false, true] {
+        // As much as the buffers of a system take for a client that reads nothing of it.
+        let (mut guard, _client) = guard(1 << 20);
+        guard.begin(0, Framing::Length(0));
+        if http2 {
+            guard.set_http2(100);
+        }
+        let begun = Instant::now();
+        let error = send(&mut guard, &[0; 2 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() < Duration::from_secs(50), "{http2}: {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drip_is_not_enough_for_http2_either() {
+    let (mut guard, mut client) = guard(64);
+    guard.set_http2(100);
+    let begun = Instant::now();
+    let drip = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if client.read(&mut [0; 64]).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+    };
+    let write = async { send(&mut guard, &[0; 64 * 1024]).await.unwrap_err().kind() };
+    let kind = tokio::select! { kind = write => kind, () = drip => unreachable!("the writer ends first") };
+    assert_eq!(kind, io::ErrorKind::TimedOut);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tunnel_may_be_silent_but_not_deaf() {
     let (mut guard, mut client) = guard(1024);
     guard.begin(0, Framing::Raw);

@@ -1,0 +1,139 @@
+//! What the connection layer withstands, in figures: each against a gateway of its own, with what it should be.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "it is a test"
+)]
+
+mod bodies;
+mod floods;
+#[path = "../soak/gateway.rs"]
+mod gateway;
+mod idle;
+mod net;
+mod slow;
+
+use clap::{Parser, ValueEnum};
+use gateway::Gateway;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+/// What the connection layer withstands, in figures.
+#[derive(Parser)]
+struct Options {
+    /// Which.
+    #[arg(value_enum, required = true)]
+    figures: Vec<Figure>,
+    /// Connections, where the figure is about many of them; by default those that the targets are for.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(50..=9_500))]
+    connections: Option<u32>,
+    /// For a debug build on a busy machine: twice the memory, and no latency.
+    #[arg(long)]
+    lenient: bool,
+    /// The binary.
+    #[arg(long)]
+    gateway: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Figure {
+    /// Idle connections, plain and TLS: memory, and whether it is given back.
+    Idle,
+    /// Heads that never end, over HTTP/1, TLS and HTTP/2: when they are closed, and what others feel of it.
+    Slowloris,
+    /// Few file descriptors and many silent connections: whether others are served.
+    Descriptors,
+    /// HTTP/2 blocks of many small fields: memory for each byte sent.
+    Bomb,
+    /// Floods of HTTP/2 frames: how soon they end.
+    Floods,
+    /// Endless, compressed and deep bodies: how soon they end, and memory.
+    Bodies,
+}
+
+/// The gateway that all figures are about; idle connections may last.
+const CONF: &str = "\
+version: 1
+demo: true
+state_dir: STATE
+listeners:
+  public: {address: 127.0.0.1:0, http2: true}
+  secure: {address: 127.0.0.1:0, http2: true, tls: {certificates: [{certificate: cert.pem, key: key.pem}]}}
+limits: {connections_per_ip: 10000, idle_timeout: 5m, body_bytes: 256KiB}
+routes:
+  ready: {paths: [/ready], plugins: {request-termination: {status_code: 200, body: NUMBER}}}
+  echo: {paths: [/echo/*], upstream: demo}
+";
+
+/// What has been measured, against what it should be.
+pub struct Report {
+    failed: bool,
+    lenient: bool,
+}
+
+impl Report {
+    /// A figure that must not be more than its target.
+    fn most(&mut self, what: &str, figure: f64, target: f64, unit: &str) {
+        self.line(what, figure, format!("≤ {target} {unit}"), figure <= target, unit);
+    }
+
+    /// A figure that must not be less.
+    fn least(&mut self, what: &str, figure: f64, target: f64, unit: &str) {
+        self.line(what, figure, format!("≥ {target} {unit}"), figure >= target, unit);
+    }
+
+    /// One that a debug build on a busy machine cannot reach.
+    fn quiet(&mut self, what: &str, figure: f64, target: f64, unit: &str) {
+        let good = self.lenient || figure <= target;
+        self.line(what, figure, format!("≤ {target} {unit}"), good, unit);
+    }
+
+    /// Memory, of which a debug build takes more.
+    fn memory(&mut self, what: &str, figure: f64, target: f64, unit: &str) {
+        let target = if self.lenient { 2.0 * target } else { target };
+        self.most(what, figure, target, unit);
+    }
+
+    fn line(&mut self, what: &str, figure: f64, target: String, good: bool, unit: &str) {
+        self.failed |= !good;
+        println!("  {what:<58} {figure:>9.2} {unit:<6} {target:<16} {}", if good { "PASS" } else { "FAIL" });
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    rustls::crypto::ring::default_provider().install_default().expect("the first provider");
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let mut report = Report { failed: false, lenient: options.lenient };
+    let many = |most: u32| options.connections.unwrap_or(most) as usize;
+    let start = |descriptors| Gateway::with(&options.gateway, CONF, descriptors);
+    for figure in &options.figures {
+        match figure {
+            Figure::Idle => idle::run(&start, many(9_000), &mut report).await,
+            Figure::Slowloris => slow::slowloris(&start, many(5_000), &mut report).await,
+            Figure::Descriptors => slow::descriptors(&start, &mut report).await,
+            Figure::Bomb => floods::bombs(&start, &mut report).await,
+            Figure::Floods => floods::floods(&start, &mut report).await,
+            Figure::Bodies => bodies::run(&start, &mut report).await,
+        }
+    }
+    if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Memory of a gateway once it has been the same for a moment, in KiB.
+async fn settled(gateway: &Gateway) -> f64 {
+    let mut last = gateway.memory();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let now = gateway.memory();
+        if now.abs_diff(last) < 200 {
+            return now as f64;
+        }
+        last = now;
+    }
+    last as f64
+}
