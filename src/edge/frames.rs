@@ -27,6 +27,8 @@ const UPDATES: u32 = 2000;
 const UPDATE_BYTES: usize = 64;
 /// Streams that a client may reset in that time, whatever it does else. Beyond that it may reset half of its streams.
 const RESETS: u32 = 200;
+/// So many fields are decoded before it is counted what is held of them.
+const AT_ONCE: usize = 250;
 /// A block of so many times the fields that a request may have is no mistake. Up to that the request is answered.
 const FIELDS_FACTOR: usize = 2;
 
@@ -58,6 +60,8 @@ pub struct Frames {
     /// A block of fields has begun whose last frame is not complete.
     block: bool,
     unfinished: Option<Instant>,
+    /// Fields of whole blocks since the last of them was taken.
+    fresh: usize,
     since: Option<Instant>,
     counts: Counts,
     sent: Sent,
@@ -92,6 +96,7 @@ impl Frames {
             most_fields: header_count.saturating_mul(FIELDS_FACTOR),
             block: false,
             unfinished: None,
+            fresh: 0,
             since: None,
             counts: Counts::default(),
             sent: Sent::default(),
@@ -121,17 +126,45 @@ impl Frames {
     /// # Errors
     /// It is too much: nothing of these bytes is to be taken.
     pub fn advance(&mut self, mut data: &[u8]) -> Result<(), Refusal> {
+        while !data.is_empty() {
+            let taken = self.advance_some(data)?;
+            data = data.get(taken..).unwrap_or_default();
+            self.resume();
+        }
+        Ok(())
+    }
+
+    /// The same up to where enough fields have come for now: says how much was looked at. Nothing is until
+    /// [`Frames::resume`], so that what they become is counted before there are more of them.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn advance_some(&mut self, mut data: &[u8]) -> Result<usize, Refusal> {
+        let whole = data.len();
         take(&mut data, &mut self.preface);
-        self.follow(data)?;
+        let left = self.follow(data)?;
         let [.., kind, _, _, _, _, _] = self.header;
         let unfinished = self.preface > 0 || self.have > 0 || self.block || (self.left > 0 && kind != DATA);
         // The clock is read only where a read ends in the middle of something.
         self.unfinished = unfinished.then(|| self.unfinished.unwrap_or_else(Instant::now));
-        Ok(())
+        Ok(whole - left)
     }
 
-    fn follow(&mut self, mut data: &[u8]) -> Result<(), Refusal> {
-        while !data.is_empty() {
+    /// True where enough fields have come for now.
+    pub fn is_held(&self) -> bool {
+        self.fresh >= AT_ONCE
+    }
+
+    /// What has come was taken; true where more was held back.
+    pub fn resume(&mut self) -> bool {
+        let held = self.is_held();
+        self.fresh = 0;
+        held
+    }
+
+    /// Says how much is left.
+    fn follow(&mut self, mut data: &[u8]) -> Result<usize, Refusal> {
+        while !data.is_empty() && !self.is_held() {
             if self.left > 0 {
                 self.payload(&mut data)?;
                 if self.left == 0 {
@@ -153,13 +186,16 @@ impl Frames {
                 }
             }
         }
-        Ok(())
+        Ok(data.len())
     }
 
     /// A frame is complete.
     fn end(&mut self) {
         let [.., kind, flags, _, _, _, _] = self.header;
-        self.block &= !(matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0);
+        if matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
+            self.block = false;
+            self.fresh += self.fields.count();
+        }
         if !self.block {
             self.unfinished = None;
         }

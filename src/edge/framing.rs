@@ -131,10 +131,7 @@ impl Framing {
                 content(data);
                 Ok(data.len())
             }
-            Framing::Http2(frames) => {
-                frames.advance(data)?;
-                Ok(data.len())
-            }
+            Framing::Http2(frames) => frames.advance_some(data),
             Framing::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
                 *left -= taken as u64;

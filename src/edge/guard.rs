@@ -244,6 +244,14 @@ impl Guard {
         }
     }
 
+    /// All requests that have come over HTTP/2 were taken; true where more was held back.
+    pub(super) fn resume(&self) -> bool {
+        match &mut self.lock().framing {
+            Framing::Http2(frames) => frames.resume(),
+            _ => false,
+        }
+    }
+
     /// Since when a frame or a block of fields of HTTP/2 is incomplete.
     pub(super) fn unfinished(&self) -> Option<Instant> {
         match &self.lock().framing {

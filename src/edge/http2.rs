@@ -260,6 +260,10 @@ async fn violated(guard: &Guard, time: Duration) -> Refusal {
         if let Some(refusal) = guard.violation() {
             return Poll::Ready(refusal);
         }
+        // It is looked at only when no request waits to be accepted.
+        if guard.resume() {
+            cx.waker().wake_by_ref();
+        }
         let Some(since) = guard.unfinished() else { return Poll::Pending };
         let end = since + time;
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(end)));

@@ -45,8 +45,10 @@ impl AsyncRead for Guard {
                 return Poll::Ready(Ok(()));
             }
         }
-        if inner.violation.is_some() && matches!(inner.framing, Framing::Http2(_)) {
-            // Whoever holds the connection says farewell; until then nothing more is taken.
+        if let Framing::Http2(frames) = &inner.framing
+            && (inner.violation.is_some() || frames.is_held())
+        {
+            // Whoever holds the connection says farewell, or takes what has come; until then nothing more is.
             return Poll::Pending;
         }
         let most = out.remaining().min(inner.buffer.len());
