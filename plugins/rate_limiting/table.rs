@@ -6,32 +6,42 @@
 //! limited as any, until idle ones make room; and a key that gets a record of its own then begins with what was
 //! counted there. So a flood of new keys can neither reset its own limit nor anybody's.
 
-use super::counter::{Limit, Period, Standing, is_idle, nanos};
-use hashbrown::HashTable;
+use super::{
+    counter::{Limit, Period, Standing, nanos},
+    shard::{Layout, Shard},
+};
 use parking_lot::Mutex;
+use siphasher::sip::SipHasher13;
 use std::{
-    hash::{BuildHasher, DefaultHasher, Hasher, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
 /// Shards; a power of two.
-const SHARDS: usize = 64;
-/// Records that are allocated at a time.
-const CHUNK: usize = 64;
-/// How many records the hand looks at for each new key.
-const SCAN: usize = 8;
-/// Words of a record that hold its key.
-const KEY: usize = 2;
-/// Words of a record with every limit there is.
-const LONGEST: usize = KEY + 2 + 4 * 7;
+pub(super) const SHARDS: usize = 64;
 
 /// A key's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key(u64);
+pub(super) struct Key(pub(super) u64);
 
 /// A key's hash in the making.
-pub(super) struct KeyHasher(DefaultHasher);
+pub(super) struct KeyHasher(SipHasher13);
+
+impl Key {
+    /// The key of a hash.
+    pub(super) fn of(hash: u64) -> Self {
+        Key(hash)
+    }
+
+    // The index of a shard uses the low and the highest bits.
+    fn shard(self) -> usize {
+        usize::try_from((self.0 >> 32) % SHARDS as u64).unwrap_or(0)
+    }
+}
 
 impl KeyHasher {
     pub(super) fn key(&self) -> Key {
@@ -68,8 +78,11 @@ pub(super) struct Terms {
 /// The counts of all keys.
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
-    seed: RandomState,
+    /// What keys are hashed with: of this process, or of the one that it took over from.
+    secret: OnceLock<[u8; 16]>,
     made: Instant,
+    /// What the clock of the process that this one took over from was ahead.
+    ahead: AtomicU64,
     /// When it was last said that the table is full, in seconds.
     said: AtomicU64,
 }
@@ -78,8 +91,9 @@ impl Table {
     pub(super) fn new() -> Self {
         Table {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            seed: RandomState::new(),
+            secret: OnceLock::new(),
             made: Instant::now(),
+            ahead: AtomicU64::new(0),
             said: AtomicU64::new(0),
         }
     }
@@ -97,25 +111,100 @@ impl Table {
     }
 
     pub(super) fn hasher(&self) -> KeyHasher {
-        KeyHasher(self.seed.build_hasher())
+        KeyHasher(SipHasher13::new_with_key(self.secret()))
     }
 
-    /// Nanoseconds since the table was made.
+    /// What keys are hashed with.
+    pub(super) fn secret(&self) -> &[u8; 16] {
+        self.secret.get_or_init(|| {
+            let random = RandomState::new();
+            u128::from(random.hash_one(1))
+                .rotate_left(64)
+                .wrapping_add(u128::from(random.hash_one(2)))
+                .to_le_bytes()
+        })
+    }
+
+    /// Nanoseconds since the table was made, here or in the process that this one took over from.
     pub(super) fn now(&self) -> u64 {
-        nanos(self.made.elapsed())
+        nanos(self.made.elapsed()).saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
     /// Judges a request, and counts it in all limits or in none.
     pub(super) fn take(&self, key: Key, limits: &[Limit], terms: Terms, now: u64) -> Taken {
-        // The index of a shard uses the low and the highest bits.
-        let index = usize::try_from((key.0 >> 32) % SHARDS as u64).unwrap_or(0);
         // The remainder of a division by the number of shards is one of them.
-        let Some(shard) = self.shards.get(index) else { unreachable!() };
+        let Some(shard) = self.shards.get(key.shard()) else { unreachable!() };
         let mut shard = shard.lock();
         let found = shard.find(key).or_else(|| shard.insert(key, terms.max_keys / SHARDS, now));
         let shared = found.is_none();
         let layout = shard.layout;
         judge(&layout, shard.record(found), limits, terms.count_refused, now).with(shared)
+    }
+
+    /// The limits that records have words for.
+    pub(super) fn periods(&self) -> Vec<Period> {
+        let layout = self.shards.first().map(|shard| shard.lock().layout).unwrap_or_default();
+        Period::ALL.into_iter().filter(|period| layout.offset(*period).is_some()).collect()
+    }
+
+    /// Goes on where another process was; false where this one has begun to count already.
+    pub(super) fn begin(&self, secret: [u8; 16], now: u64) -> bool {
+        let begins = self.secret.set(secret).is_ok();
+        if begins {
+            self.ahead.store(now.saturating_sub(nanos(self.made.elapsed())), Ordering::Relaxed);
+        }
+        begins
+    }
+
+    /// Writes what a shard has counted: what is counted together, and as many records as may be. How many more there
+    /// are comes back.
+    pub(super) fn export(
+        &self,
+        index: usize,
+        periods: &[Period],
+        most: usize,
+        others: &mut Vec<u8>,
+        records: &mut Vec<u8>,
+    ) -> usize {
+        let Some(shard) = self.shards.get(index) else { return 0 };
+        let (shard, now) = (shard.lock(), self.now());
+        let words = |record: &[u32], out: &mut Vec<u8>| {
+            for period in periods {
+                let none = vec![0; period.words()];
+                let words = shard.layout.words(record, *period).unwrap_or(&none);
+                out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            }
+        };
+        words(&shard.others, others);
+        let mut written = 0usize;
+        let live = (0..shard.records.len)
+            .filter_map(|at| Some((shard.records.key(at)?, shard.records.get(at)?)))
+            .filter(|(_, record)| !shard.layout.is_idle(record, now));
+        for (key, record) in live {
+            if written < most {
+                records.extend(key.0.to_le_bytes());
+                words(record, records);
+            }
+            written += 1;
+        }
+        written.saturating_sub(most)
+    }
+
+    /// Goes on counting a key where another process was: `counted` has the words of these limits.
+    pub(super) fn import(&self, key: Key, periods: &[Period], counted: &[u32]) {
+        let (now, Some(shard)) = (self.now(), self.shards.get(key.shard())) else { return };
+        let mut shard = shard.lock();
+        let Some(at) = shard.find(key).or_else(|| shard.insert(key, usize::MAX, now)) else { return };
+        let layout = shard.layout;
+        layout.fill(shard.record(Some(at)), periods, counted);
+    }
+
+    /// The same for what a shard counts together.
+    pub(super) fn import_others(&self, index: usize, periods: &[Period], counted: &[u32]) {
+        let Some(shard) = self.shards.get(index) else { return };
+        let mut shard = shard.lock();
+        let layout = shard.layout;
+        layout.fill(&mut shard.others, periods, counted);
     }
 
     /// True once a minute, for who wants to say that the table is full.
@@ -160,172 +249,4 @@ fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: b
         _ => all().max_by_key(|(_, standing)| standing.wait).unwrap_or((0, nothing)),
     };
     Taken { refused, limit, standing, shared: false }
-}
-
-/// Where the words of each limit begin in a record. Limits are added, never taken away.
-#[derive(Debug, Clone, Copy)]
-struct Layout {
-    offsets: [Option<u8>; Period::ALL.len()],
-    stride: usize,
-}
-
-impl Default for Layout {
-    fn default() -> Self {
-        Layout { offsets: [None; Period::ALL.len()], stride: KEY }
-    }
-}
-
-impl Layout {
-    fn offset(&self, period: Period) -> Option<usize> {
-        self.offsets.get(period as usize).copied().flatten().map(usize::from)
-    }
-
-    fn words<'r>(&self, record: &'r [u32], period: Period) -> Option<&'r [u32]> {
-        record.get(self.offset(period)?..)?.get(..period.words())
-    }
-
-    fn words_mut<'r>(&self, record: &'r mut [u32], period: Period) -> Option<&'r mut [u32]> {
-        record.get_mut(self.offset(period)?..)?.get_mut(..period.words())
-    }
-
-    fn is_idle(&self, record: &[u32], now: u64) -> bool {
-        let idle = |period| self.words(record, period).is_none_or(|words| is_idle(period, words, now));
-        Period::ALL.into_iter().all(idle)
-    }
-}
-
-struct Shard {
-    layout: Layout,
-    index: HashTable<u32>,
-    records: Records,
-    /// Where the search for an idle record goes on.
-    hand: usize,
-    /// What keys without a record of their own are counted under.
-    others: [u32; LONGEST],
-}
-
-impl Default for Shard {
-    fn default() -> Self {
-        Shard {
-            layout: Layout::default(),
-            index: HashTable::new(),
-            records: Records { stride: KEY, ..Records::default() },
-            hand: 0,
-            others: [0; LONGEST],
-        }
-    }
-}
-
-/// Records of one length, in chunks: growing copies nothing.
-#[derive(Default)]
-struct Records {
-    chunks: Vec<Box<[u32]>>,
-    len: usize,
-    stride: usize,
-}
-
-impl Records {
-    fn get(&self, at: usize) -> Option<&[u32]> {
-        self.chunks.get(at / CHUNK)?.get(at % CHUNK * self.stride..)?.get(..self.stride)
-    }
-
-    fn get_mut(&mut self, at: usize) -> Option<&mut [u32]> {
-        self.chunks.get_mut(at / CHUNK)?.get_mut(at % CHUNK * self.stride..)?.get_mut(..self.stride)
-    }
-
-    fn push(&mut self) -> usize {
-        if self.len == self.chunks.len() * CHUNK {
-            self.chunks.push(vec![0; CHUNK * self.stride].into());
-        }
-        self.len += 1;
-        self.len - 1
-    }
-
-    fn key(&self, at: usize) -> Option<Key> {
-        match self.get(at)? {
-            [low, high, ..] => Some(Key(u64::from(*high) << 32 | u64::from(*low))),
-            _ => None,
-        }
-    }
-}
-
-impl Shard {
-    fn find(&self, key: Key) -> Option<usize> {
-        let at = self.index.find(key.0, |at| self.records.key(*at as usize) == Some(key))?;
-        Some(*at as usize)
-    }
-
-    /// A record for a new key; none where there is no room.
-    fn insert(&mut self, key: Key, most: usize, now: u64) -> Option<usize> {
-        let at = match self.idle(now) {
-            Some(idle) => {
-                let old = self.records.key(idle)?;
-                let entry = self.index.find_entry(old.0, |at| *at as usize == idle);
-                entry.ok()?.remove();
-                idle
-            }
-            None if self.records.len < most.max(1) => self.records.push(),
-            None => return None,
-        };
-        let records = &self.records;
-        let again = |at: &u32| records.key(*at as usize).map_or(0, |key| key.0);
-        self.index.insert_unique(key.0, u32::try_from(at).ok()?, again);
-        // Nothing, or what was counted for this key among others while there was no room.
-        if let Some(record) = self.records.get_mut(at) {
-            record.iter_mut().zip(&self.others).for_each(|(word, other)| *word = *other);
-            for (word, half) in record.iter_mut().zip(halves(key)) {
-                *word = half;
-            }
-        }
-        Some(at)
-    }
-
-    /// Moves the hand on to an idle record, for a few records at most.
-    fn idle(&mut self, now: u64) -> Option<usize> {
-        for _ in 0..SCAN.min(self.records.len) {
-            self.hand = (self.hand + 1) % self.records.len;
-            if self.layout.is_idle(self.records.get(self.hand)?, now) {
-                return Some(self.hand);
-            }
-        }
-        None
-    }
-
-    fn record(&mut self, at: Option<usize>) -> &mut [u32] {
-        let Shard { records, others, .. } = self;
-        match at.and_then(|at| records.get_mut(at)) {
-            Some(record) => record,
-            None => others,
-        }
-    }
-
-    /// Makes all records longer by the words of a limit.
-    fn widen(&mut self, period: Period) {
-        let old = self.layout.stride;
-        if let Some(offset) = self.layout.offsets.get_mut(period as usize) {
-            *offset = u8::try_from(old).ok();
-        }
-        self.layout.stride += period.words();
-        let stride = self.layout.stride;
-        for chunk in &mut self.records.chunks {
-            let mut wider = vec![0; CHUNK * stride];
-            for (to, from) in wider.chunks_exact_mut(stride).zip(chunk.chunks_exact(old)) {
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-            }
-            *chunk = wider.into();
-        }
-        self.records.stride = stride;
-    }
-
-    #[cfg(test)]
-    fn size(&self) -> (usize, usize) {
-        let records = self.records.chunks.len() * CHUNK * self.layout.stride * size_of::<u32>();
-        let chunks = self.records.chunks.capacity() * size_of::<Box<[u32]>>();
-        (self.index.len(), records + chunks + self.index.allocation_size() + size_of::<Self>())
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
-fn halves(key: Key) -> [u32; KEY] {
-    [key.0 as u32, (key.0 >> 32) as u32]
 }
