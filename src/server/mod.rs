@@ -3,11 +3,17 @@
 mod admin_state;
 mod descriptors;
 pub(crate) mod expiry;
+mod inherited;
+mod listeners;
 mod run;
+mod signals;
 mod sockets;
+mod supervisor;
+mod upgrade;
 mod watch;
 
 pub use run::{RunOptions, run};
+pub use upgrade::upgrade;
 
 use crate::{
     conf::{self, LoadError, Read, model::Config},
@@ -248,7 +254,13 @@ impl Gateway {
         }
     }
 
-    /// True once this process drains.
+    /// From here on this process drains, and nobody takes its place.
+    fn drains(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// True once this process drains, and nobody takes its place: after an upgrade it is as ready as its successor for
+    /// the connections that it still has.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
@@ -267,7 +279,7 @@ fn changed(new: &Fixed, old: &Fixed, config: &Config) -> ConfigError {
         .or_else(admin)
         .unwrap_or_else(|| ("listeners".to_owned(), palisade_contract::Place::of_file(config.dir.as_path())));
     ConfigError::at(path, "the addresses, the names and the TLS of listeners, the admin address and `demo` cannot change while the gateway runs")
-        .help("start a new process with `palisade run --upgrade`, which takes over without losing a request")
+        .help("`palisade upgrade` starts a new process, which takes over without losing a request")
         .place(place)
 }
 
