@@ -26,7 +26,7 @@ struct Counts {
 pub struct Request<'a> {
     /// The number of the request on its connection, from 1.
     pub nth: usize,
-    /// Head and body as they came.
+    /// Head and body as they came, the body without chunks.
     pub text: String,
     pub stream: &'a mut TcpStream,
 }
@@ -107,7 +107,7 @@ impl Origin {
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> Option<String> {
-    let (mut request, mut length) = (Vec::new(), 0);
+    let (mut request, mut length, mut chunked) = (Vec::new(), 0, false);
     loop {
         let start = request.len();
         if reader.read_until(b'\n', &mut request).ok()? == 0 {
@@ -117,9 +117,20 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<String> {
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
         }
+        chunked |= line.starts_with("transfer-encoding: chunked");
         if line == "\r\n" {
             break;
         }
+    }
+    while chunked {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let size = usize::from_str_radix(line.trim(), 16).ok()?;
+        let start = request.len();
+        request.resize(start + size + 2, 0);
+        reader.read_exact(&mut request[start..]).ok()?;
+        request.truncate(start + size);
+        chunked = size > 0;
     }
     let start = request.len();
     request.resize(start + length, 0);
