@@ -21,6 +21,7 @@ mod canonical;
 mod cors;
 mod examples;
 mod expiry;
+mod faults;
 mod h2c;
 mod health;
 mod http2;
