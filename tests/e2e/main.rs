@@ -22,6 +22,7 @@ mod cors;
 mod examples;
 mod expiry;
 mod faults;
+mod flapping;
 mod h2c;
 mod health;
 mod http2;
