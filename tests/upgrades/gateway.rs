@@ -28,6 +28,7 @@ plugins:
   response-headers: {set: {x-number: 'NUMBER'}}
 routes:
   all: {paths: [/*], upstream: origin}
+  here: {paths: [/here], plugins: {request-termination: {status_code: 418}}}
 ";
 
 /// A gateway, whichever process it is.

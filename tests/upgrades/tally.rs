@@ -85,6 +85,8 @@ pub struct Tally {
     phase: AtomicUsize,
     counts: [Counts; PHASES.len()],
     stopped: AtomicBool,
+    /// HTTP/2 streams that a farewell has crossed, and that the gateway has not looked at.
+    pub unprocessed: AtomicU64,
     /// Between two requests of a client that does not wait for anything, in microseconds.
     pub period: AtomicU64,
 }
