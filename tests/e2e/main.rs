@@ -18,6 +18,7 @@ mod audit;
 mod auth;
 mod bodies;
 mod canonical;
+mod carried;
 mod cors;
 mod examples;
 mod expiry;
