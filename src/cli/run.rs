@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const EXAMPLE: &str = "\
 Example:
   palisade run --conf /etc/palisade
-  palisade run --conf /etc/palisade --upgrade     # takes over from the one that runs: see `palisade upgrade`
+  palisade run --conf /etc/palisade --upgrade     # takes over from the one that runs
 
 SIGHUP reads the configuration again: all of it is taken, or none. SIGTERM and SIGINT finish what is in \
 flight, then stop.";

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 const EXAMPLE: &str = "\
 Example:
-  palisade upgrade --conf /etc/palisade --run-dir /run/palisade     # as root, or as the user of the service
+  palisade upgrade --conf /etc/palisade --run-dir /run/palisade     # as root
   palisade upgrade --conf conf --binary ./palisade-0.2
 
 The process that runs on the directory checks the configuration with the new binary, starts it in its own environment, \
