@@ -38,7 +38,7 @@ impl Client {
     pub fn ask(&mut self, request: &[u8]) -> Result<Answer, Failure> {
         match self.tcp.write_all(request) {
             // The other side has gone: whether it has said something first is seen below.
-            Err(error) if self.answers == 0 => return Err(error.into()),
+            Err(error) if self.answers == 0 => Err(error.into()),
             _ => self.answer(),
         }
     }
