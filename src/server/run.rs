@@ -101,25 +101,7 @@ async fn serve(
     let mut signals = Signals::catch()?;
     let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };
     let started = Process::start(options, config, &gateway, &tls, &mut taken).await;
-    let (process, control) = match (started, taken) {
-        (Ok(started), None) => started,
-        (Ok(started), Some(taken)) => {
-            // The predecessor lets go only after this.
-            supervisor::serving(true);
-            served(taken.serving().await)?;
-            log::info!("the predecessor drains; this process serves");
-            started
-        }
-        (Err(error), taken) => {
-            if let Some(taken) = taken {
-                taken.refuse(&error).await;
-            }
-            return Err(error);
-        }
-    };
-    if !options.upgrade {
-        supervisor::serving(false);
-    }
+    let (process, control) = settle(started, taken).await?;
     // Before anybody is told that it runs: what happens from then on is seen.
     let watcher = if config.watch {
         Some(signals::reload_on_change(&gateway, &process.listeners, config, &before)?)
@@ -143,6 +125,29 @@ async fn serve(
     }
     let _ = tokio::task::spawn_blocking(|| palisade_plugins::flush_audit(Duration::from_secs(5))).await;
     Ok(())
+}
+
+/// Tells who has to know that this process serves, or the predecessor that it does not.
+async fn settle<T>(started: Result<T, String>, taken: Option<Taken>) -> Result<T, String> {
+    match (started, taken) {
+        (Ok(started), None) => {
+            supervisor::serving(false);
+            Ok(started)
+        }
+        (Ok(started), Some(taken)) => {
+            // The predecessor lets go only after this.
+            supervisor::serving(true);
+            served(taken.serving().await)?;
+            log::info!("the predecessor drains; this process serves");
+            Ok(started)
+        }
+        (Err(error), taken) => {
+            if let Some(taken) = taken {
+                taken.refuse(&error).await;
+            }
+            Err(error)
+        }
+    }
 }
 
 /// A predecessor that is gone can hand over nothing more, and does not accept either.
@@ -216,7 +221,7 @@ impl Process {
 
     /// Accepts nothing more, and finishes what is in flight.
     async fn end(self, takeover: Option<Takeover>, mut signals: Signals) {
-        let Process { gateway, listeners, admin, sockets, .. } = self;
+        let Process { gateway, listeners, mut admin, sockets, .. } = self;
         drop(sockets);
         let Some(takeover) = takeover else {
             gateway.drains();
@@ -226,6 +231,7 @@ impl Process {
             return;
         };
         // The successor answers probes and serves the admin API from here on.
+        futures::future::join_all(admin.iter_mut().map(Server::close)).await;
         let stopped = futures::future::join_all(admin.into_iter().map(Server::stop));
         let drained = async {
             listeners.stop().await;

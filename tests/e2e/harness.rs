@@ -203,6 +203,11 @@ impl Prepared {
         write(self.0.path(), name, text);
     }
 
+    /// Where it will run.
+    pub fn dir(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Runs `palisade run` on it, which must refuse: gives the exit code and standard error.
     pub fn refused(&self) -> (i32, String) {
         self.refused_with(&[])

@@ -5,8 +5,18 @@ use crate::{
     harness::{Gateway, until},
     successors::{kept, run_upgrade, script, upgrade},
 };
-use rustix::process::Signal;
-use std::net::TcpListener;
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::Signal,
+};
+use std::{
+    io::{IoSlice, Read, Write},
+    net::TcpListener,
+    os::{
+        fd::AsFd,
+        unix::net::{UnixListener, UnixStream},
+    },
+};
 
 const CONF: &str = "routes: {echo: {paths: [/echo/*], upstream: demo}}";
 
@@ -92,7 +102,7 @@ fn a_process_that_is_killed_can_be_started_again() {
 }
 
 #[test]
-fn a_predecessor_that_is_killed_in_the_middle_leaves_its_successor_serving() {
+fn a_predecessor_that_is_killed_before_it_has_handed_over_is_lost() {
     let gateway = Gateway::start(CONF);
     let mut kept = gateway.connect();
     kept.request("GET", "/echo/before", &[]).expect(200);
@@ -106,4 +116,48 @@ fn a_predecessor_that_is_killed_in_the_middle_leaves_its_successor_serving() {
     until("the end of both", || std::net::TcpStream::connect(gateway.address()).is_err().then_some(()));
     let again = gateway.again();
     again.get("/echo/after").expect(200);
+}
+
+/// One message of a handover.
+fn frame(text: &str) -> Vec<u8> {
+    [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+fn expect(stream: &mut UnixStream, text: &str) {
+    let mut received = vec![0; 4 + text.len()];
+    stream.read_exact(&mut received).unwrap();
+    assert_eq!(received, frame(text));
+}
+
+#[test]
+fn a_predecessor_that_is_killed_after_it_has_handed_over_leaves_its_successor_serving() {
+    let prepared = Gateway::prepare(CONF);
+    let (conf, run) = (prepared.dir().join("conf"), prepared.dir().join("state/run"));
+    std::fs::create_dir_all(&run).unwrap();
+    let path = palisade::edge::handover::socket_path(&run, &conf).unwrap();
+    let control = UnixListener::bind(&path).unwrap();
+    let public = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = public.local_addr().unwrap();
+    // It gives its socket away, is asked for what it knows, and dies.
+    let predecessor = std::thread::spawn(move || {
+        let (mut stream, _) = control.accept().unwrap();
+        expect(&mut stream, "hello 2");
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut fds = SendAncillaryBuffer::new(&mut space);
+        let sockets = [public.as_fd()];
+        assert!(fds.push(SendAncillaryMessage::ScmRights(&sockets)));
+        let message = frame("socket listener public");
+        sendmsg(&stream, &[IoSlice::new(&message)], &mut fds, SendFlags::empty()).unwrap();
+        stream.write_all(&frame("sockets 1")).unwrap();
+        expect(&mut stream, "state");
+    });
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_palisade"));
+    let gateway = prepared.start_with(binary, &["--upgrade"], &[]);
+    predecessor.join().unwrap();
+    assert_eq!(gateway.address(), address);
+    gateway.get("/echo/after").expect(200);
+    gateway.wait_for_log("the predecessor is gone", 1);
+    // It can be replaced as any other.
+    let _next = upgrade(&gateway, &[]);
+    gateway.get("/echo/next").expect(200);
 }

@@ -44,6 +44,7 @@ mod retries;
 mod revocation;
 mod routing;
 mod successors;
+mod surplus;
 mod tls;
 mod upgrade;
 mod upstreams;

@@ -80,7 +80,7 @@ fn palisade_upgrade_replaces_the_process_again_and_again() {
     };
     assert!(!served(" 1"), "it has served nothing yet");
     gateway.get("/echo/new").expect(200);
-    assert!(served(" 1"));
+    until("the count", || served(" 1").then_some(()));
     assert_eq!(kept.request("GET", "/echo/kept", &[]).expect(200).header("connection"), Some("close"));
     assert!(kept.is_closed());
     assert_eq!(gateway.wait().code(), Some(0));

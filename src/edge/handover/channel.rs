@@ -46,9 +46,9 @@ impl Channel {
 
     /// The other side's user id.
     pub(super) fn peer(&self) -> Result<u32> {
-        let peer = sockopt::socket_peercred(&self.stream)
-            .map_err(|error| io_error("tell who the other process is")(error.into()))?;
-        Ok(peer.uid.as_raw())
+        // Its process id may be one of another container, which has no number here.
+        let peer = self.stream.peer_cred().map_err(io_error("tell who the other process is"))?;
+        Ok(peer.uid())
     }
 
     pub(super) async fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>) -> Result<()> {
