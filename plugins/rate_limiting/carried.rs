@@ -2,8 +2,8 @@
 //!
 //! `RL1`, the secret that keys are hashed with, the table's clock, and which limits there are; then for each shard what
 //! is counted together; then records: a key, and the words of each limit. All numbers are little-endian. Records that
-//! say nothing any more stay behind, and so do those beyond what may be carried, about 55 000 callers with every limit
-//! there is and 230 000 with one window.
+//! say nothing any more stay behind, and so do those beyond three quarters of what may be carried: 49 000 callers with every
+//! limit there is, 174 000 with one window.
 
 use super::{
     counter::Period,
