@@ -75,8 +75,9 @@ struct Counts {
     done: [AtomicU64; KINDS.len()],
     failed: AtomicU64,
     closed_under: AtomicU64,
-    /// Of requests that nothing but the gateway delays, in microseconds.
-    times: Mutex<Vec<u32>>,
+    /// Of requests that nothing but the gateway delays, in microseconds: all of them, and those that ended while nothing
+    /// had happened to it for a while.
+    times: Mutex<[Vec<u32>; 2]>,
 }
 
 /// All that is counted.
@@ -85,6 +86,8 @@ pub struct Tally {
     phase: AtomicUsize,
     counts: [Counts; PHASES.len()],
     stopped: AtomicBool,
+    /// Something happens to the gateway, or has happened just now.
+    pub disturbed: AtomicBool,
     /// HTTP/2 streams that a farewell has crossed, and that the gateway has not looked at.
     pub unprocessed: AtomicU64,
     /// Between two requests of a client that does not wait for anything, in microseconds.
@@ -102,7 +105,11 @@ impl Tally {
         counts.done[kind as usize].fetch_add(1, Relaxed);
         if matches!(kind, Kind::KeepAlive | Kind::Idle | Kind::New) {
             let micros = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
-            counts.times.lock().unwrap().push(micros);
+            let mut times = counts.times.lock().unwrap();
+            times[0].push(micros);
+            if !self.disturbed.load(Relaxed) {
+                times[1].push(micros);
+            }
         }
     }
 
@@ -132,21 +139,34 @@ impl Tally {
 
     pub fn report(&self, phase: Phase) -> Report {
         let counts = &self.counts[phase as usize];
-        let mut times = counts.times.lock().unwrap().clone();
-        times.sort_unstable();
-        let at = |share: usize| {
-            let micros = times.get((times.len() * share / 1000).min(times.len().saturating_sub(1)));
-            Duration::from_micros(micros.copied().unwrap_or(0).into())
-        };
+        let [all, quiet] = counts.times.lock().unwrap().clone().map(Times::of);
         Report {
             phase,
             done: counts.done.each_ref().map(|done| done.load(Relaxed)),
             failed: counts.failed.load(Relaxed),
             closed_under: counts.closed_under.load(Relaxed),
-            p50: at(500),
-            p99: at(990),
-            most: at(1000),
+            p50: all.at(500),
+            p99: all.at(990),
+            most: all.at(1000),
+            quiet: quiet.at(990),
         }
+    }
+}
+
+/// In order.
+struct Times(Vec<u32>);
+
+impl Times {
+    fn of(mut times: Vec<u32>) -> Times {
+        times.sort_unstable();
+        Times(times)
+    }
+
+    /// How long so many of a thousand took at most.
+    fn at(&self, share: usize) -> Duration {
+        let last = self.0.len().saturating_sub(1);
+        let micros = self.0.get((self.0.len() * share / 1000).min(last)).copied();
+        Duration::from_micros(micros.unwrap_or(0).into())
     }
 }
 
@@ -159,6 +179,8 @@ pub struct Report {
     p50: Duration,
     pub p99: Duration,
     most: Duration,
+    /// The 99th percentile between what happened to the gateway.
+    pub quiet: Duration,
 }
 
 impl fmt::Display for Report {
@@ -175,10 +197,11 @@ impl fmt::Display for Report {
         let millis = |time: Duration| time.as_secs_f64() * 1000.0;
         write!(
             f,
-            "  p50 {:.2} ms, p99 {:.2} ms, longest {:.1} ms",
+            "  p50 {:.2} ms, p99 {:.2} ms, longest {:.1} ms; between what happened p99 {:.2} ms",
             millis(self.p50),
             millis(self.p99),
-            millis(self.most)
+            millis(self.most),
+            millis(self.quiet)
         )
     }
 }
