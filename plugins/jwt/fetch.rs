@@ -58,14 +58,15 @@ fn is_here(host: &str) -> bool {
 }
 
 impl Fetcher {
-    /// The keys as they are now.
-    pub(super) async fn fetch(&self) -> Result<KeySet, String> {
+    /// The keys as they are now, and the text that they stand in.
+    pub(super) async fn fetch(&self) -> Result<(KeySet, Bytes), String> {
         let keys = match &self.location {
             Location::Keys(uri) => uri.clone(),
             Location::Issuer(issuer, uri) => self.discover(issuer, uri).await?,
         };
         let text = self.get(&keys).await?;
-        KeySet::read(&text, Origin::Fetched).map_err(|error| format!("{keys}: {error}"))
+        let set = KeySet::read(&text, Origin::Fetched).map_err(|error| format!("{keys}: {error}"))?;
+        Ok((set, text))
     }
 
     /// Where an issuer's keys are. The metadata must be the issuer's own (OpenID Connect Discovery 1.0 §4.3).

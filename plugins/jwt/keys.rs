@@ -48,7 +48,7 @@ impl Keys {
             return Ok(Keys::Unfetched);
         }
         // Entries that fetch the same in the same way share one source, also across reloads.
-        let shared = env.share(&format!("{location:?} {timing:?} {settings:?}"), || {
+        let shared = env.share_carried(&format!("{location:?} {timing:?} {settings:?}"), || {
             let client = env.host.http(&settings).map_err(|message| ConfigError::at("ca", message))?;
             let name = match &location {
                 Location::Keys(uri) => uri.to_string(),

@@ -2,13 +2,14 @@
 
 use super::{
     fetch::Fetcher,
-    keyset::{Candidates, KeySet},
+    keyset::{Candidates, KeySet, Origin},
     token::Unverified,
 };
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use futures::future::{Either, select};
 use lru::LruCache;
-use palisade_contract::{Host, Task};
+use palisade_contract::{Carry, Host, Task};
 use parking_lot::Mutex;
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use tokio::sync::{Notify, watch};
@@ -36,6 +37,8 @@ pub(super) struct Source {
 
 struct Shared {
     keys: ArcSwapOption<KeySet>,
+    /// The text that they stand in, for the process that takes over.
+    text: Mutex<Bytes>,
     progress: watch::Sender<Progress>,
     /// Asks for a fetch; remembered while none may begin.
     wanted: Notify,
@@ -67,6 +70,7 @@ impl Source {
     pub(super) fn start(host: &Arc<dyn Host>, name: &str, fetcher: Fetcher, timing: Timing) -> Self {
         let shared = Arc::new(Shared {
             keys: ArcSwapOption::empty(),
+            text: Mutex::default(),
             progress: watch::Sender::new(Progress::default()),
             wanted: Notify::new(),
             absent: Mutex::new(LruCache::new(MAX_ABSENT)),
@@ -124,6 +128,23 @@ impl Source {
     }
 }
 
+/// The process that takes over can verify tokens at once, also while the issuer is down; it fetches for itself as well.
+impl Carry for Source {
+    fn carry(&self) -> Option<Vec<u8>> {
+        let text = self.shared.text.lock().clone();
+        (!text.is_empty()).then(|| text.to_vec())
+    }
+
+    fn take_over(&self, carried: &[u8]) {
+        let Ok(keys) = KeySet::read(carried, Origin::Fetched) else { return };
+        // What was fetched meanwhile is newer.
+        let before = self.shared.keys.compare_and_swap(&None::<Arc<KeySet>>, Some(Arc::new(keys)));
+        if before.is_none() {
+            *self.shared.text.lock() = Bytes::copy_from_slice(carried);
+        }
+    }
+}
+
 async fn fetch_for_ever(
     shared: Arc<Shared>,
     host: Arc<dyn Host>,
@@ -137,7 +158,8 @@ async fn fetch_for_ever(
         let fetched = fetcher.fetch().await;
         let failed = fetched.is_err();
         match fetched {
-            Ok(new) => {
+            Ok((new, text)) => {
+                *shared.text.lock() = text;
                 let old = shared.keys.load_full();
                 let new = match &old {
                     Some(old) => new.replacing(old),

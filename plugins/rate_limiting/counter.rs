@@ -14,7 +14,7 @@ pub(super) const KEY: usize = 2;
 /// Words of a rate.
 const RATE: usize = 2;
 /// The most slices of a window: the current one and 24 before.
-const MOST_SLOTS: usize = 25;
+pub(super) const MOST_SLOTS: usize = 25;
 
 /// How many slices are kept of each of so many windows; all but the current one make up the window.
 pub(super) fn slots(windows: usize, rate: bool) -> usize {

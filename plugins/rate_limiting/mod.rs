@@ -1,9 +1,11 @@
 //! `rate-limiting`: how often one caller may call.
 
 mod by;
+mod carried;
 mod counter;
 mod fields;
 mod rate;
+mod shard;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -37,8 +39,8 @@ use table::{Table, Taken, Terms};
 /// refuses has been counted by the entries before it; limits in one entry do not have that. An entry under `plugins` counts across all routes, one under a route for that route, one under a consumer for that
 /// consumer on all routes.
 ///
-/// Counts survive a reload, and a changed number applies to them; they begin anew where the entry's key or what it
-/// counts by changes, and in the process that `run --upgrade` starts. Each process counts for itself.
+/// Counts survive a reload and an upgrade, and a changed number applies to them; they begin anew where the entry's key or
+/// what it counts by changes, and with a start. Each process counts for itself.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -133,7 +135,7 @@ impl PluginKind for RateLimiting {
         if !errors.is_empty() {
             return Err(errors.into());
         }
-        let table = env.keep(&format!("{by:?}"), Table::new);
+        let table = env.keep_carried(&format!("{by:?}"), Table::new);
         table.prepare(&limits);
         let label = env.entry.key.split_once('#').map(|(_, label)| label);
         let detail = |limit: &Limit| format!("{} is used up", fields::name(limit, label));

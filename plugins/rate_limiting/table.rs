@@ -7,27 +7,42 @@
 //! limited as any, until idle ones make room; and a key that gets a record of its own then begins with what was
 //! counted there. So a flood of new keys can neither reset its own limit nor anybody's.
 
-use super::counter::{KEY, Limit, Period, Standing, WORDS, is_idle, nanos, slice_anew, slots};
-use hashbrown::HashTable;
+use super::{
+    counter::{Limit, Standing, nanos},
+    shard::{Layout, Shape, Shard},
+};
 use parking_lot::Mutex;
+use siphasher::sip::SipHasher13;
 use std::{
-    hash::{BuildHasher, DefaultHasher, Hasher, RandomState},
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
 /// Shards; a power of two.
-const SHARDS: usize = 64;
-/// Records that are allocated at a time.
-const CHUNK: usize = 64;
-/// How many records the hand looks at for each new key.
-const SCAN: usize = 8;
+pub(super) const SHARDS: usize = 64;
+
 /// A key's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key(u64);
+pub(super) struct Key(pub(super) u64);
 
 /// A key's hash in the making.
-pub(super) struct KeyHasher(DefaultHasher);
+pub(super) struct KeyHasher(SipHasher13);
+
+impl Key {
+    /// The key of a hash.
+    pub(super) fn of(hash: u64) -> Self {
+        Key(hash)
+    }
+
+    // The index of a shard uses the low and the highest bits.
+    fn shard(self) -> usize {
+        usize::try_from((self.0 >> 32) % SHARDS as u64).unwrap_or(0)
+    }
+}
 
 impl KeyHasher {
     pub(super) fn key(&self) -> Key {
@@ -66,8 +81,11 @@ pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
     /// Records of all shards. Known to who makes one, and to nobody else.
     used: AtomicUsize,
-    seed: RandomState,
+    /// What keys are hashed with: of this process, or of the one that it took over from.
+    secret: OnceLock<[u8; 16]>,
     made: Instant,
+    /// What the clock of the process that this one took over from was ahead.
+    ahead: AtomicU64,
     /// When it was last said that the table is full, in seconds.
     said: AtomicU64,
 }
@@ -77,8 +95,9 @@ impl Table {
         Table {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             used: AtomicUsize::new(0),
-            seed: RandomState::new(),
+            secret: OnceLock::new(),
             made: Instant::now(),
+            ahead: AtomicU64::new(0),
             said: AtomicU64::new(0),
         }
     }
@@ -95,20 +114,29 @@ impl Table {
     }
 
     pub(super) fn hasher(&self) -> KeyHasher {
-        KeyHasher(self.seed.build_hasher())
+        KeyHasher(SipHasher13::new_with_key(self.secret()))
     }
 
-    /// Nanoseconds since the table was made.
+    /// What keys are hashed with.
+    pub(super) fn secret(&self) -> &[u8; 16] {
+        self.secret.get_or_init(|| {
+            let random = RandomState::new();
+            u128::from(random.hash_one(1))
+                .rotate_left(64)
+                .wrapping_add(u128::from(random.hash_one(2)))
+                .to_le_bytes()
+        })
+    }
+
+    /// Nanoseconds since the table was made, here or in the process that this one took over from.
     pub(super) fn now(&self) -> u64 {
-        nanos(self.made.elapsed())
+        nanos(self.made.elapsed()).saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
     /// Judges a request, and counts it in all limits or in none.
     pub(super) fn take(&self, key: Key, limits: &[Limit], terms: Terms, now: u64) -> Taken {
-        // The index of a shard uses the low and the highest bits.
-        let index = usize::try_from((key.0 >> 32) % SHARDS as u64).unwrap_or(0);
         // The remainder of a division by the number of shards is one of them.
-        let Some(shard) = self.shards.get(index) else { unreachable!() };
+        let Some(shard) = self.shards.get(key.shard()) else { unreachable!() };
         let mut shard = shard.lock();
         let found = shard.find(key).or_else(|| shard.insert(key, || self.is_room(terms.max_keys), now));
         let shared = found.is_none();
@@ -120,6 +148,73 @@ impl Table {
     fn is_room(&self, most: usize) -> bool {
         let one_more = |used: usize| (used < most).then_some(used + 1);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// The limits that records have words for.
+    pub(super) fn shape(&self) -> Shape {
+        self.shards.first().map(|shard| shard.lock().layout).unwrap_or_default().shape()
+    }
+
+    /// Goes on where another process was; false where this one has begun to count already.
+    pub(super) fn begin(&self, secret: [u8; 16], now: u64) -> bool {
+        let begins = self.secret.set(secret).is_ok();
+        if begins {
+            self.ahead.store(now.saturating_sub(nanos(self.made.elapsed())), Ordering::Relaxed);
+        }
+        begins
+    }
+
+    /// Writes what a shard has counted: what is counted together, and as many records as may be. How many more there
+    /// are comes back.
+    pub(super) fn export(
+        &self,
+        index: usize,
+        shape: &Shape,
+        most: usize,
+        others: &mut Vec<u8>,
+        records: &mut Vec<u8>,
+    ) -> usize {
+        let Some(shard) = self.shards.get(index) else { return 0 };
+        let (shard, now) = (shard.lock(), self.now());
+        let words = |record: &[u32], out: &mut Vec<u8>| {
+            for period in &shape.periods {
+                let none = vec![0; period.words(shape.slots)];
+                let words = shard.layout.words(record, *period).unwrap_or(&none);
+                out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            }
+        };
+        words(&shard.others, others);
+        let mut written = 0usize;
+        let live = (0..shard.records.len)
+            .filter_map(|at| Some((shard.records.key(at)?, shard.records.get(at)?)))
+            .filter(|(_, record)| !shard.layout.is_idle(record, now));
+        for (key, record) in live {
+            if written < most {
+                records.extend(key.0.to_le_bytes());
+                words(record, records);
+            }
+            written += 1;
+        }
+        written.saturating_sub(most)
+    }
+
+    /// Goes on counting a key where another process was: `counted` has the words of these limits.
+    pub(super) fn import(&self, key: Key, shape: &Shape, counted: &[u32]) {
+        let (now, Some(shard)) = (self.now(), self.shards.get(key.shard())) else { return };
+        let mut shard = shard.lock();
+        let Some(at) = shard.find(key).or_else(|| shard.insert(key, || self.is_room(usize::MAX), now)) else {
+            return;
+        };
+        let layout = shard.layout;
+        layout.fill(shard.record(Some(at)), shape, counted);
+    }
+
+    /// The same for what a shard counts together.
+    pub(super) fn import_others(&self, index: usize, shape: &Shape, counted: &[u32]) {
+        let Some(shard) = self.shards.get(index) else { return };
+        let mut shard = shard.lock();
+        let layout = shard.layout;
+        layout.fill(&mut shard.others, shape, counted);
     }
 
     /// True once a minute, for who wants to say that the table is full.
@@ -164,200 +259,4 @@ fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: b
         _ => all().max_by_key(|(_, standing)| standing.wait).unwrap_or((0, nothing)),
     };
     Taken { refused, limit, standing, shared: false }
-}
-
-/// Where the words of each limit stand in a record. Limits are added, never taken away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Layout {
-    /// Where they begin, and how many there are.
-    places: [Option<(u8, u8)>; Period::ALL.len()],
-    stride: usize,
-}
-
-impl Default for Layout {
-    fn default() -> Self {
-        Layout { places: [None; Period::ALL.len()], stride: KEY }
-    }
-}
-
-impl Layout {
-    /// This one, with room for these limits as well.
-    fn with(&self, limits: &[Limit]) -> Self {
-        let has = |period: Period| {
-            self.places.get(period as usize).is_some_and(Option::is_some)
-                || limits.iter().any(|limit| limit.period == period)
-        };
-        let windows = Period::ALL.into_iter().filter(|period| *period != Period::Rate && has(*period));
-        let slots = slots(windows.count(), has(Period::Rate));
-        let mut layout = Layout::default();
-        for (period, place) in
-            Period::ALL.into_iter().zip(&mut layout.places).filter(|(period, _)| has(*period))
-        {
-            let words = period.words(slots);
-            *place = u8::try_from(layout.stride).ok().zip(u8::try_from(words).ok());
-            layout.stride += words;
-        }
-        layout
-    }
-
-    fn place(&self, period: Period) -> Option<std::ops::Range<usize>> {
-        let (begin, len) = self.places.get(period as usize).copied().flatten()?;
-        Some(usize::from(begin)..usize::from(begin) + usize::from(len))
-    }
-
-    fn words<'r>(&self, record: &'r [u32], period: Period) -> Option<&'r [u32]> {
-        record.get(self.place(period)?)
-    }
-
-    fn words_mut<'r>(&self, record: &'r mut [u32], period: Period) -> Option<&'r mut [u32]> {
-        record.get_mut(self.place(period)?)
-    }
-
-    /// Says in `to`, which is laid out like this, what `from` says in the way of `old`.
-    fn translate(&self, old: &Layout, from: &[u32], to: &mut [u32]) {
-        to.iter_mut().zip(from).take(KEY).for_each(|(to, from)| *to = *from);
-        for period in Period::ALL {
-            if let (Some(from), Some(to)) = (old.words(from, period), self.words_mut(to, period)) {
-                slice_anew(period, from, to);
-            }
-        }
-    }
-
-    fn is_idle(&self, record: &[u32], now: u64) -> bool {
-        let idle = |period| self.words(record, period).is_none_or(|words| is_idle(period, words, now));
-        Period::ALL.into_iter().all(idle)
-    }
-}
-
-struct Shard {
-    layout: Layout,
-    index: HashTable<u32>,
-    records: Records,
-    /// Where the search for an idle record goes on.
-    hand: usize,
-    /// What keys without a record of their own are counted under.
-    others: [u32; WORDS],
-}
-
-impl Default for Shard {
-    fn default() -> Self {
-        Shard {
-            layout: Layout::default(),
-            index: HashTable::new(),
-            records: Records { stride: KEY, ..Records::default() },
-            hand: 0,
-            others: [0; WORDS],
-        }
-    }
-}
-
-/// Records of one length, in chunks: growing copies nothing.
-#[derive(Default)]
-struct Records {
-    chunks: Vec<Box<[u32]>>,
-    len: usize,
-    stride: usize,
-}
-
-impl Records {
-    fn get(&self, at: usize) -> Option<&[u32]> {
-        self.chunks.get(at / CHUNK)?.get(at % CHUNK * self.stride..)?.get(..self.stride)
-    }
-
-    fn get_mut(&mut self, at: usize) -> Option<&mut [u32]> {
-        self.chunks.get_mut(at / CHUNK)?.get_mut(at % CHUNK * self.stride..)?.get_mut(..self.stride)
-    }
-
-    fn push(&mut self) -> usize {
-        if self.len == self.chunks.len() * CHUNK {
-            self.chunks.push(vec![0; CHUNK * self.stride].into());
-        }
-        self.len += 1;
-        self.len - 1
-    }
-
-    fn key(&self, at: usize) -> Option<Key> {
-        match self.get(at)? {
-            [low, high, ..] => Some(Key(u64::from(*high) << 32 | u64::from(*low))),
-            _ => None,
-        }
-    }
-}
-
-impl Shard {
-    fn find(&self, key: Key) -> Option<usize> {
-        let at = self.index.find(key.0, |at| self.records.key(*at as usize) == Some(key))?;
-        Some(*at as usize)
-    }
-
-    /// A record for a new key; none where there is no room.
-    fn insert(&mut self, key: Key, is_room: impl Fn() -> bool, now: u64) -> Option<usize> {
-        let at = match self.idle(now) {
-            Some(idle) => {
-                let old = self.records.key(idle)?;
-                let entry = self.index.find_entry(old.0, |at| *at as usize == idle);
-                entry.ok()?.remove();
-                idle
-            }
-            None if is_room() => self.records.push(),
-            None => return None,
-        };
-        let records = &self.records;
-        let again = |at: &u32| records.key(*at as usize).map_or(0, |key| key.0);
-        self.index.insert_unique(key.0, u32::try_from(at).ok()?, again);
-        // Nothing, or what was counted for this key among others while there was no room.
-        if let Some(record) = self.records.get_mut(at) {
-            record.iter_mut().zip(&self.others).for_each(|(word, other)| *word = *other);
-            for (word, half) in record.iter_mut().zip(halves(key)) {
-                *word = half;
-            }
-        }
-        Some(at)
-    }
-
-    /// Moves the hand on to an idle record, for a few records at most.
-    fn idle(&mut self, now: u64) -> Option<usize> {
-        for _ in 0..SCAN.min(self.records.len) {
-            self.hand = (self.hand + 1) % self.records.len;
-            if self.layout.is_idle(self.records.get(self.hand)?, now) {
-                return Some(self.hand);
-            }
-        }
-        None
-    }
-
-    fn record(&mut self, at: Option<usize>) -> &mut [u32] {
-        let Shard { records, others, .. } = self;
-        match at.and_then(|at| records.get_mut(at)) {
-            Some(record) => record,
-            None => others,
-        }
-    }
-
-    /// Lays all records out anew.
-    fn lay_out(&mut self, layout: Layout) {
-        let old = std::mem::replace(&mut self.layout, layout);
-        for chunk in &mut self.records.chunks {
-            let mut anew = vec![0; CHUNK * layout.stride];
-            for (to, from) in anew.chunks_exact_mut(layout.stride).zip(chunk.chunks_exact(old.stride)) {
-                layout.translate(&old, from, to);
-            }
-            *chunk = anew.into();
-        }
-        let others = std::mem::replace(&mut self.others, [0; WORDS]);
-        layout.translate(&old, &others, &mut self.others);
-        self.records.stride = layout.stride;
-    }
-
-    #[cfg(test)]
-    fn size(&self) -> (usize, usize) {
-        let records = self.records.chunks.len() * CHUNK * self.layout.stride * size_of::<u32>();
-        let chunks = self.records.chunks.capacity() * size_of::<Box<[u32]>>();
-        (self.index.len(), records + chunks + self.index.allocation_size() + size_of::<Self>())
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
-fn halves(key: Key) -> [u32; KEY] {
-    [key.0 as u32, (key.0 >> 32) as u32]
 }

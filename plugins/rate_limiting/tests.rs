@@ -356,3 +356,64 @@ fn mistakes_are_refused_at_load() {
         assert!(error.contains(expected), "{yaml}: {error}");
     }
 }
+
+#[test]
+fn counts_go_on_in_the_process_that_takes_over() {
+    use palisade_contract::Carry;
+    let limits = [minute(3), Limit { period: Period::Rate, quota: 5, every: 3600 * SECOND }];
+    let old = table(&limits);
+    for (number, times) in [(1, 3), (2, 1)] {
+        for _ in 0..times {
+            assert!(!old.take(key(&old, number), &limits, TERMS, old.now()).refused);
+        }
+    }
+    assert!(table(&limits).carry().is_none(), "nothing was counted");
+    let carried = old.carry().unwrap();
+    // The new one has another limit besides, and lacks one.
+    let new_limits = [minute(3), Limit { period: Period::Hour, quota: 100, every: 0 }];
+    let new = table(&new_limits);
+    new.take_over(&carried);
+    assert!(new.now() + SECOND >= old.now(), "one clock");
+    let take = |number| new.take(key(&new, number), &new_limits, TERMS, new.now()).refused;
+    assert_eq!([take(1), take(2), take(2), take(2), take(3)], [true, false, false, true, false]);
+    // Once something is counted, nothing is laid over it.
+    let counted = table(&limits);
+    assert!(!counted.take(key(&counted, 1), &limits, TERMS, counted.now()).refused);
+    counted.take_over(&carried);
+    assert!(!counted.take(key(&counted, 1), &limits, TERMS, counted.now()).refused);
+    // What is not understood changes nothing.
+    for wrong in [
+        &b""[..],
+        b"RL1",
+        b"RL2xxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        &carried[..carried.len() - 1],
+        &[&carried[..], b"x"].concat(),
+    ] {
+        let fresh = table(&limits);
+        fresh.take_over(wrong);
+        assert!(!fresh.take(key(&fresh, 1), &limits, TERMS, fresh.now()).refused, "{}", wrong.len());
+    }
+}
+
+#[test]
+fn no_more_counts_are_carried_than_may_be() {
+    use palisade_contract::{Carry, carry::MAX_CARRIED};
+    let limits = every_limit();
+    let table = table(&limits);
+    for number in 0..100_000 {
+        table.take(key(&table, number), &limits, TERMS, 0);
+    }
+    let carried = table.carry().unwrap();
+    assert!(carried.len() <= MAX_CARRIED && carried.len() > MAX_CARRIED / 2, "{}", carried.len());
+}
+
+#[test]
+fn counts_survive_an_upgrade() {
+    let (old, new) = (kit(), kit());
+    let before = old.build("{day: 5, limit_by: ip}").unwrap();
+    assert_eq!(passes(&before, || Case::get("/")), 5);
+    let after = new.build("{day: 6, limit_by: ip}").unwrap();
+    new.take_over_from(&old);
+    assert_eq!(passes(&after, || Case::get("/")), 1);
+    assert_eq!(passes(&after, || Case::get("/").from("192.0.2.77")), 6);
+}

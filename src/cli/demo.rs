@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, registry: Vec<Descriptor>) -> Result<(), String> 
     env::set_current_dir(&temporary.0).map_err(|error| format!("{}: {error}", temporary.0.display()))?;
     let config = conf::load(&dir, &registry, &server::environment).map_err(|error| error.to_string())?;
     print(&instructions(&config, &temporary.0))?;
-    server::run(&RunOptions { dir, upgrade: false, ports_file, threads: None }, registry)
+    server::run(&RunOptions { dir, upgrade: false, again: None, ports_file, threads: None }, registry)
 }
 
 fn unpack(dir: &Path) -> std::io::Result<()> {

@@ -12,6 +12,7 @@ mod key;
 mod routes;
 mod run;
 mod schema;
+mod upgrade;
 
 use clap::{Parser, Subcommand};
 use palisade_contract::Descriptor;
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// Serve requests by a conf directory.
     Run(run::Args),
+    /// Replace the running process by a new binary, without losing a request.
+    Upgrade(upgrade::Args),
     /// Say everything that `run` would refuse.
     Check(check::Args),
     /// Write a small configuration for an API of your own.
@@ -77,6 +80,7 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
     }
     let done = match cli.command {
         Command::Run(args) => run::run(&args, registry),
+        Command::Upgrade(args) => upgrade::run(&args, &registry),
         Command::Check(args) => check::run(&args, &registry),
         Command::Init(args) => init::run(&args, &registry),
         Command::Demo(args) => demo::run(&args, registry),

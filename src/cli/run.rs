@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const EXAMPLE: &str = "\
 Example:
   palisade run --conf /etc/palisade
-  palisade run --conf /etc/palisade --upgrade     # a new binary takes over from the one that runs
+  palisade run --conf /etc/palisade --upgrade     # takes over from the one that runs
 
 SIGHUP reads the configuration again: all of it is taken, or none. SIGTERM and SIGINT finish what is in \
 flight, then stop.";
@@ -33,6 +33,7 @@ pub(super) fn run(args: &Args, registry: Vec<Descriptor>) -> Result<(), String> 
     let options = RunOptions {
         dir: args.conf.conf.clone(),
         upgrade: args.upgrade,
+        again: Some(std::env::args_os().skip(1).collect()),
         ports_file: args.ports_file.clone(),
         threads: args.threads,
     };

@@ -19,8 +19,8 @@ use std::{
 /// Sections whose entries merge across files.
 const MAPS: [&str; 6] = ["listeners", "upstreams", "routes", "plugins", "consumers", "errors"];
 /// Sections that stand in one file only; `version` may stand in each.
-const SINGLES: [&str; 8] =
-    ["version", "limits", "client_ip", "admin", "watch", "demo", "state_dir", "run_dir"];
+const SINGLES: [&str; 9] =
+    ["version", "limits", "client_ip", "admin", "watch", "demo", "drain_timeout", "state_dir", "run_dir"];
 
 /// Everything that is wrong with a configuration, with the files it was read from.
 #[derive(Debug)]
@@ -158,6 +158,7 @@ impl Making<'_> {
             admin,
             watch: sections::flag(single("watch"), errors),
             demo,
+            drain_timeout: sections::drain_timeout(single("drain_timeout"), errors),
             upstreams,
             routes,
             plugins: entries::entries(whole.map("plugins"), registry, errors),

@@ -32,6 +32,8 @@ pub struct Config {
     pub watch: bool,
     /// Serve the demo API as upstream `demo`.
     pub demo: bool,
+    /// How long a process that ends waits for what is in flight.
+    pub drain_timeout: Duration,
     /// Where files are written.
     pub state_dir: PathBuf,
     /// Where the control socket lives.

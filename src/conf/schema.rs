@@ -2,7 +2,7 @@
 
 use super::raw::{RawAdmin, RawClientIp, RawCommon, RawErrorBody, RawLimits, RawListener, RawRoute};
 use super::raw_upstream::RawUpstream;
-use palisade_contract::Descriptor;
+use palisade_contract::{Descriptor, conf::HumanDuration};
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
@@ -30,6 +30,11 @@ pub fn types(registry: &[Descriptor]) -> Value {
             fields.insert("errors".into(), section("Errors", OWN_BODIES));
         }
     }
+    let mut drain_timeout = value(generator.subschema_for::<HumanDuration>());
+    if let Some(fields) = drain_timeout.as_object_mut() {
+        fields.insert("description".into(), DRAIN_TIMEOUT.into());
+        fields.insert("default".into(), "60s".into());
+    }
     let properties = json!({
         "version": { "const": 1, "description": "The version of the configuration's format." },
         "listeners": map(generator.subschema_for::<RawListener>()),
@@ -38,6 +43,7 @@ pub fn types(registry: &[Descriptor]) -> Value {
         "admin": generator.subschema_for::<RawAdmin>(),
         "watch": { "type": "boolean", "default": false, "description": "Reload when files change." },
         "demo": { "type": "boolean", "default": false, "description": "Serve the demo API as upstream `demo`." },
+        "drain_timeout": drain_timeout,
         "state_dir": { "type": "string", "description": "Where files are written; default `$STATE_DIRECTORY`, else `./var`." },
         "run_dir": { "type": "string", "description": "Where the control socket lives; default `$RUNTIME_DIRECTORY`, else `state_dir/run`." },
         "upstreams": map(generator.subschema_for::<RawUpstream>()),
@@ -97,6 +103,9 @@ fn as_written(schema: &mut Value) {
         _ => {}
     }
 }
+
+const DRAIN_TIMEOUT: &str = "How long requests, WebSockets and streams in flight may take once the process is to end, or \
+                            another has taken over; then they are cut.";
 
 fn value(schema: Schema) -> Value {
     schema.to_value()

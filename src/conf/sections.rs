@@ -19,6 +19,10 @@ use std::{
     time::Duration,
 };
 
+/// `drain_timeout` where it is not written.
+const DRAIN: Duration = Duration::from_secs(60);
+const MOST_DRAIN: Duration = Duration::from_secs(24 * 3600);
+
 /// Reads a node as a raw section; errors go to the list.
 pub(super) fn read<T: DeserializeOwned>(node: &Node, errors: &mut Vec<ConfigError>) -> Option<T> {
     let (value, found) = node.read::<T>();
@@ -89,6 +93,14 @@ pub(super) fn version(written: &[Node], dir: &Path, certain: bool, errors: &mut 
 
 pub(super) fn flag(node: Option<&Node>, errors: &mut Vec<ConfigError>) -> bool {
     node.and_then(|node| read::<bool>(node, errors)).unwrap_or(false)
+}
+
+/// How long a process that ends waits for what is in flight.
+pub(super) fn drain_timeout(node: Option<&Node>, errors: &mut Vec<ConfigError>) -> Duration {
+    let read = node.and_then(|node| Some((node, read::<HumanDuration>(node, errors)?)));
+    let Some((node, time)) = read else { return DRAIN };
+    Within { node, errors }.check("", time, HumanDuration(Duration::ZERO), HumanDuration(MOST_DRAIN));
+    time.0
 }
 
 pub(super) fn limits(node: Option<&Node>, defaults: &Limits, errors: &mut Vec<ConfigError>) -> Limits {

@@ -3,11 +3,19 @@
 use super::{ctx::Ctx, exchange};
 use crate::{chain::Stop, edge, respond::Answer};
 use http::{Method, StatusCode};
-use palisade_contract::{Denial, Fault};
+use palisade_contract::{Denial, Fault, ResponseHeader};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     proxy::{FailToProxy, Session},
 };
+
+/// True where no answer has begun; interim ones (RFC 9110 §15.2) are none.
+fn is_unanswered(session: &Session) -> bool {
+    let interim = |head: &ResponseHeader| {
+        head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
+    };
+    session.response_written().is_none_or(interim)
+}
 
 impl Ctx {
     /// Answers what stopped the request. Response hooks see the answer first.
@@ -62,7 +70,7 @@ impl Ctx {
         }
         // Pingora uses the connection for nothing else after this; the client is told.
         session.set_keepalive(None);
-        let code = match (&stop, session.response_written().is_none()) {
+        let code = match (&stop, is_unanswered(session)) {
             (Some(stop), true) => match self.answer(session, stop).await {
                 Ok(()) => self.status,
                 Err(_) => 0,

@@ -14,7 +14,7 @@ use http::{StatusCode, header};
 use palisade_contract::{BodyNeed, Fault, ResponseHeader};
 use pingora::{
     Error, ErrorSource,
-    ErrorType::{ConnectionClosed, HTTPStatus, InternalError, ReadError, WriteError},
+    ErrorType::{ConnectionClosed, HTTPStatus, InternalError, InvalidHTTPHeader, ReadError, WriteError},
     Result, RetryType,
     prelude::HttpPeer,
     protocols::http::ServerSession,
@@ -29,7 +29,13 @@ pub(super) struct Attempts {
     stale: bool,
     /// The answer was thrown away, to be asked for again.
     discarded: bool,
+    /// Interim answers of this attempt.
+    interim: u32,
 }
+
+/// Interim answers (RFC 9110 §15.2) to one request. An origin that goes on with them keeps a client waiting for ever:
+/// what is sent extends the time of an exchange.
+const MAX_INTERIM: u32 = 32;
 
 impl Ctx {
     /// Chooses a target, for the first attempt or another.
@@ -44,6 +50,7 @@ impl Ctx {
         if plan.attempts.stale {
             crate::upstream::use_once(&mut peer);
         }
+        plan.attempts.interim = 0;
         plan.lease = Some(lease);
         let total = plan.upstream.timeouts.total;
         plan.note(|report| {
@@ -113,11 +120,15 @@ impl Ctx {
 
     /// The head of an answer has come: it counts for its target, and may be thrown away for another attempt.
     pub(super) fn answered(&mut self, session: &Session, head: &ResponseHeader) -> Result<()> {
-        let Some(plan) = &self.plan else { return Ok(()) };
+        let Some(plan) = &mut self.plan else { return Ok(()) };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(head);
         }
         if head.status.is_informational() {
+            plan.attempts.interim += 1;
+            if plan.attempts.interim > MAX_INTERIM {
+                return Err(Error::explain(InvalidHTTPHeader, "too many interim answers").into_up());
+            }
             return Ok(());
         }
         if !head.status.is_server_error() {

@@ -55,6 +55,8 @@ pub struct Server {
     address: SocketAddr,
     grace: Duration,
     stop: watch::Sender<bool>,
+    /// Ends once nothing is accepted any more.
+    open: watch::Receiver<()>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -74,13 +76,21 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopping) = watch::channel(false);
         let router = router(stopping.clone());
-        let accepting = tokio::spawn(accept(listener, router, limits, stopping));
-        Ok(Server { address, grace: limits.grace, stop, accepting: Some(accepting) })
+        let (accepts, open) = watch::channel(());
+        let accepting = tokio::spawn(accept((listener, accepts), router, limits, stopping));
+        Ok(Server { address, grace: limits.grace, stop, open, accepting: Some(accepting) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Accepts nothing more.
+    pub async fn close(&mut self) {
+        self.stop.send_replace(true);
+        // Nothing is ever sent: it only ends.
+        while self.open.changed().await.is_ok() {}
     }
 
     /// Accepts nothing more, lets requests in flight end within the grace of its limits, and returns when
@@ -109,7 +119,12 @@ pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-async fn accept(listener: TcpListener, router: Router, limits: Limits, mut stopping: watch::Receiver<bool>) {
+async fn accept(
+    (listener, accepts): (TcpListener, watch::Sender<()>),
+    router: Router,
+    limits: Limits,
+    mut stopping: watch::Receiver<bool>,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     // Dropped with this task, and with it every connection that is left.
     let mut connections = JoinSet::new();
@@ -141,7 +156,7 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits, mut stopp
             }
         }
     }
-    drop(listener);
+    drop((listener, accepts));
     while connections.join_next().await.is_some() {}
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Gateway,
-    run::{Listeners, reload},
+    listeners::{Listeners, reload},
     sockets::Sockets,
 };
 use crate::{

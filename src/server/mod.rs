@@ -3,12 +3,18 @@
 mod admin_state;
 mod descriptors;
 pub(crate) mod expiry;
+mod inherited;
+mod listeners;
 pub(crate) mod relaxed;
 mod run;
+mod signals;
 mod sockets;
+mod supervisor;
+mod upgrade;
 mod watch;
 
 pub use run::{RunOptions, run};
+pub use upgrade::upgrade;
 
 use crate::{
     budget::Budget,
@@ -268,7 +274,13 @@ impl Gateway {
         self.watched.follow(files, then).map_err(failed)
     }
 
-    /// True once this process drains.
+    /// From here on this process drains, and nobody takes its place.
+    fn drains(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// True once this process drains, and nobody takes its place: after an upgrade it is as ready as its successor for
+    /// the connections that it still has.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
@@ -292,7 +304,7 @@ fn changed(new: &Fixed, old: &Fixed, config: &Config) -> ConfigError {
         ("run_dir".to_owned(), of_dir(), "`run_dir` (by default `run` in `state_dir`)")
     };
     ConfigError::at(path, format!("{what} cannot change while the gateway runs"))
-        .help("start a new process with `palisade run --upgrade`, which takes over without losing a request")
+        .help("`palisade upgrade` starts a new process, which takes over without losing a request")
         .place(place)
 }
 

@@ -1,37 +1,32 @@
 //! Starting, serving, reloading and draining a process.
 
-use super::{Gateway, check, descriptors, expiry, load, sockets::Sockets, watch::Fingerprint};
+use super::{
+    Gateway, check, descriptors,
+    listeners::{self, Listeners},
+    load, signals,
+    signals::Signals,
+    sockets::Sockets,
+    supervisor,
+    watch::Fingerprint,
+};
 use crate::{
-    conf::{
-        LoadError,
-        model::{self, Config},
-    },
+    conf::{LoadError, model::Config},
     edge::{
-        connection::{Bounds, Shared},
-        handover::{self, Control, Taken},
-        listen::{self, Listener, Settings},
-        pressure, tls,
+        handover::{self, Control, HandoverError, Launch, Predecessor, Taken, Takeover},
+        tls,
     },
-    proxy::Proxy,
+    serve::Server,
     upstream::Upstream,
 };
-use arc_swap::ArcSwap;
 use palisade_contract::Descriptor;
-use pingora::{proxy::http_proxy, server::configuration::ServerConf};
 use std::{
+    ffi::OsString,
+    io,
+    net::TcpListener,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
-
-/// How long a draining process waits for requests in flight.
-const DRAIN: Duration = Duration::from_secs(60);
-/// Idle connections to all origins together. Each upstream's `keepalive` bounds its own.
-const POOL: usize = 8 * 1024;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -40,6 +35,9 @@ pub struct RunOptions {
     pub dir: PathBuf,
     /// Take the sockets of the process that runs on the same directory.
     pub upgrade: bool,
+    /// The command line behind the binary, for `palisade upgrade` to start another one with; none where this process
+    /// cannot be replaced.
+    pub again: Option<Vec<OsString>>,
     /// Where the real addresses are written.
     pub ports_file: Option<PathBuf>,
     /// Worker threads; one for each core by default.
@@ -99,55 +97,24 @@ async fn serve(
     let tls = tls::terms(&config.listeners, None)
         .map_err(|errors| palisade_contract::ConfigErrors(errors).render(&config.sources))?;
     gateway.shortage.warn(config);
-    ends(&gateway, config);
-    let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };
-    let mut sockets = Sockets::bind(config, &mut taken)?;
-    let report = sockets.report();
-    let copies = sockets.duplicate().map_err(|error| format!("cannot duplicate sockets: {error}"))?;
-    // Before anything is accepted: a second process on one directory would share its files.
-    let control = if taken.is_none() { Some(control(config)?) } else { None };
+    listeners::ends(&gateway, config);
     // Before anybody can see that it runs: who has got an answer may send a signal.
-    let signals = Signals::catch()?;
-    let listeners = Arc::new(Listeners::start(&gateway, config, &tls, &mut sockets)?);
-    let admin = super::admin_state::start(&gateway, &listeners, config, &mut sockets)?;
-    if let Some(taken) = taken {
-        taken.ready().await.map_err(|error| format!("the predecessor did not let go: {error}"))?;
-        log::info!("the predecessor drains; this process serves");
-    }
-    let control = match control {
-        Some(control) => control,
-        None => self::control(config)?,
-    };
+    let mut signals = Signals::catch()?;
+    let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };
+    let started = Process::start(options, config, &gateway, &tls, &mut taken).await;
+    let (process, control) = settle(started, taken).await?;
     // Before anybody is told that it runs: what happens from then on is seen.
-    let watcher = reload_on_change(&gateway, &listeners, config, &before)?;
-    if let Some(file) = &options.ports_file {
-        std::fs::write(file, &report)
-            .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
-    }
-    for line in report.lines() {
-        log::info!("listening: {line}");
-    }
-    let copies = Sockets::of(copies);
-    let successor = control.successor(|| copies.duplicate());
-    let upgraded = tokio::select! {
-        () = successor => {
+    let watcher = signals::reload_on_change(&gateway, &process.listeners, config, &before)?;
+    process.report(options)?;
+    let takeover = tokio::select! {
+        takeover = control.successor(&process) => {
             log::info!("a successor has taken over: draining");
-            true
+            Some(takeover)
         }
-        () = wait_for_signals(&gateway, &listeners, signals) => false,
+        () = signals::wait(&gateway, &process.listeners, &mut signals) => None,
     };
     watcher.abort();
-    drop(copies);
-    if upgraded {
-        // The successor answers probes and serves the admin API from here on.
-        for server in admin {
-            server.stop().await;
-        }
-        listeners.drain(&gateway, true).await;
-    } else {
-        listeners.drain(&gateway, false).await;
-        drop(admin);
-    }
+    process.end(takeover, signals).await;
     if let Some(demo) = demo {
         demo.stop().await;
     }
@@ -155,210 +122,131 @@ async fn serve(
     Ok(())
 }
 
-fn control(config: &Config) -> Result<Control, String> {
-    Control::bind(&config.run_dir, &config.dir).map_err(|error| format!("the control socket: {error}"))
+/// Tells who has to know that this process serves, or the predecessor that it does not.
+async fn settle<T>(started: Result<T, String>, taken: Option<Taken>) -> Result<T, String> {
+    match (started, taken) {
+        (Ok(started), None) => {
+            supervisor::serving(false);
+            Ok(started)
+        }
+        (Ok(started), Some(taken)) => {
+            // The predecessor lets go only after this.
+            supervisor::serving(true);
+            served(taken.serving().await)?;
+            log::info!("the predecessor drains; this process serves");
+            Ok(started)
+        }
+        (Err(error), taken) => {
+            if let Some(taken) = taken {
+                taken.refuse(&error).await;
+            }
+            Err(error)
+        }
+    }
 }
 
-/// The listeners that accept.
-pub(super) struct Listeners {
-    all: Vec<Arc<Listener>>,
-    tasks: parking_lot::Mutex<Vec<tokio::task::JoinHandle<std::io::Result<()>>>>,
-    stop: watch::Sender<bool>,
-    drain: watch::Sender<bool>,
-    /// So that what listeners get belongs to the snapshot that serves.
-    reloading: tokio::sync::Mutex<()>,
+/// A predecessor that is gone can hand over nothing more, and does not accept either.
+fn served(told: Result<(), HandoverError>) -> Result<(), String> {
+    match told {
+        Err(error) if error.is_gone() => log::warn!("the predecessor is gone: {error}"),
+        told => told.map_err(|error| format!("the predecessor did not let go: {error}"))?,
+    }
+    Ok(())
 }
 
-impl Listeners {
-    fn start(
-        gateway: &Arc<Gateway>,
+/// A process that accepts.
+struct Process {
+    gateway: Arc<Gateway>,
+    listeners: Arc<Listeners>,
+    admin: Vec<Server>,
+    /// Other handles of the sockets, for a successor.
+    sockets: Sockets,
+    launch: Option<Launch>,
+}
+
+impl Process {
+    /// Accepts on all sockets. With a predecessor: knows what that one knew, and has its place.
+    async fn start(
+        options: &RunOptions,
         config: &Config,
+        gateway: &Arc<Gateway>,
         tls: &tls::Terms,
-        sockets: &mut Sockets,
-    ) -> Result<Self, String> {
-        let (stop, stopping) = watch::channel(false);
-        let (drain, draining) = watch::channel(false);
-        let conf = ServerConf { upstream_keepalive_pool_size: POOL, ..ServerConf::default() };
-        let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy::new(gateway.clone())));
-        let shared = Arc::new(Shared {
-            proxy,
-            registry: gateway.connections.clone(),
-            events: gateway.clone(),
-            draining,
-            bounds: Bounds::default(),
-        });
-        let (mut all, mut tasks) = (Vec::new(), Vec::new());
-        for (name, written) in &config.listeners {
-            let (socket, address) = sockets.take(&format!("listener {name}"))?;
-            let settings = settings(config, &written.value, tls.get(name));
-            let door = gateway.connections.door();
-            let settings = ArcSwap::from_pointee(settings);
-            let listener = Arc::new(Listener { name: name.clone(), address, door, settings });
-            tasks.push(tokio::spawn(listen::accept(
-                shared.clone(),
-                listener.clone(),
-                socket,
-                stopping.clone(),
-            )));
-            all.push(listener);
-        }
-        let watched = gateway.clone();
-        let ceiling = move || watched.snapshot().limits.memory;
-        tokio::spawn(pressure::watch(gateway.connections.clone(), descriptors::shared(), ceiling));
-        let (tasks, reloading) = (parking_lot::Mutex::new(tasks), tokio::sync::Mutex::default());
-        Ok(Listeners { all, tasks, stop, drain, reloading })
-    }
-
-    /// TLS as it is now.
-    fn terms(&self) -> tls::Terms {
-        let term =
-            |listener: &Arc<Listener>| Some((listener.name.clone(), listener.settings.load().tls.clone()?));
-        self.all.iter().filter_map(term).collect()
-    }
-
-    /// Gives the listeners what a new configuration says of them.
-    pub(super) fn update(&self, config: &Config, tls: &tls::Terms) {
-        for listener in &self.all {
-            if let Some(written) = config.listeners.get(&listener.name) {
-                listener.settings.store(Arc::new(settings(config, &written.value, tls.get(&listener.name))));
+        taken: &mut Option<Taken>,
+    ) -> Result<(Self, Control), String> {
+        let failed = |error: HandoverError| format!("the control socket: {error}");
+        let mut sockets = Sockets::bind(config, taken)?;
+        let copies = sockets.duplicate().map_err(|error| format!("cannot duplicate sockets: {error}"))?;
+        // Before anything is accepted: a second process on one directory would share its files.
+        let control = match taken {
+            None => Some(Control::bind(&config.run_dir, &config.dir).map_err(failed)?),
+            Some(taken) => {
+                match taken.state().await {
+                    Ok(state) => gateway.take_over(&state),
+                    other => served(other.map(drop))?,
+                }
+                None
             }
+        };
+        let listeners = Arc::new(Listeners::start(gateway, config, tls, &mut sockets)?);
+        let admin = super::admin_state::start(gateway, &listeners, config, &mut sockets)?;
+        if let Some(taken) = taken {
+            served(taken.ready().await)?;
         }
+        let control = match control {
+            Some(control) => control,
+            None => Control::replace(&config.run_dir, &config.dir).map_err(failed)?,
+        };
+        let launch = options.again.clone().map(|again| Launch::new(again, &config.dir));
+        let gateway = gateway.clone();
+        Ok((Process { gateway, listeners, admin, sockets: Sockets::of(copies), launch }, control))
     }
 
-    /// Stops accepting and waits until nothing is in flight. After an upgrade connections that wait are kept until
-    /// their client has sent its next request: it would see a close in the middle of it otherwise.
-    async fn drain(&self, gateway: &Gateway, keep_idle: bool) {
-        gateway.draining.store(true, Ordering::Release);
-        // Nobody listens any more where all tasks have ended already.
-        let _ = self.stop.send(true);
-        let _ = self.drain.send(true);
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for task in tasks {
-            if let Ok(Err(error)) = task.await {
-                log::error!("a listener failed: {error}");
-            }
+    /// Says where it listens.
+    fn report(&self, options: &RunOptions) -> Result<(), String> {
+        let report = self.sockets.report();
+        if let Some(file) = &options.ports_file {
+            std::fs::write(file, &report)
+                .map_err(|error| format!("cannot write `{}`: {error}", file.display()))?;
         }
-        let begun = Instant::now();
-        let open = || if keep_idle { gateway.connections.live() } else { gateway.connections.busy() };
-        while open() > 0 && begun.elapsed() < DRAIN {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        for line in report.lines() {
+            log::info!("listening: {line}");
         }
-        let left = open();
-        log::info!(
-            "drained in {:.1} s{}",
-            begun.elapsed().as_secs_f32(),
-            if left > 0 { format!(", {left} connections cut") } else { String::new() }
-        );
+        Ok(())
+    }
+
+    /// Accepts nothing more, and finishes what is in flight.
+    async fn end(self, takeover: Option<Takeover>, mut signals: Signals) {
+        let Process { gateway, listeners, mut admin, sockets, .. } = self;
+        drop(sockets);
+        let Some(takeover) = takeover else {
+            gateway.drains();
+            listeners.stop().await;
+            listeners.drain(&gateway, false, std::future::pending()).await;
+            drop(admin);
+            return;
+        };
+        // The successor answers probes and serves the admin API from here on.
+        futures::future::join_all(admin.iter_mut().map(Server::close)).await;
+        let stopped = futures::future::join_all(admin.into_iter().map(Server::stop));
+        let drained = async {
+            listeners.stop().await;
+            takeover.stopped().await;
+            listeners.drain(&gateway, true, signals.end()).await;
+        };
+        tokio::join!(stopped, drained);
     }
 }
 
-fn settings(config: &Config, written: &model::Listener, tls: Option<&Arc<tls::Term>>) -> Settings {
-    Settings {
-        limits: Arc::new(written.limits.clone()),
-        connections: config.limits.connections,
-        tls: tls.cloned(),
-        http2: written.http2,
-        proxy_protocol: written.proxy_protocol,
-        trusted: config.client_ip.trusted_proxies.clone(),
+impl Predecessor for Process {
+    fn sockets(&self) -> io::Result<Vec<(String, TcpListener)>> {
+        self.sockets.duplicate()
     }
-}
 
-/// Says when certificates end, in the log and in the metrics.
-fn ends(gateway: &Gateway, config: &Config) {
-    let all = expiry::all(config);
-    expiry::warn(&all);
-    gateway.metrics.ends(all.iter().map(|dated| {
-        let labels = [dated.key.clone(), dated.file.display().to_string(), dated.subject.clone()];
-        (dated.kind == expiry::Kind::Revocations, labels, dated.to.as_second())
-    }));
-}
-
-/// Reads the configuration again, for the snapshot and for the listeners.
-pub(super) async fn reload(gateway: &Arc<Gateway>, listeners: &Listeners) -> Result<u64, String> {
-    let _one = listeners.reloading.lock().await;
-    let (config, generation) = gateway.reload().await?;
-    // The files were read a moment ago; should one have gone since, the old certificates stay.
-    match tls::terms(&config.listeners, Some(&listeners.terms())) {
-        Ok(tls) => {
-            gateway.shortage.warn(&config);
-            ends(gateway, &config);
-            listeners.update(&config, &tls);
-        }
-        Err(errors) => log::error!(
-            "certificates were not reloaded:\n{}",
-            palisade_contract::ConfigErrors(errors).render(&config.sources)
-        ),
+    fn state(&self) -> Vec<(String, Vec<u8>)> {
+        self.gateway.state()
     }
-    Ok(generation)
-}
 
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    reopen: Signal,
-}
-
-impl Signals {
-    /// From here on a signal waits to be handled, and no longer ends the process by itself.
-    fn catch() -> Result<Self, String> {
-        let on =
-            |kind: SignalKind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
-        Ok(Signals {
-            hangup: on(SignalKind::hangup())?,
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            quit: on(SignalKind::quit())?,
-            reopen: on(SignalKind::user_defined1())?,
-        })
+    fn launch(&self) -> Option<&Launch> {
+        self.launch.as_ref()
     }
-}
-
-async fn wait_for_signals(gateway: &Arc<Gateway>, listeners: &Listeners, mut signals: Signals) {
-    loop {
-        tokio::select! {
-            _ = signals.hangup.recv() => {
-                log::info!("SIGHUP: reading the configuration again");
-                // What went wrong is in the log.
-                let _ = reload(gateway, listeners).await;
-            }
-            _ = signals.terminate.recv() => {
-                log::info!("SIGTERM: draining");
-                return;
-            }
-            _ = signals.interrupt.recv() => {
-                log::info!("SIGINT: draining");
-                return;
-            }
-            _ = signals.reopen.recv() => {
-                log::info!("SIGUSR1: opening record files again");
-                palisade_plugins::reopen_audit();
-            }
-            _ = signals.quit.recv() => log::warn!("SIGQUIT ignored: use SIGTERM to stop, or start a successor with `palisade run --upgrade`"),
-        }
-    }
-}
-
-/// Reloads when a file that was read changes, where the configuration of the moment says so; bursts of changes count
-/// once. What has changed since `before` was taken counts: the configuration was read after that.
-fn reload_on_change(
-    gateway: &Arc<Gateway>,
-    listeners: &Arc<Listeners>,
-    config: &Config,
-    before: &(Fingerprint, SystemTime),
-) -> Result<tokio::task::JoinHandle<()>, String> {
-    gateway.watch(config, before.1)?;
-    if config.watch && Fingerprint::of(&config.dir) != before.0 {
-        gateway.watched.tell();
-    }
-    let changes = gateway.watched.changes();
-    let (gateway, listeners) = (gateway.clone(), listeners.clone());
-    Ok(tokio::spawn(async move {
-        let Some(mut changes) = changes else { return };
-        while changes.next().await.is_some() {
-            log::info!("files have changed: reading the configuration again");
-            let _ = reload(&gateway, &listeners).await;
-        }
-    }))
 }

@@ -77,12 +77,10 @@ fn refused(config: &Config, address: &At<SocketAddr>, error: &io::Error) -> Conf
     let told = ConfigError::at(address.path.as_str(), message).place(address.place.clone());
     match error.kind() {
         io::ErrorKind::AddrInUse if handover::runs(&config.run_dir, &config.dir) => told.help(
-            "a process runs on this directory already: start this one with `--upgrade`, and it takes over without \
-             losing a request",
+            "a process runs on this directory already: `palisade upgrade` replaces it without losing a request",
         ),
         io::ErrorKind::AddrInUse => told.help(
-            "another process listens there (`ss -ltnp` shows it); from a palisade on the same directory \
-             `--upgrade` takes over",
+            "another process listens there (`ss -ltnp` shows it); `palisade upgrade` takes over from a palisade on the same directory",
         ),
         io::ErrorKind::PermissionDenied => {
             told.help("ports below 1024 need the capability CAP_NET_BIND_SERVICE")

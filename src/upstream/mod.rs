@@ -5,6 +5,7 @@ mod blueprint;
 mod health;
 mod identity;
 mod key;
+mod known;
 mod peer;
 mod resolve;
 mod retry;
@@ -14,6 +15,7 @@ mod target;
 mod tests;
 mod view;
 
+pub use known::Known;
 pub(crate) use peer::use_once;
 pub use retry::{Failure, Retries};
 pub use standing::State;

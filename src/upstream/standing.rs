@@ -56,6 +56,24 @@ struct Times {
     checks: Option<(bool, u32)>,
 }
 
+/// What is known of a target, as another process can read it: times from now, in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Record {
+    /// Until its ejection ends; negative: since it ended.
+    ejected_for: Option<i64>,
+    /// How long the last ejection was.
+    ejection: u64,
+    /// Since it came back.
+    back_since: Option<u64>,
+    /// What the last checks found, and how many in succession.
+    checks: Option<(bool, u32)>,
+    /// Checks have found that it is not well.
+    down: bool,
+    /// Requests that failed in succession.
+    failures: u32,
+}
+
 /// A target's state as people see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -201,6 +219,46 @@ impl Standing {
         Some(well)
     }
 
+    /// What is known of it.
+    pub(super) fn record(&self, now: Instant) -> Record {
+        let times = self.times.lock();
+        let ejected_for = times.ejected.map(|(end, _)| match end.checked_duration_since(now) {
+            Some(left) => i64::try_from(left.as_millis()).unwrap_or(i64::MAX),
+            None => -i64::try_from(now.saturating_duration_since(end).as_millis()).unwrap_or(i64::MAX),
+        });
+        Record {
+            ejected_for,
+            ejection: times.ejected.map_or(0, |(_, time)| millis(time)),
+            back_since: times.back.map(|back| millis(now.saturating_duration_since(back))),
+            checks: times.checks,
+            down: self.flags.load(Ordering::Acquire) & DOWN != 0,
+            failures: self.failures.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Goes on from what another process knew. What this one has found out by itself is newer.
+    pub(super) fn recall(&self, record: &Record, now: Instant) {
+        let mut times = self.times.lock();
+        let mut flags = 0;
+        if let (Some(left), None) = (record.ejected_for, times.ejected) {
+            let (time, ejection) =
+                (Duration::from_millis(left.unsigned_abs()), Duration::from_millis(record.ejection));
+            let end = if left > 0 { now.checked_add(time) } else { now.checked_sub(time) };
+            times.ejected = end.map(|end| (end, ejection));
+            flags |= if left > 0 && times.ejected.is_some() { EJECTED } else { 0 };
+        }
+        if let (Some(since), None) = (record.back_since, times.back) {
+            times.back = now.checked_sub(Duration::from_millis(since));
+            flags |= RAMPING;
+        }
+        if times.checks.is_none() {
+            times.checks = record.checks;
+            flags |= if record.down { DOWN } else { 0 };
+        }
+        self.failures.fetch_add(record.failures, Ordering::Relaxed);
+        self.flags.fetch_or(flags, Ordering::AcqRel);
+    }
+
     /// As people see it.
     pub(super) fn state(&self, rules: Rules) -> State {
         match self.share(rules) {
@@ -211,6 +269,10 @@ impl Standing {
             _ => State::Ramping,
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn ramp(back: Option<Instant>, now: Instant, slow_start: Option<Duration>) -> u32 {
@@ -343,5 +405,41 @@ mod tests {
         assert_eq!(new.checked(false, &health), Some(false), "the first check decides");
         assert_eq!(new.state(rules), State::Down);
         assert_eq!(new.state(Rules::default()), State::Up, "where nothing is checked it does not count");
+    }
+
+    #[test]
+    fn what_is_known_goes_on_in_another_process() {
+        let health = Health { healthy: 2, unhealthy: 3, ..Health::default() };
+        let rules = Rules { checked: true, slow_start: Some(seconds(10)) };
+        let now = Instant::now();
+        let recalled = |standing: &Standing| {
+            let text = serde_json::to_string(&standing.record(now)).unwrap();
+            let new = Standing::default();
+            new.recall(&serde_json::from_str(&text).unwrap(), now);
+            new
+        };
+        assert_eq!(Standing::default().record(now), Record::default());
+        let ejected = Standing::default();
+        ejected.failed(&OUTLIER, now, false, || true);
+        ejected.failed(&OUTLIER, now, false, || true);
+        let new = recalled(&ejected);
+        assert_eq!(new.state(rules), State::Ejected);
+        assert!(new.share_at(now + seconds(29), rules) == 0 && new.share_at(now + seconds(31), rules) > 0);
+        // The next ejection is longer, as it would have been.
+        assert_eq!(new.failed(&OUTLIER, now + seconds(31), false, || true), None);
+        assert_eq!(new.failed(&OUTLIER, now + seconds(31), false, || true), Some(seconds(60)));
+        let down = Standing::default();
+        down.checked(false, &health);
+        let new = recalled(&down);
+        assert_eq!(new.state(rules), State::Down);
+        assert_eq!((new.checked(true, &health), new.checked(true, &health)), (None, Some(true)));
+        let back = Standing::default();
+        back.begin_slowly(now);
+        assert_eq!(recalled(&back).share_at(now + seconds(5), rules), 500);
+        // What was found out here counts.
+        let known = Standing::default();
+        known.checked(true, &health);
+        known.recall(&down.record(now), now);
+        assert_eq!(known.state(rules), State::Up);
     }
 }

@@ -20,8 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-const COMMANDS: [&str; 10] =
-    ["run", "check", "init", "demo", "hash", "routes", "schema", "docs", "completions", "help"];
+const COMMANDS: [&str; 11] =
+    ["run", "upgrade", "check", "init", "demo", "hash", "routes", "schema", "docs", "completions", "help"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn palisade() -> Command {

@@ -118,6 +118,20 @@ impl Stream {
         outcome.map_err(|error| error.reason().expect("a reset"))
     }
 
+    /// True once the other side has said that it takes no further request on this connection.
+    pub async fn is_told_to_go(&mut self) -> bool {
+        let told = async {
+            loop {
+                match poll_fn(|cx| self.sender.poll_ready(cx)).await {
+                    Err(error) => return error.is_go_away() || error.is_io(),
+                    Ok(()) if self.connection.is_finished() => return true,
+                    Ok(()) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+                }
+            }
+        };
+        timeout(PATIENCE, told).await.expect("a farewell")
+    }
+
     /// The status of another request on the same connection.
     pub async fn again(&mut self, path: &str) -> u16 {
         let request = Request::get(format!("http://gateway.test{path}")).body(()).unwrap();

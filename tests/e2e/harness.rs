@@ -69,13 +69,24 @@ impl Gateway {
         write(self.dir.path(), name, text);
     }
 
-    /// Starts a second process on the same directory, which takes over.
-    pub fn successor(&self) -> Successor {
-        let binary = Path::new(env!("CARGO_BIN_EXE_palisade"));
-        Successor {
-            child: spawn(self.dir.path(), binary, "next", &["--upgrade"]),
-            dir: self.dir.path().to_owned(),
-        }
+    /// Starts it again, after its process has ended.
+    pub fn again(self) -> Gateway {
+        let dir = self.dir.path().to_owned();
+        let mut gone = std::mem::ManuallyDrop::new(self);
+        assert!(gone.child.try_wait().unwrap().is_some(), "it runs");
+        let _ = fs::remove_file(dir.join("ports"));
+        let kept = std::mem::replace(&mut gone.dir, TempDir::new().unwrap());
+        Prepared(kept).start(Path::new(env!("CARGO_BIN_EXE_palisade")))
+    }
+
+    /// Where it runs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Starts a second process on the same directory, which must refuse: gives the exit code and standard error.
@@ -160,48 +171,9 @@ impl Gateway {
         log(self.dir.path())
     }
 
-    /// The process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
-    }
-}
-
-/// The process that takes over from a gateway. It is killed when this is dropped.
-pub struct Successor {
-    child: Child,
-    dir: PathBuf,
-}
-
-impl Successor {
-    /// Waits until its log says something.
-    pub fn wait_for_log(&self, text: &str) {
-        let file = self.dir.join("next.log");
-        until(text, || fs::read_to_string(&file).unwrap_or_default().contains(text).then_some(()));
-    }
-
-    /// The address of a line of its ports file.
-    pub fn at(&self, name: &str) -> SocketAddr {
-        let file = self.dir.join("next.ports");
-        until(name, || {
-            let text = fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n'))?;
-            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-        })
-    }
-}
-
-impl Drop for Successor {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let text = fs::read_to_string(self.dir.join("next.log")).unwrap_or_default();
-            eprintln!("--- log of the successor\n{text}");
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -231,6 +203,11 @@ impl Prepared {
         write(self.0.path(), name, text);
     }
 
+    /// Where it will run.
+    pub fn dir(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Runs `palisade run` on it, which must refuse: gives the exit code and standard error.
     pub fn refused(&self) -> (i32, String) {
         self.refused_with(&[])
@@ -256,7 +233,13 @@ impl Prepared {
 
     /// Starts a gateway and waits until it listens.
     pub fn start(self, binary: &Path) -> Gateway {
-        let child = spawn(self.0.path(), binary, "", &[]);
+        self.start_with(binary, &[], &[])
+    }
+
+    /// The same with more arguments and environment.
+    pub fn start_with(self, binary: &Path, more: &[&str], environment: &[(&str, &str)]) -> Gateway {
+        let child =
+            command(self.0.path(), binary, "", more).envs(environment.iter().copied()).spawn().unwrap();
         let mut gateway = Gateway { child, dir: self.0, ports: BTreeMap::new() };
         let file = gateway.dir.path().join("ports");
         let text = until("the ports file", || {
@@ -295,19 +278,23 @@ fn refused(mut child: Child, dir: &Path, name: &str) -> (i32, String) {
 }
 
 /// Runs it on the directory; its log and ports file are `log` and `ports`, or `NAME.log` and `NAME.ports`.
-fn spawn(dir: &Path, binary: &Path, name: &str, more: &[&str]) -> Child {
+pub fn spawn(dir: &Path, binary: &Path, name: &str, more: &[&str]) -> Child {
+    command(dir, binary, name, more).spawn().unwrap()
+}
+
+fn command(dir: &Path, binary: &Path, name: &str, more: &[&str]) -> Command {
     let file = |what: &str| if name.is_empty() { what.to_owned() } else { format!("{name}.{what}") };
     let log = fs::File::create(dir.join(file("log"))).unwrap();
-    Command::new(binary)
+    let mut command = Command::new(binary);
+    command
         .args(["run", "--threads", "2", "--conf", "conf", "--ports-file", &file("ports")])
         .args(more)
         .current_dir(dir)
         .env("PALISADE_LOG", "info")
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+        .stderr(log);
+    command
 }
 
 /// Polls until there is something, and fails when there is nothing for too long.

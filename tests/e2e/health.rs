@@ -11,7 +11,7 @@ use std::sync::{
 };
 
 /// An origin whose `/healthz` answers with a status of the test's choice.
-fn origin(health: u16) -> (Origin, Arc<AtomicU16>) {
+pub fn origin(health: u16) -> (Origin, Arc<AtomicU16>) {
     let status = Arc::new(AtomicU16::new(health));
     let shared = status.clone();
     let origin = Origin::start(move |request| match request.path() {

@@ -181,7 +181,7 @@ fn a_second_process_is_told_of_upgrade() {
     assert_eq!(code, 1);
     let place = format!("conf/base.yaml:3:31: listeners.public.address: cannot listen on {address}");
     assert!(text.contains(&place), "{text}");
-    assert!(text.contains("runs on this directory already: start this one with `--upgrade`"), "{text}");
+    assert!(text.contains("runs on this directory already: `palisade upgrade` replaces it"), "{text}");
     gateway.get("/one").expect(201);
 }
 

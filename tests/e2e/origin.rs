@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 /// An origin whose every request is answered by a function. It listens until the test ends.
@@ -29,6 +30,7 @@ pub struct Request<'a> {
     /// Head and body as they came, what is not UTF-8 replaced.
     pub text: String,
     pub stream: &'a mut TcpStream,
+    reset: bool,
 }
 
 impl Request<'_> {
@@ -46,6 +48,12 @@ impl Request<'_> {
     /// Answers with a status and a short body.
     pub fn answer(&mut self, status: u16, body: &str) -> bool {
         self.send(format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    /// Ends the connection, with a reset.
+    pub fn reset(&mut self) -> bool {
+        self.reset = true;
+        false
     }
 
     /// Waits until the gateway closes the connection.
@@ -78,7 +86,17 @@ impl Origin {
                     while let Some(text) = read(&mut reader) {
                         counts.requests.fetch_add(1, SeqCst);
                         nth += 1;
-                        if !serve(&mut Request { nth, text, stream: &mut stream }) {
+                        let mut request = Request { nth, text, stream: &mut stream, reset: false };
+                        if !serve(&mut request) {
+                            if request.reset {
+                                // The other handle goes first: the last one says goodbye.
+                                drop(reader);
+                                rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))
+                                    .unwrap();
+                                drop(stream);
+                                counts.closed.fetch_add(1, SeqCst);
+                                return;
+                            }
                             break;
                         }
                     }

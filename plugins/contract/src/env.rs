@@ -11,6 +11,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
+    carry::{Carried, Carry},
     conf::Place,
     counters::{Counter, Counters},
     credentials::CredentialPlaces,
@@ -99,8 +100,19 @@ impl BuildEnv<'_> {
     /// Something of this entry that outlives a reload (counts, an open file): made by `init` the first time,
     /// found again as long as scope, entry key and `name` stay the same.
     pub fn keep<T: Any + Send + Sync>(&self, name: &str, init: impl FnOnce() -> T) -> Arc<T> {
+        self.keep.get(&self.kept_as(name), init)
+    }
+
+    /// The same, and it goes along where another process takes over: [`Carry`].
+    pub fn keep_carried<T: Carry>(&self, name: &str, init: impl FnOnce() -> T) -> Arc<T> {
+        let kept = self.keep(name, init);
+        self.keep.carried.add(&self.kept_as(name), &kept);
+        kept
+    }
+
+    fn kept_as(&self, name: &str) -> String {
         let route = self.route.unwrap_or("");
-        self.keep.get(&format!("{}/{route}/{}/{name}", self.entry.scope.as_str(), self.entry.key), init)
+        format!("{}/{route}/{}/{name}", self.entry.scope.as_str(), self.entry.key)
     }
 
     /// Something that all entries of all snapshots share under one `name` (what is fetched from one address): made
@@ -111,6 +123,17 @@ impl BuildEnv<'_> {
         init: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
         self.keep.share(&format!("{}/{name}", self.entry.plugin), init)
+    }
+
+    /// The same, and it goes along where another process takes over: [`Carry`].
+    pub fn share_carried<T: Carry, E>(
+        &self,
+        name: &str,
+        init: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let shared = self.share(name, init)?;
+        self.keep.carried.add(&format!("shared {}/{name}", self.entry.plugin), &shared);
+        Ok(shared)
     }
 }
 
@@ -143,6 +166,7 @@ pub struct Keep {
     kept: Mutex<HashMap<String, Arc<Shared>>>,
     shared: Mutex<HashMap<String, Weak<Shared>>>,
     counters: Counters,
+    carried: Carried,
 }
 
 impl Keep {
@@ -179,6 +203,12 @@ impl Keep {
         self.kept.lock().retain(|_, value| Arc::strong_count(value) > 1);
         self.shared.lock().retain(|_, value| value.strong_count() > 0);
         self.counters.sweep();
+        self.carried.sweep();
+    }
+
+    /// What goes along when another process takes over.
+    pub fn carried(&self) -> &Carried {
+        &self.carried
     }
 
     /// What plugins count.

@@ -10,6 +10,7 @@
 //! | [`verdict`] | what a plugin decides: [`Verdict`], [`Denial`], [`Reply`], [`Authentication`], [`Fault`] |
 //! | [`principal`] | who is calling: [`Principal`], [`Consumer`] |
 //! | [`decision`] | what is recorded of each plugin that ran |
+//! | [`carry`] | what is known in memory and goes along when another process takes over |
 //! | [`counters`] | what a plugin counts besides its decisions, for the metrics |
 //! | [`credentials`] | where requests hold credentials, which must never be written down |
 //! | [`env`](mod@env) | what a plugin is given while it is built |
@@ -22,6 +23,7 @@
     allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")
 )]
 
+pub mod carry;
 pub mod conf;
 pub mod counters;
 pub mod credentials;
@@ -36,6 +38,7 @@ pub mod secret;
 pub mod testkit;
 pub mod verdict;
 
+pub use carry::Carry;
 pub use conf::{ConfigError, ConfigErrors, Node, Place, Value};
 pub use counters::{Counter, Counters};
 pub use credentials::{CredentialPlace, CredentialPlaces};

@@ -99,6 +99,13 @@ impl Kit {
         self.keep.counters().get(&self.descriptor.name.into(), event).get()
     }
 
+    /// Takes over what the plugin carries along, as the process does that follows another at an upgrade.
+    pub fn take_over_from(&self, predecessor: &Kit) {
+        for (name, carried) in predecessor.keep.carried().all() {
+            self.keep.carried().take_over(&name, &carried);
+        }
+    }
+
     /// Where the plugin writes files.
     #[must_use]
     pub fn state_dir(mut self, dir: &Path) -> Self {

@@ -377,3 +377,30 @@ fn a_source_is_shared_and_ends_with_its_last_holder() {
     let _again = kit.build(&yaml).unwrap();
     host.until_calls(2);
 }
+
+#[test]
+fn keys_are_there_at_once_in_the_process_that_takes_over() {
+    let (issuer, signer) = (Issuer::default(), Signer::p256());
+    issuer.has(&[signer.jwk("a")]);
+    let configuration = format!("{{jwks: '{URL}', refetch_interval: 10s, refresh_interval: 10m}}");
+    let old_host = issuer.host();
+    let old = kit().host(old_host.clone());
+    let _before = old.build(&configuration).unwrap();
+    old_host.until_asleep();
+    // The issuer is down when the new process starts.
+    issuer.says(URL, "<html>");
+    let new_host = issuer.host();
+    let new = kit().host(new_host.clone());
+    let after = new.build(&configuration).unwrap();
+    new_host.until_asleep();
+    let token = signer.token_of("ES256", "a", &good());
+    send(&after, &token).faulted("token_keys_unavailable");
+    new.take_over_from(&old);
+    send(&after, &token).authenticated();
+    // And it hands them on.
+    let third = kit().host(new_host.clone());
+    let last = third.build(&configuration).unwrap();
+    third.take_over_from(&new);
+    send(&last, &token).authenticated();
+    assert!(old_host.calls().len() == 1 && !new_host.calls().is_empty());
+}

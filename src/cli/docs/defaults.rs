@@ -145,6 +145,7 @@ mod tests {
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.upstreams["NAME"].value.timeouts, Timeouts::default());
         assert!(!config.watch && !config.demo);
+        assert_eq!(config.drain_timeout.as_secs(), 60);
 
         // Nothing left out: each default is written, not only implied.
         for line in [
@@ -167,6 +168,7 @@ mod tests {
             "    http2: false",
             "watch: false",
             "demo: false",
+            "drain_timeout: 60s",
         ] {
             assert!(text.lines().any(|written| written == line), "`{line}` is not in\n{text}");
         }

@@ -20,7 +20,9 @@ use tokio::{io::Interest, net::UnixStream, time::timeout};
 /// For a message that the other side has no reason to delay.
 pub(super) const PROMPT: Duration = Duration::from_secs(5);
 /// Bytes of a message.
-pub(super) const MAX_MESSAGE: usize = 512;
+pub(super) const MAX_MESSAGE: usize = 8 * 1024;
+/// Bytes of a read.
+const READ: usize = 16 * 1024;
 /// Descriptors that may come with one read.
 const MAX_FDS: usize = 16;
 
@@ -39,20 +41,35 @@ impl Channel {
 
     /// Whoever may connect could take our sockets, and whoever answers could give us its own.
     pub(super) fn check_peer(&self) -> Result<()> {
-        let peer = sockopt::socket_peercred(&self.stream)
-            .map_err(|error| io_error("tell who the other process is")(error.into()))?;
-        check_user(peer.uid.as_raw(), rustix::process::geteuid().as_raw())
+        check_user(self.peer()?, own_user())
+    }
+
+    /// The other side's user id.
+    pub(super) fn peer(&self) -> Result<u32> {
+        // Its process id may be one of another container, which has no number here.
+        let peer = self.stream.peer_cred().map_err(io_error("tell who the other process is"))?;
+        Ok(peer.uid())
     }
 
     pub(super) async fn send(&self, text: &str, fd: Option<BorrowedFd<'_>>) -> Result<()> {
-        let length = u16::try_from(text.len()).ok().filter(|length| usize::from(*length) <= MAX_MESSAGE);
-        let Some(length) = length else {
-            return Err(HandoverError::Refused(format!("`{text}` is too long to be sent")));
-        };
-        let mut bytes = BytesMut::with_capacity(2 + text.len());
-        bytes.put_u16(length);
-        bytes.put_slice(text.as_bytes());
-        let mut fd = fd;
+        self.write(frame(text)?, fd).await
+    }
+
+    /// A message, and bytes behind it.
+    pub(super) async fn send_bytes(&self, text: &str, bytes: &[u8]) -> Result<()> {
+        let mut framed = frame(text)?;
+        framed.extend_from_slice(bytes);
+        self.write(framed, None).await
+    }
+
+    /// Sends what goes out at once, or not at all: for who cannot wait.
+    pub(super) fn try_send(&self, text: &str) {
+        if let Ok(bytes) = frame(text) {
+            let _ = self.stream.try_write(&bytes);
+        }
+    }
+
+    async fn write(&self, mut bytes: BytesMut, mut fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let write = async {
             while !bytes.is_empty() {
                 let sent = self.stream.async_io(Interest::WRITABLE, || write(&self.stream, &bytes, fd));
@@ -64,6 +81,18 @@ impl Channel {
         in_time(PROMPT, "write to the other process", write).await
     }
 
+    /// So many bytes behind a message.
+    pub(super) async fn receive_bytes(&mut self, length: usize) -> Result<Vec<u8>> {
+        let Channel { stream, buffer, fds } = self;
+        let fill = async {
+            while buffer.len() < length {
+                more(stream, buffer, fds).await?;
+            }
+            Ok(buffer.split_to(length).to_vec())
+        };
+        in_time(PROMPT, "read from the other process", fill).await
+    }
+
     pub(super) async fn receive(&mut self, time: Duration) -> Result<String> {
         let Channel { stream, buffer, fds } = self;
         let read = async {
@@ -71,12 +100,7 @@ impl Channel {
                 if let Some(text) = next_message(buffer)? {
                     return Ok(text);
                 }
-                let mut fresh = Vec::new();
-                let count = stream.async_io(Interest::READABLE, || read(stream, buffer, &mut fresh)).await?;
-                fds.extend(fresh);
-                if count == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
+                more(stream, buffer, fds).await?;
             }
         };
         in_time(time, "read from the other process", read).await
@@ -96,6 +120,28 @@ impl Channel {
     }
 }
 
+async fn more(stream: &UnixStream, buffer: &mut BytesMut, fds: &mut VecDeque<OwnedFd>) -> io::Result<()> {
+    let mut fresh = Vec::new();
+    let count = stream.async_io(Interest::READABLE, || read(stream, buffer, &mut fresh)).await?;
+    fds.extend(fresh);
+    if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
+
+fn frame(text: &str) -> Result<BytesMut> {
+    let length = u32::try_from(text.len()).ok().filter(|_| text.len() <= MAX_MESSAGE);
+    let Some(length) = length else {
+        return Err(HandoverError::Refused("a message is too long to be sent".to_owned()));
+    };
+    let mut bytes = BytesMut::with_capacity(4 + text.len());
+    bytes.put_u32(length);
+    bytes.put_slice(text.as_bytes());
+    Ok(bytes)
+}
+
+pub(super) fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 pub(super) fn check_user(peer: u32, own: u32) -> Result<()> {
     if peer == own {
         return Ok(());
@@ -111,15 +157,15 @@ async fn in_time<T>(time: Duration, what: &str, work: impl Future<Output = io::R
 }
 
 pub(super) fn next_message(buffer: &mut BytesMut) -> io::Result<Option<String>> {
-    let Some((length, rest)) = buffer.split_first_chunk::<2>() else { return Ok(None) };
-    let length = usize::from(u16::from_be_bytes(*length));
+    let Some((length, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     if length > MAX_MESSAGE {
         return Err(io::ErrorKind::InvalidData.into());
     }
     if rest.len() < length {
         return Ok(None);
     }
-    buffer.advance(2);
+    buffer.advance(4);
     let text = buffer.split_to(length);
     match std::str::from_utf8(&text) {
         Ok(text) => Ok(Some(text.to_owned())),
@@ -138,7 +184,7 @@ fn write(stream: &UnixStream, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::R
 }
 
 fn read(stream: &UnixStream, buffer: &mut BytesMut, fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
-    let mut bytes = [0u8; MAX_MESSAGE];
+    let mut bytes = [0u8; READ];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let slices = &mut [IoSliceMut::new(&mut bytes)];

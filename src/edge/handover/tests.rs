@@ -1,12 +1,18 @@
 use super::{
-    channel::{MAX_MESSAGE, check_user, next_message},
+    channel::{Channel, MAX_MESSAGE, PROMPT, check_user, next_message},
     *,
 };
 use bytes::BytesMut;
-use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsFd, OwnedFd},
+};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    task::JoinHandle,
+};
 
 struct Place {
     _dir: TempDir,
@@ -25,15 +31,38 @@ fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// What `Control::successor` is given: duplicates of these.
-fn duplicates(
+/// A process that has these sockets, and knows this.
+struct Process {
     sockets: Vec<(&'static str, TcpListener)>,
-) -> impl Fn() -> io::Result<Vec<(String, TcpListener)>> {
-    move || sockets.iter().map(|(name, socket)| Ok(((*name).to_owned(), socket.try_clone()?))).collect()
+    state: Vec<(String, Vec<u8>)>,
+    launch: Option<Launch>,
+}
+
+impl Predecessor for Process {
+    fn sockets(&self) -> io::Result<Vec<(String, TcpListener)>> {
+        self.sockets.iter().map(|(name, socket)| Ok(((*name).to_owned(), socket.try_clone()?))).collect()
+    }
+
+    fn state(&self) -> Vec<(String, Vec<u8>)> {
+        self.state.clone()
+    }
+
+    fn launch(&self) -> Option<&Launch> {
+        self.launch.as_ref()
+    }
+}
+
+fn process(sockets: Vec<(&'static str, TcpListener)>) -> Process {
+    Process { sockets, state: Vec::new(), launch: None }
+}
+
+/// Waits for a successor in the background.
+fn run(control: Control, process: Process) -> JoinHandle<Takeover> {
+    tokio::spawn(async move { control.successor(&process).await })
 }
 
 fn frame(text: &str) -> Vec<u8> {
-    [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
+    [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
 }
 
 #[tokio::test]
@@ -42,8 +71,10 @@ async fn sockets_go_to_the_successor() {
     let (public, admin) = (listen(), listen());
     let (public_at, admin_at) = (public.local_addr().unwrap(), admin.local_addr().unwrap());
     let control = Control::bind(&at.run, &at.conf).unwrap();
-    let sockets = duplicates(vec![("listener public", public), ("admin", admin)]);
-    let predecessor = tokio::spawn(control.successor(sockets));
+    let mut process = process(vec![("listener public", public), ("admin", admin)]);
+    process.state = vec![("a name".to_owned(), vec![7; 100_000]), ("empty".to_owned(), Vec::new())];
+    let known = process.state.clone();
+    let predecessor = run(control, process);
 
     let mut taken = take(&at.run, &at.conf).await.unwrap().unwrap();
     let public = taken.claim("listener public", public_at).unwrap();
@@ -58,11 +89,17 @@ async fn sockets_go_to_the_successor() {
     io::Read::read_exact(&mut served, &mut byte).unwrap();
     assert_eq!(&byte, b"x");
 
+    assert_eq!(taken.state().await.unwrap(), known);
     taken.ready().await.unwrap();
+    let control = Control::replace(&at.run, &at.conf).unwrap();
+    assert!(!predecessor.is_finished(), "until the successor has told everybody");
+    taken.serving().await.unwrap();
     predecessor.await.unwrap();
     // The one that was not claimed is closed on both sides now.
     assert!(TcpStream::connect(admin_at).is_err());
     assert!(TcpStream::connect(public_at).is_ok());
+    assert!(Control::bind(&at.run, &at.conf).is_err());
+    drop(control);
     Control::bind(&at.run, &at.conf).unwrap();
 }
 
@@ -72,7 +109,7 @@ async fn sockets_are_claimed_by_address() {
     let (one, two) = (listen(), listen());
     let (one_at, two_at) = (one.local_addr().unwrap(), two.local_addr().unwrap());
     let control = Control::bind(&at.run, &at.conf).unwrap();
-    let predecessor = tokio::spawn(control.successor(duplicates(vec![("one", one), ("two", two)])));
+    let predecessor = run(control, process(vec![("one", one), ("two", two)]));
     let mut taken = take(&at.run, &at.conf).await.unwrap().unwrap();
     let any = |address: SocketAddr| SocketAddr::new(address.ip(), 0);
     assert!(taken.claim("three", any(one_at)).is_none(), "port 0 is not everybody's");
@@ -90,18 +127,18 @@ async fn a_successor_that_fails_changes_nothing() {
     let socket = listen();
     let address = socket.local_addr().unwrap();
     let control = Control::bind(&at.run, &at.conf).unwrap();
-    let predecessor = tokio::spawn(control.successor(duplicates(vec![("one", socket)])));
+    let predecessor = run(control, process(vec![("one", socket)]));
     // One dies before it says anything, one after it has the sockets, one speaks another language.
     drop(UnixStream::connect(socket_path(&at.run, &at.conf).unwrap()).await.unwrap());
     drop(take(&at.run, &at.conf).await.unwrap().unwrap());
-    for message in ["hello 2", "ready", "", "hello 1 "] {
+    for message in ["hello 1", "ready", "", "hello 2 "] {
         let mut stream = UnixStream::connect(socket_path(&at.run, &at.conf).unwrap()).await.unwrap();
         stream.write_all(&frame(message)).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        assert_eq!(answer, frame("refused this process speaks version 1"), "{message:?}");
+        assert_eq!(answer, frame("refused this process speaks version 2"), "{message:?}");
     }
-    for message in [&[0xff, 0xff, b'x'][..], &[0, 2, 0xc0, 0xae]] {
+    for message in [&[0, 0, 0xff, 0xff, b'x'][..], &[0xff; 8], &[0, 0, 0, 2, 0xc0, 0xae]] {
         let mut stream = UnixStream::connect(socket_path(&at.run, &at.conf).unwrap()).await.unwrap();
         stream.write_all(message).await.unwrap();
         let mut answer = Vec::new();
@@ -112,8 +149,118 @@ async fn a_successor_that_fails_changes_nothing() {
     assert!(!predecessor.is_finished());
     let mut taken = take(&at.run, &at.conf).await.unwrap().unwrap();
     let _socket = taken.claim("one", address).unwrap();
+    taken.state().await.unwrap();
+    taken.refuse("no room").await;
+    // One that has everything, has taken the control socket's place, and dies before it says so.
+    let mut taken = take(&at.run, &at.conf).await.unwrap().unwrap();
+    taken.state().await.unwrap();
     taken.ready().await.unwrap();
+    let dead = Control::replace(&at.run, &at.conf).unwrap();
+    drop((taken, dead));
+    let again = async {
+        loop {
+            if let Some(taken) = take(&at.run, &at.conf).await.unwrap() {
+                return taken;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let mut taken = tokio::time::timeout(PREPARE, again).await.expect("a control socket");
+    taken.state().await.unwrap();
+    taken.ready().await.unwrap();
+    taken.serving().await.unwrap();
     predecessor.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_told_to_end_in_the_middle_says_so_and_who_dies_does_not() {
+    for told in [true, false] {
+        let at = place();
+        let control = Control::bind(&at.run, &at.conf).unwrap();
+        let predecessor = run(control, process(vec![("one", listen())]));
+        let mut taken = take(&at.run, &at.conf).await.unwrap().unwrap();
+        let error = if told {
+            taken.state().await.unwrap();
+            predecessor.abort();
+            let _ = predecessor.await;
+            taken.ready().await.unwrap_err()
+        } else {
+            let (mine, theirs) = UnixStream::pair().unwrap();
+            drop(theirs);
+            let mut gone = Taken::over(Channel::new(mine));
+            gone.ready().await.unwrap_err()
+        };
+        assert_eq!(error.is_gone(), !told, "{error}");
+    }
+}
+
+fn script(at: &Place, text: &str) -> PathBuf {
+    let path = at.run.parent().unwrap().join("binary");
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_binary_that_cannot_take_over_is_told_of_and_changes_nothing() {
+    let at = place();
+    let launch = Launch::new(["run".into(), "--conf".into(), "x".into()], &at.conf);
+    let control = Control::bind(&at.run, &at.conf).unwrap();
+    let process = Process { launch: Some(launch), ..process(vec![("one", listen())]) };
+    let predecessor = run(control, process);
+    for (text, why) in [
+        ("echo 'routes.x: this is wrong' >&2; exit 1", "routes.x: this is wrong"),
+        ("exit 3", "says nothing and ends with exit status: 3"),
+        ("[ $1 = check ] || exit 4", "ended before it took over (exit status: 4)"),
+        ("[ $1 = check ] || kill -9 $$", "ended before it took over (signal: 9 (SIGKILL))"),
+        // What it is started with.
+        ("[ $1 = check ] && exit 0; [ \"$*\" = 'run --conf x --upgrade' ] && exit 5", "exit status: 5"),
+    ] {
+        let binary = script(&at, text);
+        let done = upgrade(&at.run, &at.conf, &binary).await.unwrap();
+        assert!(matches!(&done, Upgraded::Kept(kept) if kept.contains(why)), "{text}: {done:?}");
+    }
+    let missing = at.run.join("missing");
+    let done = upgrade(&at.run, &at.conf, &missing).await.unwrap();
+    assert!(matches!(&done, Upgraded::Kept(why) if why.contains("cannot start")), "{done:?}");
+    assert!(upgrade(&at.run, &at.conf, Path::new("relative")).await.is_err());
+    assert!(!predecessor.is_finished());
+    predecessor.abort();
+    let _ = predecessor.await;
+    assert_eq!(upgrade(&at.run, &at.conf, &missing).await.unwrap(), Upgraded::Nobody);
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_once_the_old_process_has_stopped() {
+    let at = place();
+    let control = Control::bind(&at.run, &at.conf).unwrap();
+    let launch = Launch::new(["run".into(), "--upgrade".into()], &at.conf);
+    let process = Process { launch: Some(launch), ..process(vec![("one", listen())]) };
+    let predecessor = run(control, process);
+    // The binary is there and waits; this test does what it would do.
+    let started = at.run.join("started");
+    let text = format!("[ $1 = check ] && exit 0; touch '{}'; exec sleep 30", started.display());
+    let binary = script(&at, &text);
+    let (run_dir, conf) = (at.run.clone(), at.conf.clone());
+    let asked = tokio::spawn(async move { upgrade(&run_dir, &conf, &binary).await });
+    let begun = std::time::Instant::now();
+    while !started.exists() {
+        assert!(begun.elapsed() < PREPARE && !asked.is_finished());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let second = upgrade(&at.run, &at.conf, Path::new("/bin/true")).await.unwrap();
+    assert_eq!(second, Upgraded::Kept("another upgrade is under way".to_owned()));
+    let mut taken = take(&at.run, &at.conf).await.unwrap().unwrap();
+    taken.state().await.unwrap();
+    taken.ready().await.unwrap();
+    taken.serving().await.unwrap();
+    let takeover = predecessor.await.unwrap();
+    assert!(!asked.is_finished(), "the old process accepts as yet");
+    takeover.stopped().await;
+    let done = asked.await.unwrap().unwrap();
+    let Upgraded::By(id) = done else { panic!("{done:?}") };
+    let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::KILL).expect("it was let go on by itself");
 }
 
 #[tokio::test]
@@ -137,7 +284,7 @@ async fn one_process_for_a_directory() {
     let at = place();
     let control = Control::bind(&at.run, &at.conf).unwrap();
     let error = Control::bind(&at.run, &at.conf.join("../conf")).unwrap_err().to_string();
-    assert!(error.contains("another process runs on") && error.contains("--upgrade"), "{error}");
+    assert!(error.contains("another process runs on") && error.contains("`palisade upgrade`"), "{error}");
     let other = at.conf.parent().unwrap().join("other");
     fs::create_dir(&other).unwrap();
     Control::bind(&at.run, &other).unwrap();
@@ -176,7 +323,7 @@ async fn told(messages: &[&str], fd: Option<OwnedFd>) -> Result<Option<Taken>> {
     let answer = async {
         let (stream, _) = listener.accept().await.unwrap();
         let mut channel = Channel::new(stream);
-        assert_eq!(channel.receive(PROMPT).await.unwrap(), "hello 1");
+        assert_eq!(channel.receive(PROMPT).await.unwrap(), "hello 2");
         let mut fd = fd.as_ref().map(AsFd::as_fd);
         for message in messages {
             channel.send(message, fd.take()).await.unwrap();
@@ -202,7 +349,7 @@ async fn what_is_handed_over_is_looked_at() {
         (&["socket a", "sockets 1"], Some(OwnedFd::from(unix)), "protocol"),
         (&["socket a", "sockets 1"], Some(OwnedFd::from(unix_listener())), "protocol"),
         (&["socket a", "sockets x"], listener(), "protocol"),
-        (&["draining"], None, "protocol"),
+        (&["yours"], None, "protocol"),
         (&["refused go\naway"], None, r"refuses: go\naway"),
         (&["socket a"], listener(), "cannot read"),
         (&[], None, "cannot read"),
