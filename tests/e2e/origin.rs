@@ -34,6 +34,21 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// The body, without chunks.
+    pub fn content(&self) -> String {
+        let (head, body) = self.text.split_once("\r\n\r\n").unwrap_or_default();
+        if !head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+            return body.to_owned();
+        }
+        let (mut content, mut rest) = (String::new(), body);
+        while let Some((size, after)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).unwrap();
+            content.push_str(&after[..size]);
+            rest = if size == 0 { "" } else { &after[size + 2..] };
+        }
+        content
+    }
+
     /// The path without the query.
     pub fn path(&self) -> &str {
         let target = self.text.split(' ').nth(1).unwrap_or_default();

@@ -108,7 +108,7 @@ fn what_only_a_new_process_can_change_is_refused_and_says_so() {
         gateway.hangup(KEPT);
         let log = gateway.log();
         let said = &log[before..];
-        for part in [place, what, "cannot change while the gateway runs", "palisade run --upgrade"] {
+        for part in [place, what, "cannot change while the gateway runs", "`palisade upgrade`"] {
             assert!(said.contains(part), "`{part}` is not in {said}");
         }
         gateway.get("/one").expect(201);

@@ -49,7 +49,7 @@ fn unrequested_101() {
     });
     let mut other = gateway.connect();
     for _ in 0..2 {
-        assert_eq!(gateway.get("/fault").expect(502).reason(), "upstream_broken");
+        assert_eq!(gateway.get("/fault").expect(502).reason(), "upstream_unrequested_upgrade");
         good(&mut other, "/after");
     }
     block_on(async {

@@ -125,7 +125,7 @@ fn origin(held: std::sync::mpsc::Receiver<()>) -> Origin {
             false
         }
         _ => {
-            let length = request.text.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
+            let length = request.content().len();
             request.answer(200, &length.to_string())
         }
     })
