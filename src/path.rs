@@ -3,8 +3,18 @@
 //! Unreserved characters are decoded once, hex is upper case, dot segments are removed and slashes merged
 //! (RFC 3986 §6.2.2). What some origin might read as another path is refused, with a reason code.
 
-use crate::{conf::model::Paths, fold::is_blank, unicode};
+use crate::{fold::is_blank, unicode};
 use std::borrow::Cow;
+
+/// Which paths a listener takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Paths {
+    /// Those that can be read in one way.
+    #[default]
+    Strict,
+    /// Encoded slashes and backslashes as well: whether they separate is left to the origin.
+    Relaxed,
+}
 
 /// The normal form of a path (without its query), or why it is refused.
 pub fn normalize(path: &[u8]) -> Result<Cow<'_, str>, &'static str> {

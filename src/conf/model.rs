@@ -4,6 +4,7 @@
 //! (an upstream that does not exist, two routes that clash) is checked when the snapshot is compiled.
 
 pub use super::model_upstream::*;
+pub use crate::path::Paths;
 use ipnet::IpNet;
 pub use palisade_contract::conf::At;
 use palisade_contract::{Consumer, Mode, Node, Place, Secret, conf::Sources, env::Credentials};
@@ -162,16 +163,6 @@ impl Default for Limits {
             connections_per_ip: 200,
         }
     }
-}
-
-/// Which paths a listener takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Paths {
-    /// Those that can be read in one way.
-    #[default]
-    Strict,
-    /// Encoded slashes and backslashes as well: whether they separate is left to the origin.
-    Relaxed,
 }
 
 /// What a route may say about limits.

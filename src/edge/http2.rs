@@ -100,12 +100,7 @@ pub(super) async fn serve<P>(
     guard.set_http2(limits.header_count);
     let first = live.since + limits.header_timeout;
     let io: Stream = Box::new(guard.clone());
-    let digest = Arc::new(Digest {
-        ssl_digest: io.get_ssl_digest(),
-        timing_digest: io.get_timing_digest(),
-        proxy_digest: io.get_proxy_digest(),
-        socket_digest: io.get_socket_digest(),
-    });
+    let digest = digest(&io);
     let parked = live.parked();
     let mut ticket = Some(parked.park(limits.header_timeout + GOODBYE));
     let h2 = tokio::select! {
@@ -150,6 +145,15 @@ pub(super) async fn serve<P>(
             Event::Malformed | Event::Idle | Event::Evicted => return,
         }
     }
+}
+
+fn digest(io: &Stream) -> Arc<Digest> {
+    Arc::new(Digest {
+        ssl_digest: io.get_ssl_digest(),
+        timing_digest: io.get_timing_digest(),
+        proxy_digest: io.get_proxy_digest(),
+        socket_digest: io.get_socket_digest(),
+    })
 }
 
 fn options(limits: &Limits) -> server::H2Options {

@@ -26,7 +26,33 @@ impl Proxy {
         let Some(connection) = edge::conn_info(session) else {
             return Error::e_explain(InternalError, "a connection that the edge does not know");
         };
-        let Ctx { snapshot, flight, tunnel, .. } = &mut *ctx;
+        let refusal = self.take_off(session, ctx, connection);
+        let Ctx { snapshot, flight: Some(flight), .. } = &mut *ctx else { return Ok(false) };
+        flight.swap(session);
+        let close = refusal.as_ref().is_some_and(|denial| denial.status() == StatusCode::BAD_REQUEST);
+        let stop = match refusal {
+            Some(denial) => Some(flight.refuse(denial).await),
+            None => flight.judge(snapshot).await,
+        };
+        flight.swap(session);
+        if close {
+            // What follows may be read in two ways as well.
+            session.set_keepalive(None);
+        }
+        let stop = match stop {
+            Some(stop) => Some(stop),
+            None => ctx.judge_request_body(session, &self.gateway.budget).await?,
+        };
+        if let Some(stop) = stop {
+            return apart(ctx.answer(session, &stop)).await.map(|()| true);
+        }
+        self.forward(session, ctx).await
+    }
+
+    /// Makes the request canonical, finds its route, and puts what is known of it into the context. What comes back is why
+    /// it goes no further.
+    fn take_off(&self, session: &mut Session, ctx: &mut Ctx, connection: Arc<ConnInfo>) -> Option<Denial> {
+        let Ctx { snapshot, flight, tunnel, .. } = ctx;
         let guard = edge::Guard::of(session);
         let mut relaxed = false;
         let (client, host, found) =
@@ -63,7 +89,7 @@ impl Proxy {
             }
             Err(denial) => (&snapshot.none, Some(denial)),
         };
-        let flight = flight.insert(Box::new(Flight {
+        flight.replace(Box::new(Flight {
             run: Run::new(ex.begun()),
             ex,
             route: route.clone(),
@@ -75,30 +101,7 @@ impl Proxy {
             share: None,
             _counted: counted,
         }));
-        flight.swap(session);
-        let mut close = false;
-        let stop = match refusal {
-            Some(denial) => {
-                if denial.status() == StatusCode::BAD_REQUEST {
-                    // What follows may be read in two ways as well.
-                    close = true;
-                }
-                Some(flight.refuse(denial).await)
-            }
-            None => flight.judge(snapshot).await,
-        };
-        flight.swap(session);
-        if close {
-            session.set_keepalive(None);
-        }
-        let stop = match stop {
-            Some(stop) => Some(stop),
-            None => ctx.judge_request_body(session, &self.gateway.budget).await?,
-        };
-        if let Some(stop) = stop {
-            return apart(ctx.answer(session, &stop)).await.map(|()| true);
-        }
-        self.forward(session, ctx).await
+        refusal
     }
 
     /// The chain let it pass: plan how it goes to the origin.
