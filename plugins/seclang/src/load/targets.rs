@@ -71,7 +71,10 @@ fn parts(text: &str) -> Vec<(usize, &str)> {
     for (at, byte) in text.bytes().enumerate() {
         match byte {
             b'/' if in_regex && before != b'\\' => in_regex = false,
-            b'/' if !in_regex && matches!(before, b':' | b'\'') => in_regex = true,
+            b'/' if !in_regex && matches!(before, b':' | b'\'') => {
+                let part = text.get(start..at).unwrap_or_default().trim_start_matches(['!', '&', ' ']);
+                in_regex = !part.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("XML:"));
+            }
             b'|' | b',' if !in_regex => {
                 parts.push((start, text.get(start..at).unwrap_or_default()));
                 start = at + 1;

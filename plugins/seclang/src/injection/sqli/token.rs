@@ -461,7 +461,7 @@ mod tests {
     fn values_become_tokens() {
         for (value, expected) in [
             ("select 1 from a", "E1kn"),
-            ("1' or '1'='1", "1s1s"),
+            ("1' or '1'='1", "1s1s1"),
             ("'a' /* c */ -- d", "scc"),
             ("@@version @`x`", "vv"),
             ("0x1f 1.5e3 .5 1e", "111n"),

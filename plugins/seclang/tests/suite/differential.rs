@@ -1,0 +1,1 @@
+//! A live comparison with libmodsecurity.
