@@ -18,7 +18,8 @@ mod suite;
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Instant};
 
 fn main() -> ExitCode {
-    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from).or_else(|| suite::folder("everything")) else {
+    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from).or_else(|| suite::folder("everything"))
+    else {
         return ExitCode::FAILURE;
     };
     let stages = suite::stages(&folder);
@@ -38,7 +39,10 @@ fn main() -> ExitCode {
             counts.0 += 1;
         } else {
             counts.1 += 1;
-            failed.push(format!("{}: expected {expect:?}, and none of {none:?}; found {found:?}", stage.name()));
+            failed.push(format!(
+                "{}: expected {expect:?}, and none of {none:?}; found {found:?}",
+                stage.name()
+            ));
         }
     }
     println!("{} stages evaluated in {:.0?}", stages.len(), started.elapsed());

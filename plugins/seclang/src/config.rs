@@ -48,7 +48,7 @@ pub struct Config {
     pub components: Vec<String>,
     /// `SecWebAppId`.
     pub web_app_id: String,
-    pub(crate) mapping: Option<Arc<Mapping>>,
+    pub(crate) mapping: Arc<Mapping>,
 }
 
 impl Default for Config {
@@ -70,7 +70,7 @@ impl Default for Config {
             upload_file_limit: 100,
             components: Vec::new(),
             web_app_id: String::new(),
-            mapping: None,
+            mapping: Mapping::best_fit(),
         }
     }
 }

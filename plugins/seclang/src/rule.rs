@@ -1,11 +1,6 @@
 //! Rules as they are compiled.
 
-use crate::{
-    operator::Operator,
-    template::Template,
-    transform::Transformation,
-    variable::{Source, Variable},
-};
+use crate::{operator::Operator, template::Template, transform::Transformation, variable::Variable};
 use regex::bytes::Regex;
 use std::sync::Arc;
 
@@ -57,11 +52,6 @@ impl Target {
     #[inline]
     pub(crate) fn takes(&self, name: &[u8]) -> bool {
         self.selector.takes(name) && !self.except.iter().any(|except| except.takes(name))
-    }
-
-    /// Whether the values come with the request or response and do not change within a phase.
-    pub(crate) fn is_fixed(&self) -> bool {
-        matches!(self.variable.source(), Source::List(..) | Source::Slot)
     }
 }
 

@@ -150,10 +150,7 @@ impl Transaction {
             } else {
                 None
             };
-            if let Some(processor) = processor {
-                state.processor = Some(processor);
-                store.set_copied(Variable::ReqbodyProcessor, processor.name().as_bytes());
-            }
+            state.processor = processor.or(state.processor);
         } else if name.eq_ignore_ascii_case(b"host") {
             let host = value.split(|byte| *byte == b':').next().unwrap_or_default();
             store.set_copied(Variable::ServerName, host);
@@ -168,7 +165,6 @@ impl Transaction {
         let args: usize = self.combined_size();
         self.work.store.set_number(Variable::ArgsCombinedSize, args);
         self.run(1);
-        self.set_processor();
         self.intervention()
     }
 
@@ -346,16 +342,6 @@ impl Transaction {
             .collect();
         values.sort();
         values
-    }
-
-    /// What the processor of a control says, once phase 1 is over.
-    fn set_processor(&mut self) {
-        let Work { store, state, .. } = &mut *self.work;
-        if let Some(processor) = state.processor {
-            store.set_copied(Variable::ReqbodyProcessor, processor.name().as_bytes());
-        } else if state.force_request_body {
-            store.set_copied(Variable::ReqbodyProcessor, Processor::Raw.name().as_bytes());
-        }
     }
 
     fn combined_size(&self) -> usize {

@@ -84,11 +84,13 @@ pub(crate) fn process(store: &mut Store, state: &State, config: &Config) {
         Some(Processor::Raw) | None => Ok(()),
     };
     store.body = body;
-    if !store.body.is_empty() {
-        store.body_seen = true;
-        let length = store.body.len();
-        store.set_number(Variable::RequestBodyLength, length);
-    }
+    let length = store.body.len();
+    store.set_number(Variable::RequestBodyLength, length);
+    // Where a processor turned the body into arguments, these are inspected and not the body. One that does not parse is
+    // inspected as it is.
+    let raw =
+        matches!(state.processor, Some(Processor::Urlencoded | Processor::Raw)) || state.force_request_body;
+    store.body_seen = length > 0 && (raw || result.is_err());
     if let Err(message) = result {
         store.set_copied(Variable::ReqbodyError, b"1");
         store.set_copied(Variable::ReqbodyErrorMsg, message.as_bytes());

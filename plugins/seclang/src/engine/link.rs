@@ -84,17 +84,14 @@ impl Run<'_> {
             }
             any |= match target.variable.source() {
                 Source::List(list, view, origin) => self.list(rule, link, target, (list, view, origin), hits),
+                // A variable that is one value has it even where nothing set it.
                 Source::Slot => {
                     let kind = Kind::Slot(target.variable);
                     let possible = hits.is_none_or(|hits| hits.0.iter().any(|hit| hit.kind == kind));
-                    match self
-                        .store
-                        .slot(target.variable)
-                        .filter(|_| possible && !self.is_target_removed(rule, target, b""))
-                    {
-                        Some(value) => self.value(link, target, b"", value),
-                        None => false,
-                    }
+                    let value = self.state.slot(self.store, target.variable);
+                    possible
+                        && !self.is_target_removed(rule, target, b"")
+                        && self.value(link, target, b"", value)
                 }
                 Source::Tx if target.tx.is_some() => self.tx(rule, link, target),
                 _ => self.pieces(rule, link, target),
@@ -183,7 +180,7 @@ impl Run<'_> {
                     target.takes(name) && !self.is_target_removed(rule, target, name)
                 })
                 .count(),
-            Source::Slot => usize::from(self.store.slot(target.variable).is_some()),
+            Source::Slot => 1,
             Source::Tx if target.tx.is_some() => {
                 usize::from(target.tx.is_some_and(|number| self.state.tx.get(number).is_some()))
             }
@@ -203,7 +200,7 @@ impl Run<'_> {
     fn value(&mut self, link: &Link, target: &Target, name: &[u8], value: &[u8]) -> bool {
         let rules = self.rules;
         let chain = rules.transforms_of(link);
-        let mapping = rules.config.mapping.as_deref();
+        let mapping = Some(&*rules.config.mapping);
         if !link.multi_match {
             // The buffers are taken out so that the transformed value may be looked at while the state changes.
             let mut buffers = std::mem::take(self.buffers);

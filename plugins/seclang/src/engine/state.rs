@@ -1,6 +1,7 @@
 //! What rules change while a transaction is evaluated.
 
 use super::{
+    Store,
     outcome::{Intervention, MatchedRule},
     tx::Tx,
 };
@@ -119,6 +120,14 @@ impl State {
         self.highest_severity = 255;
         self.keys = Default::default();
         self.started = Instant::now();
+    }
+
+    /// The value of a slot; empty where nothing set it.
+    pub(crate) fn slot<'a>(&self, store: &'a Store, slot: Variable) -> &'a [u8] {
+        match slot {
+            Variable::ReqbodyProcessor => self.processor.map_or("", Processor::name).as_bytes(),
+            _ => store.slot(slot).unwrap_or_default(),
+        }
     }
 
     #[inline]

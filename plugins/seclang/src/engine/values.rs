@@ -54,7 +54,7 @@ impl Scope<'_> {
                     out.extend_from_slice(self.store.text(span));
                 }
             }
-            Source::Slot => out.extend_from_slice(self.store.slot(variable).unwrap_or_default()),
+            Source::Slot => out.extend_from_slice(self.state.slot(self.store, variable)),
             _ => {
                 if let Some((_, value)) = self.changing(variable).into_iter().find(|(name, _)| named(name)) {
                     out.extend_from_slice(&value);

@@ -246,7 +246,7 @@ impl Builder {
                     .ok_or_else(|| format!("`{}` has no code page {page}", path.display()))
             });
         match mapping {
-            Ok(mapping) => self.loaded.config.mapping = Some(Arc::new(mapping)),
+            Ok(mapping) => self.loaded.config.mapping = Arc::new(mapping),
             Err(message) => self.complain(directive, file, fail(0, file.text.len(), message), None),
         }
     }

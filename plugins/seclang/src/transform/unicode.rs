@@ -1,7 +1,10 @@
 //! UTF-8 as `%uHHHH`, and mappings of code pages.
 
 use crate::bytes::at;
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 /// What a code page makes of code units, as `SecUnicodeMapFile` gives it.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,16 @@ impl Mapping {
             Some((u16::from_str_radix(unit, 16).ok()?, u8::from_str_radix(byte, 16).ok()?))
         };
         Some(Self { codes: pairs.split_whitespace().filter_map(pair).collect() })
+    }
+
+    /// The best fit of US-ASCII, which holds where no directive names another.
+    pub(crate) fn best_fit() -> Arc<Self> {
+        static BEST_FIT: LazyLock<Arc<Mapping>> = LazyLock::new(|| {
+            Arc::new(
+                Mapping::parse(include_str!("../../data/best_fit_ascii.mapping"), 20127).unwrap_or_default(),
+            )
+        });
+        BEST_FIT.clone()
     }
 
     pub(crate) fn get(&self, unit: u16) -> Option<u8> {
@@ -94,5 +107,9 @@ mod tests {
         let mapping = Mapping::parse(text, 20127).unwrap();
         assert_eq!((mapping.get(0xc0), mapping.get(0xff1c), mapping.get(1)), (Some(0x41), Some(0x3c), None));
         assert!(Mapping::parse(text, 1).is_none());
+        assert_eq!(
+            (Mapping::best_fit().get(0x2019), Mapping::best_fit().get(0xff1c)),
+            (Some(b'\''), Some(b'<'))
+        );
     }
 }

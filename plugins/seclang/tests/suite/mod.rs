@@ -71,7 +71,9 @@ pub fn stages(folder: &Path) -> Vec<Stage> {
     let root = folder.join("tests/regression");
     let mut files = Vec::new();
     for folder in entries(&root).into_iter().filter(|path| path.is_dir()) {
-        files.extend(entries(&folder).into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "yaml")));
+        files.extend(
+            entries(&folder).into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "yaml")),
+        );
     }
     files.iter().flat_map(|file| stages_of(file)).collect()
 }
@@ -84,7 +86,8 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 
 fn stages_of(path: &Path) -> Vec<Stage> {
     let tree = yaml::parse(&fs::read_to_string(path).unwrap());
-    let number = |value: Option<&Value>| value.and_then(Value::text).and_then(|text| text.parse::<u64>().ok());
+    let number =
+        |value: Option<&Value>| value.and_then(Value::text).and_then(|text| text.parse::<u64>().ok());
     let Some(rule) = number(tree.get("rule_id")) else { return Vec::new() };
     let mut stages = Vec::new();
     for test in tree.get("tests").map_or(&[][..], Value::list) {
@@ -127,7 +130,9 @@ fn request(input: &Value) -> Request {
         protocol: text("version").unwrap_or("HTTP/1.1").into(),
         headers: headers
             .iter()
-            .map(|(name, value)| (name.clone().into_bytes(), value.text().unwrap_or_default().as_bytes().to_vec()))
+            .map(|(name, value)| {
+                (name.clone().into_bytes(), value.text().unwrap_or_default().as_bytes().to_vec())
+            })
             .collect(),
         body: text("data").unwrap_or_default().into(),
         response: None,
@@ -172,7 +177,10 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 
 impl Request {
     pub fn header(&self, name: &[u8]) -> Option<&[u8]> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_slice())
     }
 }
 
@@ -189,8 +197,14 @@ fn raw(text: &[u8]) -> Request {
     let first = line();
     let parts: Vec<&[u8]> = first.splitn(3, |byte| *byte == b' ').collect();
     let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_vec();
-    let mut request =
-        Request { method: part(0), uri: part(1), protocol: part(2), headers: Vec::new(), body: Vec::new(), response: None };
+    let mut request = Request {
+        method: part(0),
+        uri: part(1),
+        protocol: part(2),
+        headers: Vec::new(),
+        body: Vec::new(),
+        response: None,
+    };
     loop {
         let line = line();
         if line.is_empty() {
@@ -244,7 +258,9 @@ fn encode(text: &[u8], out: &mut Vec<u8>) {
 fn with_response(mut request: Request) -> Request {
     let plain = (b"Content-Type".to_vec(), b"text/plain; charset=utf-8".to_vec());
     let mut response = Response { status: 200, headers: vec![plain.clone()], body: Vec::new() };
-    if request.uri.starts_with(b"/reflect") && let Ok(wanted) = serde_json::from_slice::<serde_json::Value>(&request.body) {
+    if request.uri.starts_with(b"/reflect")
+        && let Ok(wanted) = serde_json::from_slice::<serde_json::Value>(&request.body)
+    {
         let text = |name: &str| wanted.get(name).and_then(|value| value.as_str());
         if let Some(status) = wanted.get("status").and_then(serde_json::Value::as_u64) {
             response.status = status as u16;
@@ -252,7 +268,9 @@ fn with_response(mut request: Request) -> Request {
         if let Some(headers) = wanted.get("headers").and_then(|headers| headers.as_object()) {
             response.headers = headers
                 .iter()
-                .map(|(name, value)| (name.clone().into_bytes(), value.as_str().unwrap_or_default().as_bytes().to_vec()))
+                .map(|(name, value)| {
+                    (name.clone().into_bytes(), value.as_str().unwrap_or_default().as_bytes().to_vec())
+                })
                 .collect();
             if !response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"content-type")) {
                 response.headers.push(plain);

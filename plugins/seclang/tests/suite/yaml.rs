@@ -54,7 +54,9 @@ pub fn parse(text: &str) -> Value {
 
 fn value<'a>(event: Event<'a>, events: &mut dyn Iterator<Item = Event<'a>>) -> Value {
     match event {
-        Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() || text == "~" || text == "null" => Value::Null,
+        Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() || text == "~" || text == "null" => {
+            Value::Null
+        }
         Event::Scalar(text, ..) => Value::Text(text.into_owned()),
         Event::SequenceStart(..) => {
             let mut items = Vec::new();

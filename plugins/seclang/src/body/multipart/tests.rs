@@ -53,7 +53,12 @@ fn what_parsers_disagree_on_is_flagged() {
             true,
             &["MULTIPART_MISSING_SEMICOLON", "MULTIPART_SEMICOLON_MISSING"],
         ),
-        ("multipart/form-data; boundary= B", whole.clone(), false, &["MULTIPART_BOUNDARY_WHITESPACE", "MULTIPART_DATA_BEFORE"]),
+        (
+            "multipart/form-data; boundary= B",
+            whole.clone(),
+            false,
+            &["MULTIPART_BOUNDARY_WHITESPACE", "MULTIPART_DATA_BEFORE"],
+        ),
         ("multipart/form-data; BOUNDARY=B", whole.clone(), false, &[]),
         ("multipart/form-data; boundary=B; boundary=C", whole.clone(), false, &[]),
         ("multipart/form-data; boundary=B", format!("before\r\n{whole}"), true, &["MULTIPART_DATA_BEFORE"]),
