@@ -86,10 +86,10 @@ pub(crate) fn process(store: &mut Store, state: &State, config: &Config) {
     store.body = body;
     let length = store.body.len();
     store.set_number(Variable::RequestBodyLength, length);
-    // Where a processor turned the body into arguments, these are inspected and not the body. One that does not parse is
-    // inspected as it is.
-    let raw =
-        matches!(state.processor, Some(Processor::Urlencoded | Processor::Raw)) || state.force_request_body;
+    // The parts of a form and the text of a document are inspected instead of a body that is mostly their frame. One that does
+    // not parse is inspected as it is.
+    let framed = matches!(state.processor, Some(Processor::Multipart | Processor::Xml) | None);
+    let raw = !framed || state.force_request_body;
     store.body_seen = length > 0 && (raw || result.is_err());
     if let Err(message) = result {
         store.set_copied(Variable::ReqbodyError, b"1");
