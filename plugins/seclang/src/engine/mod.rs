@@ -10,5 +10,6 @@ pub(crate) mod store;
 mod tx;
 mod values;
 
-pub(crate) use link::Run;
+pub(crate) use link::{Hit, Kind, Run};
+pub(crate) use phase::bit;
 pub(crate) use store::Store;

@@ -6,5 +6,5 @@
 mod sqli;
 mod xss;
 
-pub(crate) use sqli::sqli;
+pub(crate) use sqli::{sqli, warm};
 pub(crate) use xss::xss;

@@ -7,6 +7,8 @@ mod words;
 use fold::{Folded, fold};
 use token::{Quote, kind};
 
+pub(crate) use words::warm;
+
 /// What a value looks like in SQL: up to five types of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint {

@@ -1,0 +1,71 @@
+//! Many expressions in one lazy automaton.
+
+use regex_automata::{
+    Input, MatchKind, PatternSet,
+    hybrid::dfa::{Cache, Config, DFA},
+    nfa::thompson::{self, WhichCaptures},
+};
+use regex_syntax::hir::Hir;
+
+/// The most bytes of a cache.
+const CACHE: usize = 3 << 20;
+/// After so many clearings, a scan that makes a state of fewer bytes than this gives up.
+const CLEARINGS: usize = 2;
+const BYTES_A_STATE: usize = 16;
+
+/// Expressions that are looked for together.
+#[derive(Debug)]
+pub(crate) struct Set {
+    dfa: DFA,
+}
+
+impl Set {
+    /// Compiles expressions; `None` where they cannot be an automaton of this kind.
+    pub(super) fn new(expressions: &[Hir]) -> Option<Self> {
+        let nfa = thompson::Compiler::new()
+            .configure(thompson::Config::new().utf8(false).which_captures(WhichCaptures::None))
+            .build_many_from_hir(expressions)
+            .ok()?;
+        let config = Config::new()
+            .match_kind(MatchKind::All)
+            .cache_capacity(CACHE)
+            .skip_cache_capacity_check(true)
+            .minimum_cache_clear_count(Some(CLEARINGS))
+            .minimum_bytes_per_state(Some(BYTES_A_STATE));
+        let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
+        Some(Self { dfa })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.dfa.pattern_len()
+    }
+
+    /// The expressions that match, in `found`; `false` where the automaton gave up and all of them may.
+    pub(super) fn find(&self, cache: &mut Option<Cache>, value: &[u8], found: &mut PatternSet) -> bool {
+        let cache = cache.get_or_insert_with(|| self.dfa.create_cache());
+        found.clear();
+        let input = Input::new(value).earliest(true);
+        match self.dfa.try_search_fwd(cache, &input) {
+            Ok(None) => true,
+            Ok(Some(_)) => self.dfa.try_which_overlapping_matches(cache, &Input::new(value), found).is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_expressions_that_match_are_found() {
+        let parse = |text: &str| crate::operator::pattern::parser().build().parse(text).unwrap();
+        let set = Set::new(&["abc", "^a", "c$", r"\bx\b", "b+"].map(parse)).unwrap();
+        let mut cache = None;
+        let mut found = PatternSet::new(set.len());
+        for (value, expected) in [("abc", vec![0, 1, 2, 4]), ("z x z", vec![3]), ("", vec![]), ("bbb", vec![4])] {
+            assert!(set.find(&mut cache, value.as_bytes(), &mut found));
+            assert_eq!(found.iter().map(|pattern| pattern.as_usize()).collect::<Vec<_>>(), expected, "{value}");
+        }
+    }
+}
