@@ -2,11 +2,11 @@
 
 use super::{
     Store,
-    state::{Matched, State},
+    state::State,
     values::Scope,
 };
 use crate::{
-    operator::{Captures, Expand, Operator},
+    operator::{Expand, Operator},
     rule::{Action, Change, Control, Link, Place, SetVar, Target},
     ruleset::RuleSet,
     transform::Buffers,
@@ -78,8 +78,11 @@ impl Run<'_> {
         for target in &link.targets {
             if target.count {
                 let count = self.count(rule, target);
-                let text = count.to_string();
-                any |= self.value(link, target, b"", text.as_bytes());
+                let mut text = std::mem::take(&mut self.state.scratch);
+                text.clear();
+                crate::bytes::push_integer(&mut text, i64::try_from(count).unwrap_or(i64::MAX));
+                any |= self.value(link, target, b"", &text);
+                self.state.scratch = text;
                 continue;
             }
             any |= match target.variable.source() {
@@ -144,17 +147,16 @@ impl Run<'_> {
             if order.holds(value, parameter) == link.negated {
                 return false;
             }
-            if link.setvars.is_empty() && !link.capture {
-                let mut text = Vec::new();
-                cell.write(&mut text);
-                self.match_value(target, target_name(target), text);
-                return true;
-            }
         }
-        let mut text = Vec::new();
-        cell.write(&mut text);
+        let mut text = std::mem::take(&mut self.state.scratch);
+        text.clear();
+        if let Some(cell) = target.tx.and_then(|number| self.state.tx.get(number)) {
+            cell.write(&mut text);
+        }
         let name = target_name(target);
-        !self.is_target_removed(rule, target, name) && self.value(link, target, name, &text)
+        let found = !self.is_target_removed(rule, target, name) && self.value(link, target, name, &text);
+        self.state.scratch = text;
+        found
     }
 
     fn pieces(&mut self, rule: usize, link: &Link, target: &Target) -> bool {
@@ -223,28 +225,25 @@ impl Run<'_> {
     }
 
     fn ask(&mut self, link: &Link, target: &Target, name: &[u8], value: &[u8]) -> bool {
-        let mut captures = Captures::default();
+        let mut captures = std::mem::take(&mut self.state.captures);
+        captures.clear();
         let wanted = (link.capture && !link.negated).then_some(&mut captures);
-        if link.operator.matches(value, &self.scope(), wanted) == link.negated {
-            return false;
-        }
-        if link.capture {
-            self.state.tx.clear_captures();
-            for (number, text) in &captures.pieces {
-                if let Some(cell) = self.state.tx.cell(u16::from(*number)) {
-                    cell.set_text(text);
+        let found = link.operator.matches(value, &self.scope(), wanted) != link.negated;
+        if found {
+            if link.capture {
+                self.state.tx.clear_captures();
+                for (number, text) in captures.iter() {
+                    if let Some(cell) = self.state.tx.cell(u16::from(number)) {
+                        cell.set_text(text);
+                    }
                 }
             }
+            let name = if target.count { target_name(target) } else { name };
+            self.state.matched.push(target.variable, target.count, name, value);
+            self.set_all(link);
         }
-        self.match_value(target, name, value.to_vec());
-        self.set_all(link);
-        true
-    }
-
-    fn match_value(&mut self, target: &Target, name: &[u8], value: Vec<u8>) {
-        let (variable, count) = (target.variable, target.count);
-        let name = if count { target_name(target) } else { name };
-        self.state.matched.push(Matched { variable, count, name: name.to_vec(), value });
+        self.state.captures = captures;
+        found
     }
 
     fn set_all(&mut self, link: &Link) {
@@ -254,36 +253,46 @@ impl Run<'_> {
     }
 
     fn set(&mut self, setvar: &SetVar) {
-        let rules = self.rules;
         if setvar.collection == Variable::Tx {
-            let amount = match &setvar.change {
-                Change::Add(amount) => self.scope().number(amount),
-                Change::Subtract(amount) => self.scope().number(amount).saturating_neg(),
-                _ => 0,
-            };
-            let text = match &setvar.change {
-                Change::Set(text) => self.scope().template(text).into_owned(),
-                _ => Vec::new(),
-            };
-            let cell = match &setvar.place {
-                Place::Tx(number) => self.state.tx.cell(*number),
-                Place::Named(name) => {
-                    let name = self.scope().template(name).into_owned();
-                    self.state.tx.named(&rules.names, &name)
-                }
-            };
-            let Some(cell) = cell else { return };
-            match &setvar.change {
-                Change::Unset => cell.unset(),
-                Change::Set(_) => cell.set_text(&text),
-                _ => {
-                    let before = if cell.is_set() { cell.number() } else { 0 };
-                    cell.set_number(before.saturating_add(amount));
-                }
-            }
-            return;
+            return self.set_tx(setvar);
         }
         self.set_kept(setvar);
+    }
+
+    fn set_tx(&mut self, setvar: &SetVar) {
+        let rules = self.rules;
+        let amount = match &setvar.change {
+            Change::Add(amount) => self.scope().number(amount),
+            Change::Subtract(amount) => self.scope().number(amount).saturating_neg(),
+            _ => 0,
+        };
+        let expanded;
+        let text = match &setvar.change {
+            Change::Set(text) => match text.constant() {
+                Some(text) => text,
+                None => {
+                    expanded = self.scope().template(text).into_owned();
+                    &expanded
+                }
+            },
+            _ => &[],
+        };
+        let cell = match &setvar.place {
+            Place::Tx(number) => self.state.tx.cell(*number),
+            Place::Named(name) => {
+                let name = self.scope().template(name).into_owned();
+                self.state.tx.named(&rules.names, &name)
+            }
+        };
+        let Some(cell) = cell else { return };
+        match &setvar.change {
+            Change::Unset => cell.unset(),
+            Change::Set(_) => cell.set_text(text),
+            _ => {
+                let before = if cell.is_set() { cell.number() } else { 0 };
+                cell.set_number(before.saturating_add(amount));
+            }
+        }
     }
 
     fn set_kept(&mut self, setvar: &SetVar) {

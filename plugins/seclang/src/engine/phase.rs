@@ -117,9 +117,9 @@ impl Run<'_> {
         let message = self.message(chain);
         let variables = self.state.matched.iter().take(MOST_VARIABLES).map(|matched| {
             let mut name = Vec::new();
-            matched.write_name(&mut name);
+            matched.write_name(&self.state.matched, &mut name);
             let name = mask::bounded(&name, 128);
-            MatchedVariable { piece: mask::piece(&name, &matched.value), name }
+            MatchedVariable { piece: mask::piece(&name, self.state.matched.value(matched)), name }
         });
         let matched = MatchedRule {
             id: chain.id,

@@ -6,7 +6,9 @@ use super::{
     tx::Tx,
 };
 use crate::{
+    bytes::Span,
     config::Config,
+    operator::Captures,
     rule::{Allow, Engine, Processor, Target},
     variable::Variable,
 };
@@ -17,17 +19,53 @@ pub(crate) const MOST_MATCHED: usize = 200;
 pub(crate) const MOST_VARIABLES: usize = 8;
 
 /// A value that matched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Matched {
     pub(crate) variable: Variable,
     pub(crate) count: bool,
-    pub(crate) name: Vec<u8>,
-    pub(crate) value: Vec<u8>,
+    name: Span,
+    value: Span,
+}
+
+/// The values that a rule matched.
+#[derive(Debug, Default)]
+pub(crate) struct AllMatched {
+    all: Vec<Matched>,
+    text: Vec<u8>,
+}
+
+impl AllMatched {
+    pub(crate) fn clear(&mut self) {
+        self.all.clear();
+        self.text.clear();
+        self.text.shrink_to(64 << 10);
+    }
+
+    pub(crate) fn push(&mut self, variable: Variable, count: bool, name: &[u8], value: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        let middle = self.text.len();
+        self.text.extend_from_slice(value);
+        let (name, value) = (Span::new(start..middle), Span::new(middle..self.text.len()));
+        self.all.push(Matched { variable, count, name, value });
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Matched> {
+        self.all.iter()
+    }
+
+    pub(crate) fn last(&self) -> Option<&Matched> {
+        self.all.last()
+    }
+
+    pub(crate) fn value(&self, matched: &Matched) -> &[u8] {
+        matched.value.of(&self.text)
+    }
 }
 
 impl Matched {
     /// The name with the variable's.
-    pub(crate) fn write_name(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write_name(&self, all: &AllMatched, out: &mut Vec<u8>) {
         if self.count {
             out.push(b'&');
         }
@@ -35,7 +73,7 @@ impl Matched {
         let path: &[u8] = match self.variable {
             Variable::XmlText => b"/*",
             Variable::XmlAttributes => b"//@*",
-            _ => &self.name,
+            _ => self.name.of(&all.text),
         };
         if !path.is_empty() {
             out.push(b':');
@@ -48,7 +86,10 @@ impl Matched {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) tx: Tx,
-    pub(crate) matched: Vec<Matched>,
+    pub(crate) matched: AllMatched,
+    /// For a text that is looked at while the state changes.
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) captures: Captures,
     pub(crate) engine: Engine,
     pub(crate) processor: Option<Processor>,
     pub(crate) request_body_access: bool,
@@ -78,7 +119,9 @@ impl Default for State {
     fn default() -> Self {
         Self {
             tx: Tx::default(),
-            matched: Vec::new(),
+            matched: AllMatched::default(),
+            scratch: Vec::new(),
+            captures: Captures::default(),
             engine: Engine::On,
             processor: None,
             request_body_access: true,

@@ -42,6 +42,12 @@ impl Expand for Scope<'_> {
 impl Scope<'_> {
     /// The first value of a variable.
     fn variable(&self, variable: Variable, key: Option<&[u8]>, out: &mut Vec<u8>) {
+        if let (Variable::MatchedVar, Some(last)) = (variable, self.state.matched.last()) {
+            return out.extend_from_slice(self.state.matched.value(last));
+        }
+        if let (Variable::MatchedVarName, Some(last)) = (variable, self.state.matched.last()) {
+            return last.write_name(&self.state.matched, out);
+        }
         let named = |name: &[u8]| key.is_none_or(|key| key.eq_ignore_ascii_case(name));
         match variable.source() {
             Source::List(list, view, origin) => {
@@ -69,7 +75,7 @@ impl Scope<'_> {
         let one = |value: Vec<u8>| vec![(Vec::new(), value)];
         let name = |matched: &super::state::Matched| {
             let mut name = Vec::new();
-            matched.write_name(&mut name);
+            matched.write_name(&state.matched, &mut name);
             name
         };
         match variable {
@@ -83,11 +89,11 @@ impl Scope<'_> {
                 })
                 .collect(),
             Variable::MatchedVar => {
-                state.matched.last().map(|last| one(last.value.clone())).unwrap_or_default()
+                state.matched.last().map(|last| one(state.matched.value(last).to_vec())).unwrap_or_default()
             }
             Variable::MatchedVarName => state.matched.last().map(|last| one(name(last))).unwrap_or_default(),
             Variable::MatchedVars => {
-                state.matched.iter().map(|matched| (name(matched), matched.value.clone())).collect()
+                state.matched.iter().map(|matched| (name(matched), state.matched.value(matched).to_vec())).collect()
             }
             Variable::MatchedVarsNames => {
                 state.matched.iter().map(|matched| (name(matched), name(matched))).collect()

@@ -13,7 +13,7 @@ pub(crate) use pattern::Pattern;
 pub(crate) use phrases::Phrases;
 
 use crate::{
-    bytes::integer,
+    bytes::{Span, integer},
     injection,
     template::{Piece, Template},
 };
@@ -149,15 +149,28 @@ pub(crate) trait Expand {
 /// What an operator captures: up to ten pieces of the value, or text of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Captures {
-    pub(crate) pieces: Vec<(u8, Vec<u8>)>,
+    text: Vec<u8>,
+    pieces: Vec<(u8, Span)>,
 }
 
 impl Captures {
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.pieces.clear();
+    }
+
+    /// The numbers and texts of all pieces.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.pieces.iter().map(|(number, span)| (*number, span.of(&self.text)))
+    }
+
     fn set(&mut self, number: usize, text: &[u8]) {
         if let Ok(number) = u8::try_from(number)
             && number < 10
         {
-            self.pieces.push((number, text.to_vec()));
+            let from = self.text.len();
+            self.text.extend_from_slice(text);
+            self.pieces.push((number, Span::new(from..self.text.len())));
         }
     }
 }

@@ -315,6 +315,6 @@ mod tests {
         let pattern = Pattern::parse(r"(\d)").unwrap();
         let mut captures = Captures::default();
         assert!(pattern.find_all(b"1 2", Some(&mut captures)));
-        assert_eq!(captures.pieces.len(), 4);
+        assert_eq!(captures.iter().count(), 4);
     }
 }

@@ -12,6 +12,10 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_syntax::hir::Hir;
 use std::collections::BTreeMap;
 
+/// How many expressions are looked for together: the more, the fewer scans, and the more states of the automaton that an
+/// attacker can make it build.
+const TOGETHER: usize = 24;
+
 /// What a phase does.
 #[derive(Debug, Default)]
 pub(crate) struct PhasePlan {
@@ -39,9 +43,8 @@ pub(super) struct KindPlan {
 /// Rules that are looked for together, in one kind of value or several.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    /// The automaton of all expressions, and the rule and chain of each.
-    pub(super) set: Option<usize>,
-    pub(super) expressions: Vec<Member>,
+    /// The automata of all expressions by number, and the rule and chain of each expression.
+    pub(super) sets: Vec<(usize, Vec<Member>)>,
     /// The automaton of all phrases, and the rules of each phrase.
     pub(super) phrases: Option<AhoCorasick>,
     pub(super) owners: Vec<Vec<Member>>,
@@ -176,8 +179,7 @@ fn build(
     for place in places_of(places) {
         let Some(found) = u32::try_from(place).ok().and_then(|place| sought.get(&place)) else { continue };
         if let Some(hir) = &found.hir {
-            expressions.push(hir.clone());
-            group.expressions.push(found.member);
+            expressions.push((hir.clone(), found.member));
             continue;
         }
         let link = numbers.get(place).and_then(|rule| rules.chains.get(*rule)?.links.first());
@@ -190,12 +192,16 @@ fn build(
             _ => group.checks.push(found.member),
         }
     }
-    if let Some(set) = Some(expressions).filter(|all| !all.is_empty()).and_then(|all| Set::new(&all)) {
-        group.set = Some(sets.len());
-        sets.push(set);
-    } else {
-        // Asked one by one.
-        group.checks.append(&mut group.expressions);
+    for some in expressions.chunks(TOGETHER) {
+        let (all, members): (Vec<Hir>, Vec<Member>) = some.iter().cloned().unzip();
+        match Set::new(&all) {
+            Some(set) => {
+                group.sets.push((sets.len(), members));
+                sets.push(set);
+            }
+            // Asked one by one.
+            None => group.checks.extend(members),
+        }
     }
     let words: Vec<&Vec<u8>> = phrases.keys().collect();
     if !words.is_empty() {

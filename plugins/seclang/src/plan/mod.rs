@@ -37,7 +37,7 @@ pub(crate) struct Plan {
 }
 
 /// A cache for each set, made when it is first used.
-pub(crate) type Caches = Vec<Option<regex_automata::hybrid::dfa::Cache>>;
+pub(crate) type Caches = Vec<Option<set::Memory>>;
 
 /// The most idle caches.
 const MOST_IDLE: usize = 64;

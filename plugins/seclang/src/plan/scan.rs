@@ -8,17 +8,16 @@ use super::{
 use crate::{
     engine::{Hit, Kind, Run, bit},
     operator::Operator,
+    ruleset::RuleSet,
     transform::{Buffers, class},
     variable::View,
 };
-use regex_automata::PatternSet;
 
 /// What scans of one transaction use, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     pub(super) hits: Vec<Hit>,
     pub(super) order: Vec<u64>,
-    found: Option<PatternSet>,
     forms: Forms,
 }
 
@@ -82,9 +81,9 @@ impl Scan {
     ) {
         self.forms.make(plan, kind, run, subject.value, subject.classes);
         // As it is, for all chains that leave it so.
-        self.text(plan, kind, group, caches, subject, None);
+        self.text(plan, kind, group, caches, subject, None, run.rules);
         for form in 0..self.forms.spans.len() {
-            self.text(plan, kind, group, caches, subject, Some(form));
+            self.text(plan, kind, group, caches, subject, Some(form), run.rules);
         }
         for check in &group.checks {
             self.check(plan, kind, run, group, *check, subject);
@@ -92,6 +91,7 @@ impl Scan {
     }
 
     /// Runs the automata of a group over one form of a value.
+    #[allow(clippy::too_many_arguments, reason = "what a scan needs, apart from what it fills")]
     fn text(
         &mut self,
         plan: &Plan,
@@ -100,32 +100,32 @@ impl Scan {
         caches: &mut Caches,
         subject: Subject<'_>,
         form: Option<usize>,
+        rules: &RuleSet,
     ) {
-        let Self { hits, found, forms, .. } = self;
+        let Self { hits, forms, .. } = self;
         let text = match form.and_then(|form| forms.spans.get(form)) {
             Some((from, to)) => forms.buffer.get(*from..*to).unwrap_or_default(),
             None => subject.value,
         };
+        let wanted = |member: &Member| forms.form_of(member.chain) == form && bit(&kind.rules, member.rule as usize);
         let mut note = |member: Member| {
-            if forms.form_of(member.chain) == form && bit(&kind.rules, member.rule as usize) {
+            if wanted(&member) {
                 push(hits, member.rule, subject.kind, subject.at);
             }
         };
-        if let Some((number, set)) = group.set.and_then(|number| Some((number, plan.sets.get(number)?)))
-            && let Some(cache) = caches.get_mut(number)
-        {
-            let found = match found {
-                Some(found) if found.capacity() == set.len() => found,
-                other => other.insert(PatternSet::new(set.len())),
-            };
-            if set.find(cache, text, found) {
-                for pattern in found.iter() {
-                    if let Some(member) = group.expressions.get(pattern.as_usize()) {
-                        note(*member);
+        for (number, members) in &group.sets {
+            let (Some(set), Some(memory)) = (plan.sets.get(*number), caches.get_mut(*number)) else { continue };
+            match set.find(memory, text) {
+                Some(found) => {
+                    found.iter().filter_map(|pattern| members.get(pattern.as_usize())).for_each(|member| note(*member));
+                }
+                None => {
+                    for member in members.iter().filter(|member| wanted(member)) {
+                        if plan.asks(rules, group, *member, text) {
+                            note(*member);
+                        }
                     }
                 }
-            } else {
-                group.expressions.iter().for_each(|member| note(*member));
             }
         }
         if let Some(phrases) = &group.phrases
@@ -139,7 +139,7 @@ impl Scan {
         }
     }
 
-    /// Asks a rule itself.
+    /// Asks a rule that is no expression of a set.
     fn check(&mut self, plan: &Plan, kind: &KindPlan, run: &Run<'_>, group: &Group, member: Member, subject: Subject<'_>) {
         if !bit(&kind.rules, member.rule as usize) {
             return;
@@ -162,6 +162,19 @@ impl Scan {
         if matches {
             push(&mut self.hits, member.rule, subject.kind, subject.at);
         }
+    }
+}
+
+impl Plan {
+    /// Asks one expression, where the automaton of its set gave up.
+    fn asks(&self, rules: &RuleSet, group: &Group, member: Member, text: &[u8]) -> bool {
+        let rule = group.numbers.get(member.rule as usize);
+        let link = rule.and_then(|rule| rules.chains.get(*rule)?.links.first());
+        let Some(Operator::Rx(pattern)) = link.map(|link| &link.operator) else { return true };
+        if self.chains.get(member.chain).is_none_or(|chain| chain.folds) {
+            return pattern.find(&text.to_ascii_lowercase(), None);
+        }
+        pattern.find(text, None)
     }
 }
 

@@ -36,21 +36,28 @@ impl Set {
         Some(Self { dfa })
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.dfa.pattern_len()
-    }
-
-    /// The expressions that match, in `found`; `false` where the automaton gave up and all of them may.
-    pub(super) fn find(&self, cache: &mut Option<Cache>, value: &[u8], found: &mut PatternSet) -> bool {
-        let cache = cache.get_or_insert_with(|| self.dfa.create_cache());
+    /// The expressions that match; `None` where the automaton gave up and all of them may.
+    pub(super) fn find<'c>(&self, memory: &'c mut Option<Memory>, value: &[u8]) -> Option<&'c PatternSet> {
+        let Memory { cache, found } = memory
+            .get_or_insert_with(|| Memory { cache: self.dfa.create_cache(), found: PatternSet::new(self.dfa.pattern_len()) });
         found.clear();
         let input = Input::new(value).earliest(true);
         match self.dfa.try_search_fwd(cache, &input) {
-            Ok(None) => true,
-            Ok(Some(_)) => self.dfa.try_which_overlapping_matches(cache, &Input::new(value), found).is_ok(),
-            Err(_) => false,
+            Ok(None) => Some(found),
+            Ok(Some(_)) => {
+                self.dfa.try_which_overlapping_matches(cache, &Input::new(value), found).ok()?;
+                Some(found)
+            }
+            Err(_) => None,
         }
     }
+}
+
+/// What a scan remembers for the next.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    cache: Cache,
+    found: PatternSet,
 }
 
 #[cfg(test)]
@@ -62,9 +69,8 @@ mod tests {
         let parse = |text: &str| crate::operator::pattern::parser().build().parse(text).unwrap();
         let set = Set::new(&["abc", "^a", "c$", r"\bx\b", "b+"].map(parse)).unwrap();
         let mut cache = None;
-        let mut found = PatternSet::new(set.len());
         for (value, expected) in [("abc", vec![0, 1, 2, 4]), ("z x z", vec![3]), ("", vec![]), ("bbb", vec![4])] {
-            assert!(set.find(&mut cache, value.as_bytes(), &mut found));
+            let found = set.find(&mut cache, value.as_bytes()).unwrap();
             assert_eq!(found.iter().map(|pattern| pattern.as_usize()).collect::<Vec<_>>(), expected, "{value}");
         }
     }
