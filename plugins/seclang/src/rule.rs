@@ -41,6 +41,8 @@ pub(crate) struct Target {
     pub(crate) selector: Selector,
     /// The number of the name in `TX`, where one entry of it is taken.
     pub(crate) tx: Option<u16>,
+    /// The numbers of all names in `TX` that the selector takes, of those that rules write.
+    pub(crate) fixed: Arc<[u16]>,
     /// Not the values but how many there are.
     pub(crate) count: bool,
     /// What is left out.

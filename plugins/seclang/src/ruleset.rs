@@ -43,7 +43,12 @@ impl RuleSet {
     }
 
     pub(crate) fn compile(loaded: Loaded, reference: bool) -> Result<Self, Vec<LoadError>> {
-        let Loaded { config, chains, items, transforms, names } = loaded;
+        let Loaded { config, mut chains, items, transforms, names } = loaded;
+        let targets = chains.iter_mut().flat_map(|chain| &mut chain.links).flat_map(|link| &mut link.targets);
+        for target in targets.filter(|target| target.variable == Variable::Tx && target.tx.is_none()) {
+            let all = (0..names.len()).filter_map(|number| u16::try_from(number).ok());
+            target.fixed = all.filter(|number| target.takes(names.name(*number))).collect();
+        }
         let mut phases: [Phase; 5] = Default::default();
         for (number, phase) in (1u8..).zip(&mut phases) {
             *phase = phase_of(number, &items, &chains);

@@ -118,6 +118,11 @@ impl Tx {
         fixed.chain(made).filter(|(_, cell)| cell.is_set())
     }
 
+    /// All values under names that requests made.
+    pub(crate) fn made(&self) -> impl Iterator<Item = (&[u8], &Cell)> {
+        self.made.iter().map(|(name, cell)| (name.as_slice(), cell)).filter(|(_, cell)| cell.is_set())
+    }
+
     /// Forgets what the last captures left.
     pub(crate) fn clear_captures(&mut self) {
         for cell in self.cells.iter_mut().take(10) {

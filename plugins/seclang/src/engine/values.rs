@@ -112,6 +112,9 @@ impl Scope<'_> {
 
     /// What a target takes of [`Scope::changing`].
     pub(super) fn pieces(&self, target: &Target) -> Vec<(Vec<u8>, Vec<u8>)> {
+        if target.variable == Variable::Tx {
+            return self.tx(target);
+        }
         let mut pieces = self.changing(target.variable);
         pieces.retain(|(name, _)| {
             let bare = name.as_slice();
@@ -120,11 +123,20 @@ impl Scope<'_> {
             let after = if is_match { memchr::memchr(b':', bare).map_or(0, |at| at + 1) } else { 0 };
             target.takes(crate::bytes::tail(bare, after))
         });
-        if matches!(target.variable, Variable::MatchedVars | Variable::MatchedVarsNames) {
-            // Their names are whole: `MATCHED_VARS:ARGS:x`.
-            return pieces;
-        }
         pieces
+    }
+
+    /// The values of `TX` that an expression selects, or all of them.
+    fn tx(&self, target: &Target) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let (names, tx) = (&self.rules.names, &self.state.tx);
+        let fixed = target.fixed.iter().filter_map(|number| Some((names.name(*number), tx.get(*number)?)));
+        let made = tx.made().filter(|(name, _)| target.takes(name));
+        let copied = fixed.chain(made).map(|(name, cell)| {
+            let mut value = Vec::new();
+            cell.write(&mut value);
+            (name.to_vec(), value)
+        });
+        copied.collect()
     }
 
     fn rule(&self) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -38,6 +38,7 @@ pub(super) struct KindPlan {
     pub(super) rules: Vec<u64>,
     /// The chains of the rules that the group looks for in this kind.
     pub(super) chains: Vec<usize>,
+    pub(super) mask: u128,
 }
 
 /// Rules that are looked for together, in one kind of value or several.
@@ -45,9 +46,12 @@ pub(super) struct KindPlan {
 pub(super) struct Group {
     /// The automata of all expressions by number, and the rule and chain of each expression.
     pub(super) sets: Vec<(usize, Vec<Member>)>,
+    /// The chains of the expressions of each of them, as [`mask`] has them.
+    pub(super) masks: Vec<u128>,
     /// The automaton of all phrases, and the rules of each phrase.
     pub(super) phrases: Option<AhoCorasick>,
     pub(super) owners: Vec<Vec<Member>>,
+    pub(super) phrase_mask: u128,
     /// Rules that are asked one by one, each of them cheap.
     pub(super) checks: Vec<Member>,
     /// The numbers of the phase's rules, by place.
@@ -103,7 +107,8 @@ impl PhasePlan {
             used.sort_unstable();
             used.dedup();
             let names = names(rules, phase.rules.as_slice(), kind, &places);
-            plan.kinds.push(KindPlan { kind, names, group, rules: places, chains: used });
+            let mask = used.iter().map(|chain| mask(*chain)).fold(0, |all, one| all | one);
+            plan.kinds.push(KindPlan { kind, names, group, rules: places, chains: used, mask });
         }
         plan
     }
@@ -196,6 +201,7 @@ fn build(
         let (all, members): (Vec<Hir>, Vec<Member>) = some.iter().cloned().unzip();
         match Set::new(&all) {
             Some(set) => {
+                group.masks.push(members.iter().map(|member| mask(member.chain)).fold(0, |all, one| all | one));
                 group.sets.push((sets.len(), members));
                 sets.push(set);
             }
@@ -211,6 +217,7 @@ fn build(
             Ok(automaton) => group.phrases = Some(automaton),
             Err(_) => group.checks.extend(phrases.values().flatten()),
         }
+        group.phrase_mask = phrases.values().flatten().map(|member| mask(member.chain)).fold(0, |all, one| all | one);
         group.owners = phrases.into_values().collect();
     }
     group
@@ -234,6 +241,11 @@ fn names(rules: &RuleSet, numbers: &[usize], kind: Kind, places: &[u64]) -> Vec<
     names.sort();
     names.dedup();
     names
+}
+
+/// A bit for a chain; the last stands for all that are beyond.
+pub(super) fn mask(chain: usize) -> u128 {
+    1 << chain.min(127)
 }
 
 pub(super) fn set_bit(words: &mut [u64], at: usize) {

@@ -2,7 +2,7 @@
 
 use super::{
     Caches, Plan,
-    group::{Group, KindPlan, Member, PhasePlan},
+    group::{Group, KindPlan, Member, PhasePlan, mask},
     push,
 };
 use crate::{
@@ -29,6 +29,9 @@ struct Forms {
     spans: Vec<(usize, usize)>,
     /// The result of each chain that changed the value.
     of_chain: Vec<(usize, usize)>,
+    /// The chains that give each result, and those that leave the value as it is.
+    masks: Vec<u128>,
+    unchanged: u128,
 }
 
 /// A value that is scanned.
@@ -113,7 +116,12 @@ impl Scan {
                 push(hits, member.rule, subject.kind, subject.at);
             }
         };
-        for (number, members) in &group.sets {
+        // The chains that give this form.
+        let mask = kind.mask & form.map_or(forms.unchanged, |form| forms.masks.get(form).copied().unwrap_or(u128::MAX));
+        for ((number, members), all) in group.sets.iter().zip(&group.masks) {
+            if all & mask == 0 {
+                continue;
+            }
             let (Some(set), Some(memory)) = (plan.sets.get(*number), caches.get_mut(*number)) else { continue };
             match set.find(memory, text) {
                 Some(found) => {
@@ -129,6 +137,7 @@ impl Scan {
             }
         }
         if let Some(phrases) = &group.phrases
+            && group.phrase_mask & mask != 0
             && phrases.is_match(text)
         {
             for found in phrases.find_overlapping_iter(text) {
@@ -184,6 +193,8 @@ impl Forms {
         self.buffer.clear();
         self.spans.clear();
         self.of_chain.clear();
+        self.masks.clear();
+        self.unchanged = u128::MAX;
         let mapping = Some(&*run.rules.config.mapping);
         for number in &kind.chains {
             if plan.chains.get(*number).is_some_and(|chain| chain.leaves(classes)) {
@@ -197,8 +208,15 @@ impl Forms {
                 let from = self.buffer.len();
                 self.buffer.extend_from_slice(text);
                 self.spans.push((from, self.buffer.len()));
+                self.masks.push(0);
                 self.spans.len() - 1
             });
+            if let Some(of_form) = self.masks.get_mut(form) {
+                *of_form |= mask(*number);
+            }
+            if *number < 127 {
+                self.unchanged &= !mask(*number);
+            }
             self.of_chain.push((*number, form));
         }
     }

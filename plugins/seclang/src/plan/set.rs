@@ -8,10 +8,10 @@ use regex_automata::{
 use regex_syntax::hir::Hir;
 
 /// The most bytes of a cache.
-const CACHE: usize = 3 << 20;
-/// After so many clearings, a scan that makes a state of fewer bytes than this gives up.
-const CLEARINGS: usize = 2;
-const BYTES_A_STATE: usize = 16;
+const CACHE: usize = 1 << 20;
+/// When the cache is full, a scan that makes a state of fewer bytes than this gives up: text that is made to need a new state
+/// at every byte costs more than asking each expression.
+const BYTES_A_STATE: usize = 32;
 
 /// Expressions that are looked for together.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Set {
             .match_kind(MatchKind::All)
             .cache_capacity(CACHE)
             .skip_cache_capacity_check(true)
-            .minimum_cache_clear_count(Some(CLEARINGS))
+            .minimum_cache_clear_count(Some(0))
             .minimum_bytes_per_state(Some(BYTES_A_STATE));
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
         Some(Self { dfa })
