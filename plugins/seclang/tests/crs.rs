@@ -17,7 +17,10 @@ use suite::{Request, Stage};
 
 /// Stages that fail in every engine that is fed requests and no connections, with the reason.
 const CEILING: [(&str, &str); 5] = [
-    ("920181-1-0", "a server would refuse a length beside a transfer coding, or drop it, before rules see it"),
+    (
+        "920181-1-0",
+        "a server would refuse a length beside a transfer coding, or drop it, before rules see it",
+    ),
     ("920430-5-0", "a server would give the protocol of a request line without one; here it is empty"),
     ("920620-1-0", "a server would join two fields of one name, or refuse them"),
     ("920640-5-0", "the suite expects a server that reads no body without a length"),
@@ -52,14 +55,26 @@ fn verdicts_are_those_of_both_anchors() {
             continue;
         };
         assert!(comparison.same > 4900, "{comparison:?}");
-        assert_eq!(comparison.missed, Vec::<String>::new(), "blocked by both anchors and passed here, level {level}");
-        assert_eq!(comparison.extra, Vec::<String>::new(), "passed by both anchors and blocked here, level {level}");
+        assert_eq!(
+            comparison.missed,
+            Vec::<String>::new(),
+            "blocked by both anchors and passed here, level {level}"
+        );
+        assert_eq!(
+            comparison.extra,
+            Vec::<String>::new(),
+            "passed by both anchors and blocked here, level {level}"
+        );
     }
 }
 
 /// All that a transaction leaves behind.
 fn outcome(transaction: &Transaction) -> impl PartialEq + std::fmt::Debug + use<> {
-    let tx: Vec<_> = transaction.tx().into_iter().map(|(name, value)| [name, value].map(|text| text.escape_ascii().to_string())).collect();
+    let tx: Vec<_> = transaction
+        .tx()
+        .into_iter()
+        .map(|(name, value)| [name, value].map(|text| text.escape_ascii().to_string()))
+        .collect();
     (transaction.intervention().cloned(), transaction.matched().to_vec(), transaction.scores(), tx)
 }
 

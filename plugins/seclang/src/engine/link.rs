@@ -1,15 +1,11 @@
 //! One rule of a chain: its values, its operator, and what it sets when it matches.
 
-use super::{
-    Store,
-    state::State,
-    values::Scope,
-};
+use super::{Store, state::State, values::Scope};
 use crate::{
     operator::{Expand, Operator},
     rule::{Action, Change, Control, Link, Place, SetVar, Target},
     ruleset::RuleSet,
-    transform::Buffers,
+    transform::{Buffers, class},
     variable::{List, Origin, Source, Variable, View},
 };
 
@@ -206,7 +202,10 @@ impl Run<'_> {
         if !link.multi_match {
             // The buffers are taken out so that the transformed value may be looked at while the state changes.
             let mut buffers = std::mem::take(self.buffers);
-            let transformed = buffers.run(chain, value, mapping);
+            let transformed = match &rules.plan {
+                Some(_) if !chain.is_empty() => buffers.run_needed(chain, value, class::of(value), mapping),
+                _ => buffers.run(chain, value, mapping),
+            };
             let found = self.ask(link, target, name, transformed);
             *self.buffers = buffers;
             return found;

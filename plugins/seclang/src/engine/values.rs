@@ -92,9 +92,11 @@ impl Scope<'_> {
                 state.matched.last().map(|last| one(state.matched.value(last).to_vec())).unwrap_or_default()
             }
             Variable::MatchedVarName => state.matched.last().map(|last| one(name(last))).unwrap_or_default(),
-            Variable::MatchedVars => {
-                state.matched.iter().map(|matched| (name(matched), state.matched.value(matched).to_vec())).collect()
-            }
+            Variable::MatchedVars => state
+                .matched
+                .iter()
+                .map(|matched| (name(matched), state.matched.value(matched).to_vec()))
+                .collect(),
             Variable::MatchedVarsNames => {
                 state.matched.iter().map(|matched| (name(matched), name(matched))).collect()
             }

@@ -101,7 +101,14 @@ pub(super) fn parse(text: &str, names: &mut TxNames) -> Result<Target, Fail> {
         help: suggestion(name, VARIABLES.iter().map(|variable| variable.name())),
         ..fail(0, name.len(), format!("unknown variable `{name}`"))
     })?;
-    let mut target = Target { variable, selector: Selector::All, tx: None, fixed: Arc::default(), count: false, except: Vec::new() };
+    let mut target = Target {
+        variable,
+        selector: Selector::All,
+        tx: None,
+        fixed: Arc::default(),
+        count: false,
+        except: Vec::new(),
+    };
     let key_at = name.len() + 1;
     if variable == Variable::XmlText {
         target.variable = match key {

@@ -309,7 +309,7 @@ mod tests {
         let mut captures = Captures::default();
         assert!(pattern.find(b"xA\xff\xff\n", Some(&mut captures)));
         assert_eq!(
-            captures.pieces,
+            captures.iter().map(|(number, text)| (number, text.to_vec())).collect::<Vec<_>>(),
             [(0, b"A\xff\xff".to_vec()), (1, b"\xff".to_vec()), (2, b"\xff".to_vec())]
         );
         let pattern = Pattern::parse(r"(\d)").unwrap();

@@ -87,7 +87,10 @@ mod tests {
         let phrases = Phrases::new(vec![b"sqlmap".to_vec(), b"nikto".to_vec()]).unwrap();
         let mut captures = Captures::default();
         assert!(phrases.find(b"this is SQLMap/1.0", Some(&mut captures)));
-        assert_eq!(captures.iter().map(|(number, text)| (number, text.to_vec())).collect::<Vec<_>>(), [(0, b"SQLMap".to_vec())]);
+        assert_eq!(
+            captures.iter().map(|(number, text)| (number, text.to_vec())).collect::<Vec<_>>(),
+            [(0, b"SQLMap".to_vec())]
+        );
         assert!(!phrases.find(b"curl", None));
     }
 }

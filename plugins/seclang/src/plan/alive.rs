@@ -76,7 +76,9 @@ impl<'r> Walk<'r> {
         let mut unsure_until = 0;
         // Rules before this place are skipped by the rule at the other, unless that one is removed.
         let mut skipped: Option<(usize, &Chain)> = None;
-        for (place, chain) in phase.rules.iter().enumerate().filter_map(|(place, rule)| Some((place, rules.chains.get(*rule)?))) {
+        for (place, chain) in
+            phase.rules.iter().enumerate().filter_map(|(place, rule)| Some((place, rules.chains.get(*rule)?)))
+        {
             if let Some((_, by)) = skipped.filter(|(until, _)| place < *until) {
                 let follows = self.removals.iter().all(|which| !which.is(by) || which.is(chain));
                 if follows {
@@ -228,7 +230,12 @@ mod tests {
         let phases = rules.phases.iter().zip(&words);
         phases
             .flat_map(|(phase, words)| {
-                phase.rules.iter().enumerate().filter(|(place, _)| crate::engine::bit(words, *place)).map(|(_, rule)| *rule)
+                phase
+                    .rules
+                    .iter()
+                    .enumerate()
+                    .filter(|(place, _)| crate::engine::bit(words, *place))
+                    .map(|(_, rule)| *rule)
             })
             .map(|rule| rules.chains[rule].id)
             .collect()

@@ -80,7 +80,12 @@ mod tests {
                 if plan.leaves(class::of(value)) {
                     let expected = if plan.folds { value.to_ascii_lowercase() } else { value.to_vec() };
                     let mut buffers = Buffers::default();
-                    assert_eq!(buffers.run(chain, value, None), expected, "{chain:?} of {}", value.escape_ascii());
+                    assert_eq!(
+                        buffers.run(chain, value, None),
+                        expected,
+                        "{chain:?} of {}",
+                        value.escape_ascii()
+                    );
                 }
             }
         }

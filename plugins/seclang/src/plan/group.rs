@@ -73,7 +73,13 @@ struct Sought {
 }
 
 impl PhasePlan {
-    pub(super) fn new(rules: &RuleSet, number: u8, alive: &[u64], chains: &[ChainPlan], sets: &mut Vec<Set>) -> Self {
+    pub(super) fn new(
+        rules: &RuleSet,
+        number: u8,
+        alive: &[u64],
+        chains: &[ChainPlan],
+        sets: &mut Vec<Set>,
+    ) -> Self {
         let Some(phase) = rules.phase(number) else { return Self::default() };
         let words = phase.rules.len().div_ceil(64);
         let mut plan = Self { always: vec![0; words], narrowed: vec![0; words], ..Self::default() };
@@ -116,7 +122,8 @@ impl PhasePlan {
 
 /// What a scan can look for in place of a rule's first link; `None` where the rule must be evaluated itself.
 fn seek(link: &Link, chains: &[ChainPlan], place: usize) -> Option<Sought> {
-    let scannable = |variable: Variable| Kind::of(variable).is_some() && variable != Variable::ReqbodyProcessor;
+    let scannable =
+        |variable: Variable| Kind::of(variable).is_some() && variable != Variable::ReqbodyProcessor;
     if link.negated
         || link.multi_match
         || link.unconditional
@@ -201,7 +208,9 @@ fn build(
         let (all, members): (Vec<Hir>, Vec<Member>) = some.iter().cloned().unzip();
         match Set::new(&all) {
             Some(set) => {
-                group.masks.push(members.iter().map(|member| mask(member.chain)).fold(0, |all, one| all | one));
+                group
+                    .masks
+                    .push(members.iter().map(|member| mask(member.chain)).fold(0, |all, one| all | one));
                 group.sets.push((sets.len(), members));
                 sets.push(set);
             }
@@ -217,7 +226,8 @@ fn build(
             Ok(automaton) => group.phrases = Some(automaton),
             Err(_) => group.checks.extend(phrases.values().flatten()),
         }
-        group.phrase_mask = phrases.values().flatten().map(|member| mask(member.chain)).fold(0, |all, one| all | one);
+        group.phrase_mask =
+            phrases.values().flatten().map(|member| mask(member.chain)).fold(0, |all, one| all | one);
         group.owners = phrases.into_values().collect();
     }
     group

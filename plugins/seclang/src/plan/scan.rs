@@ -59,7 +59,9 @@ impl Scan {
                 Kind::List(list, view) => {
                     for (entry, at) in store.list(list).iter().zip(0u32..) {
                         let name = store.text(entry.name);
-                        if !kind.names.is_empty() && !kind.names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                        if !kind.names.is_empty()
+                            && !kind.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+                        {
                             continue;
                         }
                         let value = if view == View::Name { name } else { store.text(entry.value) };
@@ -110,22 +112,29 @@ impl Scan {
             Some((from, to)) => forms.buffer.get(*from..*to).unwrap_or_default(),
             None => subject.value,
         };
-        let wanted = |member: &Member| forms.form_of(member.chain) == form && bit(&kind.rules, member.rule as usize);
+        let wanted =
+            |member: &Member| forms.form_of(member.chain) == form && bit(&kind.rules, member.rule as usize);
         let mut note = |member: Member| {
             if wanted(&member) {
                 push(hits, member.rule, subject.kind, subject.at);
             }
         };
         // The chains that give this form.
-        let mask = kind.mask & form.map_or(forms.unchanged, |form| forms.masks.get(form).copied().unwrap_or(u128::MAX));
+        let mask = kind.mask
+            & form.map_or(forms.unchanged, |form| forms.masks.get(form).copied().unwrap_or(u128::MAX));
         for ((number, members), all) in group.sets.iter().zip(&group.masks) {
             if all & mask == 0 {
                 continue;
             }
-            let (Some(set), Some(memory)) = (plan.sets.get(*number), caches.get_mut(*number)) else { continue };
+            let (Some(set), Some(memory)) = (plan.sets.get(*number), caches.get_mut(*number)) else {
+                continue;
+            };
             match set.find(memory, text) {
                 Some(found) => {
-                    found.iter().filter_map(|pattern| members.get(pattern.as_usize())).for_each(|member| note(*member));
+                    found
+                        .iter()
+                        .filter_map(|pattern| members.get(pattern.as_usize()))
+                        .for_each(|member| note(*member));
                 }
                 None => {
                     for member in members.iter().filter(|member| wanted(member)) {
@@ -149,7 +158,15 @@ impl Scan {
     }
 
     /// Asks a rule that is no expression of a set.
-    fn check(&mut self, plan: &Plan, kind: &KindPlan, run: &Run<'_>, group: &Group, member: Member, subject: Subject<'_>) {
+    fn check(
+        &mut self,
+        plan: &Plan,
+        kind: &KindPlan,
+        run: &Run<'_>,
+        group: &Group,
+        member: Member,
+        subject: Subject<'_>,
+    ) {
         if !bit(&kind.rules, member.rule as usize) {
             return;
         }
@@ -163,7 +180,9 @@ impl Scan {
         // A chain that folds may leave a value that stands for its small letters.
         let folds = plan.chains.get(member.chain).is_none_or(|chain| chain.folds);
         let matches = match &link.operator {
-            Operator::DetectSqli | Operator::DetectXss if !folds => link.operator.matches(text, &run.scope(), None),
+            Operator::DetectSqli | Operator::DetectXss if !folds => {
+                link.operator.matches(text, &run.scope(), None)
+            }
             Operator::ValidateByteRange(range) if range.only_nul() => memchr::memchr(0, text).is_some(),
             // Asked in full when the rule is evaluated.
             _ => true,

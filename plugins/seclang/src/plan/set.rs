@@ -38,8 +38,10 @@ impl Set {
 
     /// The expressions that match; `None` where the automaton gave up and all of them may.
     pub(super) fn find<'c>(&self, memory: &'c mut Option<Memory>, value: &[u8]) -> Option<&'c PatternSet> {
-        let Memory { cache, found } = memory
-            .get_or_insert_with(|| Memory { cache: self.dfa.create_cache(), found: PatternSet::new(self.dfa.pattern_len()) });
+        let Memory { cache, found } = memory.get_or_insert_with(|| Memory {
+            cache: self.dfa.create_cache(),
+            found: PatternSet::new(self.dfa.pattern_len()),
+        });
         found.clear();
         let input = Input::new(value).earliest(true);
         match self.dfa.try_search_fwd(cache, &input) {
@@ -69,9 +71,15 @@ mod tests {
         let parse = |text: &str| crate::operator::pattern::parser().build().parse(text).unwrap();
         let set = Set::new(&["abc", "^a", "c$", r"\bx\b", "b+"].map(parse)).unwrap();
         let mut cache = None;
-        for (value, expected) in [("abc", vec![0, 1, 2, 4]), ("z x z", vec![3]), ("", vec![]), ("bbb", vec![4])] {
+        for (value, expected) in
+            [("abc", vec![0, 1, 2, 4]), ("z x z", vec![3]), ("", vec![]), ("bbb", vec![4])]
+        {
             let found = set.find(&mut cache, value.as_bytes()).unwrap();
-            assert_eq!(found.iter().map(|pattern| pattern.as_usize()).collect::<Vec<_>>(), expected, "{value}");
+            assert_eq!(
+                found.iter().map(|pattern| pattern.as_usize()).collect::<Vec<_>>(),
+                expected,
+                "{value}"
+            );
         }
     }
 }
