@@ -32,6 +32,7 @@ pub struct RuleSet {
     used: HashSet<Variable>,
     /// What lets the fast way leave out rules; `None` where the reference way is asked for.
     pub(crate) plan: Option<Plan>,
+    #[allow(clippy::vec_box, reason = "a transaction holds the box, so that it is cheap to move")]
     idle: Mutex<Vec<Box<Work>>>,
 }
 

@@ -323,7 +323,8 @@ mod tests {
 
     #[test]
     fn documents_become_arguments() {
-        let table: [(&[u8], &[(&str, &str)], bool); 14] = [
+        type Row<'a> = (&'a [u8], &'a [(&'a str, &'a str)], bool);
+        let table: [Row<'_>; 14] = [
             (br#"{"a":1,"b":{"c":"x"}}"#, &[("json.a", "1"), ("json.b.c", "x")], true),
             (
                 br#"{"a":[1,{"b":true},[null]],"c":-1.5e3}"#,

@@ -101,11 +101,11 @@ impl Builder {
     pub(super) fn directive(&mut self, directive: &Directive, words: &[Word], depth: usize) {
         let Some((name, arguments)) = words.split_first() else { return };
         let lower = name.text.to_ascii_lowercase();
-        if self.open.is_some() && lower != "secrule" {
-            if let Some(open) = self.open.take() {
-                let error = open.error();
-                self.errors.push(error);
-            }
+        if lower != "secrule"
+            && let Some(open) = self.open.take()
+        {
+            let error = open.error();
+            self.errors.push(error);
         }
         match lower.as_str() {
             "secrule" => return self.sec_rule(directive, name, arguments),

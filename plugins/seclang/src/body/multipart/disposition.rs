@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read() {
-        let table: [(&[u8], Result<(), i32>, &[u8], &[u8], bool); 13] = [
+        type Row<'a> = (&'a [u8], Result<(), i32>, &'a [u8], &'a [u8], bool);
+        let table: [Row<'_>; 13] = [
             (b"form-data; name=\"a\"; filename=\"b.txt\"", Ok(()), b"a", b"b.txt", false),
             (b"form-data; name=a", Ok(()), b"a", b"", false),
             (b"form-data; name='a'", Ok(()), b"a", b"", true),

@@ -38,7 +38,6 @@ enum State {
     BeforeName,
     AfterName,
     BeforeValue,
-    NoQuoteValue,
     Quoted(u8),
     AfterQuoted,
 }
@@ -333,7 +332,6 @@ impl<'a> Iterator for Tokens<'a> {
             State::BeforeName => self.before_name(),
             State::AfterName => self.after_name(),
             State::BeforeValue => self.before_value(),
-            State::NoQuoteValue => self.no_quote_value(),
             State::Quoted(quote) => self.quoted(quote),
             State::AfterQuoted => self.after_quoted(),
         }
