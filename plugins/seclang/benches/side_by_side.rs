@@ -129,14 +129,14 @@ fn request(method: &str, uri: &str, kind: Option<&str>, body: Vec<u8>) -> Reques
 fn json(size: usize) -> Vec<u8> {
     let mut out = br#"{"customer":{"name":"Ada Lovelace","mail":"ada@example.com"},"items":["#.to_vec();
     let mut number = 0;
-    while out.len() + 230 < size {
+    while out.len() + 320 < size {
         if number > 0 {
             out.push(b',');
         }
         number += 1;
         let price = number * 37 % 1000;
         out.extend_from_slice(
-            format!(r#"{{"sku":"AB-{number:05}","title":"A good thing for the house, made by hand in a small town near the sea, of wood that was cut there; it comes with its own box","price":{price}.50}}"#)
+            format!(r#"{{"sku":"AB-{number:05}","title":"A good thing for the house, made by hand in a small town near the sea, of wood that was cut there; it comes with its own box, which is made of the same wood and has two small doors, and there is a letter in it from the people who made both","price":{price}.50}}"#)
                 .as_bytes(),
         );
     }

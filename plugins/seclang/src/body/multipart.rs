@@ -8,6 +8,11 @@ use crate::{
 };
 
 mod disposition;
+mod flags;
+mod part;
+
+use flags::Flags;
+use part::{Part, trim_line};
 
 /// The longest line of a part's header.
 const LONGEST_LINE: usize = 4096;
@@ -27,85 +32,6 @@ pub(super) fn parse(store: &mut Store, body: &[u8], config: &Config) -> Result<u
     // A part that came whole is inspected even where the body broke off after it.
     parser.collect(store, config.arguments_limit);
     result.map(|()| parser.without_files)
-}
-
-/// What parsers disagree on, each as the variable of its name.
-#[derive(Debug, Default)]
-struct Flags {
-    error: bool,
-    boundary_quoted: bool,
-    boundary_whitespace: bool,
-    data_before: bool,
-    data_after: bool,
-    header_folding: bool,
-    lf_line: bool,
-    crlf_line: bool,
-    missing_semicolon: bool,
-    invalid_quoting: bool,
-    invalid_part: bool,
-    invalid_header_folding: bool,
-    file_limit_exceeded: bool,
-    /// 1 where a line looks like a boundary and is none; 2 where one is but there is another after it.
-    unmatched_boundary: u8,
-}
-
-impl Flags {
-    fn set(&self, store: &mut Store) {
-        let strict = self.error
-            || self.boundary_quoted
-            || self.boundary_whitespace
-            || self.data_before
-            || self.data_after
-            || self.header_folding
-            || self.lf_line
-            || self.missing_semicolon
-            || self.invalid_quoting
-            || self.invalid_part
-            || self.invalid_header_folding
-            || self.file_limit_exceeded;
-        for (variable, flag) in [
-            (Variable::MultipartStrictError, strict),
-            (Variable::MultipartBoundaryQuoted, self.boundary_quoted),
-            (Variable::MultipartBoundaryWhitespace, self.boundary_whitespace),
-            (Variable::MultipartDataBefore, self.data_before),
-            (Variable::MultipartDataAfter, self.data_after),
-            (Variable::MultipartHeaderFolding, self.header_folding),
-            (Variable::MultipartLfLine, self.lf_line),
-            (Variable::MultipartCrlfLfLines, self.lf_line && self.crlf_line),
-            (Variable::MultipartMissingSemicolon, self.missing_semicolon),
-            (Variable::MultipartSemicolonMissing, self.missing_semicolon),
-            (Variable::MultipartInvalidQuoting, self.invalid_quoting),
-            (Variable::MultipartInvalidPart, self.invalid_part),
-            (Variable::MultipartInvalidHeaderFolding, self.invalid_header_folding),
-            (Variable::MultipartFileLimitExceeded, self.file_limit_exceeded),
-        ] {
-            store.set_number(variable, usize::from(flag));
-        }
-        store.set_number(Variable::MultipartUnmatchedBoundary, usize::from(self.unmatched_boundary));
-    }
-}
-
-/// A part that is read, or was.
-#[derive(Debug, Default)]
-struct Part {
-    name: Vec<u8>,
-    filename: Vec<u8>,
-    /// Lines of the header, as `Name: value`.
-    lines: Vec<Vec<u8>>,
-    /// The names and values of the header's fields.
-    fields: Vec<(Vec<u8>, Vec<u8>)>,
-    in_data: bool,
-    data_seen: bool,
-    value: Vec<u8>,
-    length: usize,
-    /// The line end of the last line, which belongs to the next boundary.
-    reserve: Vec<u8>,
-}
-
-impl Part {
-    fn is_file(&self) -> bool {
-        !self.filename.is_empty()
-    }
 }
 
 #[derive(Debug, Default)]
@@ -464,28 +390,6 @@ impl Parser {
         if any_file {
             store.set_number(Variable::FilesCombinedSize, sum);
         }
-    }
-}
-
-impl Part {
-    /// Adds a line. Its line end is kept back: it belongs to the boundary if one follows.
-    fn data(&mut self, line: &[u8]) {
-        self.data_seen = true;
-        let content = trim_line(line);
-        self.length += self.reserve.len() + content.len();
-        if !self.is_file() {
-            self.value.extend_from_slice(&self.reserve);
-            self.value.extend_from_slice(content);
-        }
-        self.reserve = tail(line, content.len()).to_vec();
-    }
-}
-
-/// A line without its line end, which is CRLF or LF.
-fn trim_line(line: &[u8]) -> &[u8] {
-    match line {
-        [text @ .., b'\r', b'\n'] | [text @ .., b'\n'] => text,
-        _ => line,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Folding: tokens that say nothing about an injection are merged or dropped, until five are left.
 
 use super::{
-    token::{Quote, Seen, Token, Tokens, kind},
+    kind,
+    token::{Quote, Seen, Token, Tokens},
     words,
 };
 

@@ -1,11 +1,12 @@
 //! SQL injection.
 
 mod fold;
+mod kind;
 mod token;
 mod words;
 
 use fold::{Folded, fold};
-use token::{Quote, kind};
+use token::Quote;
 
 pub(crate) use words::warm;
 

@@ -1,38 +1,12 @@
 //! Tokens of SQL, in the dialects that differ.
 
-use super::words::{self, LONGEST};
-use crate::bytes::{at, cut, tail};
+mod quoted;
 
-/// Types of tokens, as letters of a fingerprint.
-pub(super) mod kind {
-    pub(in super::super) const KEYWORD: u8 = b'k';
-    pub(in super::super) const UNION: u8 = b'U';
-    pub(in super::super) const GROUP: u8 = b'B';
-    pub(in super::super) const EXPRESSION: u8 = b'E';
-    pub(in super::super) const SQL_TYPE: u8 = b't';
-    pub(in super::super) const FUNCTION: u8 = b'f';
-    pub(in super::super) const BAREWORD: u8 = b'n';
-    pub(in super::super) const NUMBER: u8 = b'1';
-    pub(in super::super) const VARIABLE: u8 = b'v';
-    pub(in super::super) const STRING: u8 = b's';
-    pub(in super::super) const OPERATOR: u8 = b'o';
-    pub(in super::super) const LOGIC: u8 = b'&';
-    pub(in super::super) const COMMENT: u8 = b'c';
-    pub(in super::super) const COLLATE: u8 = b'A';
-    pub(in super::super) const LEFT_PAREN: u8 = b'(';
-    pub(in super::super) const RIGHT_PAREN: u8 = b')';
-    pub(in super::super) const LEFT_BRACE: u8 = b'{';
-    pub(in super::super) const RIGHT_BRACE: u8 = b'}';
-    pub(in super::super) const DOT: u8 = b'.';
-    pub(in super::super) const COMMA: u8 = b',';
-    pub(in super::super) const COLON: u8 = b':';
-    pub(in super::super) const SEMICOLON: u8 = b';';
-    pub(in super::super) const TSQL: u8 = b'T';
-    pub(in super::super) const UNKNOWN: u8 = b'?';
-    /// What cannot be read for certain.
-    pub(in super::super) const EVIL: u8 = b'X';
-    pub(in super::super) const BACKSLASH: u8 = b'\\';
-}
+use super::{
+    kind,
+    words::{self, LONGEST},
+};
+use crate::bytes::{at, cut, tail};
 
 /// In what a value is thought to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,68 +244,6 @@ impl<'a> Tokens<'a> {
         self.take(kind::OPERATOR, 1)
     }
 
-    /// A string whose text begins `skip` bytes ahead.
-    fn string(&mut self, quote: u8, skip: usize) -> Token<'a> {
-        let text = tail(self.value, self.place + skip);
-        let open = if skip > 0 { quote } else { 0 };
-        let mut from = 0;
-        while let Some(found) = memchr::memchr(quote, tail(text, from)) {
-            let end = from + found;
-            let escapes =
-                text.get(..end).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count();
-            if escapes % 2 == 1 {
-                from = end + 1;
-            } else if at(text, end + 1) == quote {
-                from = end + 2;
-            } else {
-                self.place += skip + end + 1;
-                return Token {
-                    kind: kind::STRING,
-                    text: cut(text, 0, end.min(LONGEST)),
-                    open,
-                    close: quote,
-                };
-            }
-        }
-        self.place = self.value.len();
-        Token { kind: kind::STRING, text: cut(text, 0, LONGEST), open, close: 0 }
-    }
-
-    fn escaped_string(&mut self) -> Token<'a> {
-        let rest = tail(self.value, self.place);
-        if rest.len() <= 2 || at(rest, 1) != b'\'' {
-            return self.word();
-        }
-        self.string(b'\'', 2)
-    }
-
-    /// Oracle's `q'[…]'`, after `skip` bytes.
-    fn oracle_string(&mut self, skip: usize) -> Token<'a> {
-        let rest = tail(self.value, self.place + skip);
-        let delimiter = at(rest, 2);
-        if at(rest, 0) | 0x20 != b'q'
-            || rest.len() <= 2
-            || at(rest, 1) != b'\''
-            || !(33..128).contains(&delimiter)
-        {
-            return self.word();
-        }
-        let closing = match delimiter {
-            b'(' => b')',
-            b'[' => b']',
-            b'{' => b'}',
-            b'<' => b'>',
-            other => other,
-        };
-        let text = tail(rest, 3);
-        let (length, consumed, close) = match memchr::memmem::find(text, &[closing, b'\'']) {
-            Some(end) => (end, end + 2, b'q'),
-            None => (text.len(), text.len(), 0),
-        };
-        self.place += skip + 3 + consumed;
-        Token { kind: kind::STRING, text: cut(text, 0, length.min(LONGEST)), open: b'q', close }
-    }
-
     /// `b'01'` or `x'0f'`.
     fn literal(&mut self, accept: fn(u8) -> bool) -> Token<'a> {
         let rest = tail(self.value, self.place);
@@ -449,47 +361,4 @@ impl<'a> Tokens<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn types(value: &str, quote: Quote, mysql: bool) -> String {
-        let mut tokens = Tokens::new(value.as_bytes(), quote, mysql);
-        std::iter::from_fn(|| tokens.next()).map(|token| char::from(token.kind)).collect()
-    }
-
-    #[test]
-    fn values_become_tokens() {
-        for (value, expected) in [
-            ("select 1 from a", "E1kn"),
-            ("1' or '1'='1", "1s1s1"),
-            ("'a' /* c */ -- d", "scc"),
-            ("@@version @`x`", "vv"),
-            ("0x1f 1.5e3 .5 1e", "111n"),
-            ("$1,000 $$a$$ $t$b$t$ $", "1ssn"),
-            ("x'0f' b'01' e'a' n'b' q'[c]' u&'d'", "11ssss"),
-            ("a.b [c d] `now`", "nnf"),
-            ("!= <=> || :: :", "oo&oo"),
-            ("\\N \\", "1\\"),
-            ("/*!1*/", "X"),
-        ] {
-            assert_eq!(types(value, Quote::None, false), expected, "{value}");
-        }
-        assert_eq!(types("a' or 'b", Quote::Single, false), "s&s");
-        assert_eq!(types("1 # x", Quote::None, true), "1c");
-        assert_eq!(types("1 # x", Quote::None, false), "1on");
-    }
-
-    #[test]
-    fn every_byte_moves_on() {
-        for first in 0..=255u8 {
-            for second in 0..=255u8 {
-                let value = [first, second, b'\'', first];
-                for quote in [Quote::None, Quote::Single, Quote::Double] {
-                    let mut tokens = Tokens::new(&value, quote, second % 2 == 0);
-                    let count = std::iter::from_fn(|| tokens.next()).take(20).count();
-                    assert!(count < 20, "{value:?}");
-                }
-            }
-        }
-    }
-}
+mod tests;
