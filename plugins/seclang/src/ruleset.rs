@@ -30,6 +30,7 @@ pub struct RuleSet {
     pub(crate) phases: [Phase; 5],
     pub(crate) kept: Kept,
     used: HashSet<Variable>,
+    pub(crate) left_out: Vec<LoadError>,
     /// What lets the fast way leave out rules; `None` where the reference way is asked for.
     pub(crate) plan: Option<Plan>,
     #[allow(clippy::vec_box, reason = "a transaction holds the box, so that it is cheap to move")]
@@ -64,6 +65,7 @@ impl RuleSet {
             phases,
             kept: Kept::default(),
             used,
+            left_out: Vec::new(),
             plan: None,
             idle: Mutex::new(Vec::new()),
         };
@@ -83,6 +85,12 @@ impl RuleSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The rules that [`Builder::tolerate`] let be left out, with the reasons.
+    #[must_use]
+    pub fn left_out(&self) -> &[LoadError] {
+        &self.left_out
     }
 
     /// What directives set.

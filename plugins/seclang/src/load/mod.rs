@@ -96,6 +96,7 @@ pub struct Builder {
     updates: Vec<update::Update>,
     transforms: HashMap<Vec<Transformation>, usize>,
     reference: bool,
+    tolerated: Vec<u64>,
 }
 
 impl Builder {
@@ -134,6 +135,14 @@ impl Builder {
         self
     }
 
+    /// Leaves out rules of these ids where they do not load, such as those of an old rule set that need a database of places.
+    /// What was left out is in [`RuleSet::left_out`]; it is the host's to show.
+    #[must_use]
+    pub fn tolerate(mut self, ids: &[u64]) -> Self {
+        self.tolerated.extend_from_slice(ids);
+        self
+    }
+
     /// Compiles what was read.
     ///
     /// # Errors
@@ -144,10 +153,14 @@ impl Builder {
             self.errors.push(error);
         }
         self.apply_updates();
-        if !self.errors.is_empty() {
-            return Err(LoadErrors(self.errors));
+        let tolerated = |error: &LoadError| error.rule.is_some_and(|rule| self.tolerated.contains(&rule));
+        let (left_out, errors): (Vec<_>, Vec<_>) = self.errors.into_iter().partition(tolerated);
+        if !errors.is_empty() {
+            return Err(LoadErrors(errors));
         }
-        Ok(Arc::new(RuleSet::compile(self.loaded, self.reference).map_err(LoadErrors)?))
+        let mut rules = RuleSet::compile(self.loaded, self.reference).map_err(LoadErrors)?;
+        rules.left_out = left_out;
+        Ok(Arc::new(rules))
     }
 
     fn read(&mut self, path: &Path, depth: usize) {

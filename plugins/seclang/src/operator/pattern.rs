@@ -157,6 +157,11 @@ pub(crate) fn translate(written: &str) -> Result<String, String> {
                 out.extend_from_slice(b"\\{");
                 place += 1;
             }
+            // A letter beyond ASCII is its bytes, and what repeats it repeats the last of them.
+            byte @ 0x80.. => {
+                out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+                place += 1;
+            }
             b'(' if cut(text, place, place + 3) == b"(?>" => {
                 return Err("atomic groups are not supported".into());
             }
@@ -256,6 +261,10 @@ fn class(text: &[u8], start: usize, out: &mut Vec<u8>) -> Result<usize, String> 
                 out.extend_from_slice(&[b'\\', byte]);
                 place += 1;
             }
+            byte @ 0x80.. => {
+                out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+                place += 1;
+            }
             b'-' if at(text, place + 1) == b'-' && at(text, place + 2) != 0 => {
                 // At the start the first is a letter, elsewhere it makes a range that ends in the second.
                 out.extend_from_slice(if first { b"\\-" } else { b"-\\-" });
@@ -288,6 +297,7 @@ mod tests {
             (r"[!--]", r"[!-\-]"),
             (r"[\--9]", r"[\--9]"),
             (r"\e\0", r"\x1b\x00"),
+            ("é?[é]", r"\xc3\xa9?[\xc3\xa9]"),
         ];
         for (written, expected) in table {
             assert_eq!(translate(written).unwrap(), expected);
