@@ -211,14 +211,22 @@ impl Run<'_> {
             return found;
         }
         let mut any = self.ask(link, target, name, value);
-        let mut before = value.to_vec();
+        let skips = rules.plan.is_some();
+        let mut classes = if skips { class::of(value) | class::ALWAYS } else { u32::MAX };
+        let mut before = std::borrow::Cow::Borrowed(value);
         let mut after = Vec::new();
         for transformation in chain {
-            transformation.apply(&before, &mut after, mapping);
-            if after != before {
-                any |= self.ask(link, target, name, &after);
+            if transformation.needs() & classes == 0 {
+                continue;
             }
-            std::mem::swap(&mut before, &mut after);
+            transformation.apply(&before, &mut after, mapping);
+            if *after != *before {
+                any |= self.ask(link, target, name, &after);
+                if skips {
+                    classes = class::of(&after) | class::ALWAYS;
+                }
+                before = std::borrow::Cow::Owned(std::mem::take(&mut after));
+            }
         }
         any
     }
@@ -280,7 +288,7 @@ impl Run<'_> {
             Place::Tx(number) => self.state.tx.cell(*number),
             Place::Named(name) => {
                 let name = self.scope().template(name).into_owned();
-                self.state.tx.named(&rules.names, &name)
+                self.state.tx.named(&rules.names, name)
             }
         };
         let Some(cell) = cell else { return };

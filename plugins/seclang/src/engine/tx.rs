@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 /// The most values under names that requests make.
 const MOST: usize = 20_000;
+/// As many are looked through one by one.
+const FEW: usize = 32;
 
 /// A value, which is a number where its text is that of one.
 #[derive(Debug, Default, Clone)]
@@ -69,7 +71,10 @@ pub(crate) fn canonical(text: &[u8]) -> Option<i64> {
 #[derive(Debug, Default)]
 pub(crate) struct Tx {
     cells: Vec<Cell>,
+    /// The first `used` are of this transaction; the others keep their memory.
     made: Vec<(Vec<u8>, Cell)>,
+    used: usize,
+    /// Where the made names are, once they are many.
     numbers: HashMap<Vec<u8>, usize>,
 }
 
@@ -79,7 +84,8 @@ impl Tx {
             cell.unset();
         }
         self.cells.resize(names, Cell::default());
-        self.made.clear();
+        self.made.truncate(FEW);
+        self.used = 0;
         self.numbers.clear();
     }
 
@@ -93,18 +99,29 @@ impl Tx {
     }
 
     /// The cell of a name in any case; `None` where there are too many already.
-    pub(crate) fn named(&mut self, names: &TxNames, name: &[u8]) -> Option<&mut Cell> {
-        let name = name.to_ascii_lowercase();
+    pub(crate) fn named(&mut self, names: &TxNames, mut name: Vec<u8>) -> Option<&mut Cell> {
+        name.make_ascii_lowercase();
         if let Some(number) = names.number(&name) {
             return self.cell(number);
         }
-        let at = match self.numbers.get(&name) {
-            Some(at) => *at,
-            None if self.made.len() >= MOST => return None,
+        let few = self.made.iter().take(self.used.min(FEW)).position(|(known, _)| *known == name);
+        let at = match few.or_else(|| self.numbers.get(&name).copied()) {
+            Some(at) => at,
+            None if self.used >= MOST => return None,
             None => {
-                let at = self.made.len();
-                self.numbers.insert(name.clone(), at);
-                self.made.push((name, Cell::default()));
+                let at = self.used;
+                self.used += 1;
+                if at >= FEW {
+                    self.numbers.insert(name.clone(), at);
+                }
+                match self.made.get_mut(at) {
+                    Some((known, cell)) => {
+                        known.clear();
+                        known.extend_from_slice(&name);
+                        cell.unset();
+                    }
+                    None => self.made.push((name, Cell::default())),
+                }
                 at
             }
         };
@@ -114,13 +131,17 @@ impl Tx {
     /// All values that are set, with their names.
     pub(crate) fn all<'a>(&'a self, names: &'a TxNames) -> impl Iterator<Item = (&'a [u8], &'a Cell)> {
         let fixed = self.cells.iter().zip(0..).map(|(cell, number)| (names.name(number), cell));
-        let made = self.made.iter().map(|(name, cell)| (name.as_slice(), cell));
+        let made = self.made.iter().take(self.used).map(|(name, cell)| (name.as_slice(), cell));
         fixed.chain(made).filter(|(_, cell)| cell.is_set())
     }
 
     /// All values under names that requests made.
     pub(crate) fn made(&self) -> impl Iterator<Item = (&[u8], &Cell)> {
-        self.made.iter().map(|(name, cell)| (name.as_slice(), cell)).filter(|(_, cell)| cell.is_set())
+        self.made
+            .iter()
+            .take(self.used)
+            .map(|(name, cell)| (name.as_slice(), cell))
+            .filter(|(_, cell)| cell.is_set())
     }
 
     /// Forgets what the last captures left.
@@ -147,8 +168,8 @@ mod tests {
             tx.get(score).unwrap().write(&mut out);
             assert_eq!(out, text);
         }
-        tx.named(&names, b"Made_1").unwrap().set_number(7);
-        tx.named(&names, b"made_1").unwrap().set_number(8);
+        tx.named(&names, b"Made_1".to_vec()).unwrap().set_number(7);
+        tx.named(&names, b"made_1".to_vec()).unwrap().set_number(8);
         assert_eq!(
             tx.all(&names).map(|(name, cell)| (name.to_vec(), cell.number())).last(),
             Some((b"made_1".to_vec(), 8))
