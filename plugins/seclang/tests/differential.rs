@@ -1,4 +1,12 @@
 //! Verdicts of libmodsecurity from Debian against ours, on the suite and on requests made of it. `DIFFERENTIAL=N` makes N.
+//!
+//! Of 25 051 requests 99.3 % had the same verdict. The others, by kind:
+//!
+//! * `REQUEST_BODY` of XML: libmodsecurity also inspects the body as it is and finds names of elements (944100 to 944130), which
+//!   the suite expects not to be found; Coraza and we inspect text and attributes.
+//! * An XML content type and no body: an error of the processor there, nothing here.
+//! * 922110 over several parts of a form: Coraza's verdict is ours.
+//! * Single requests in which bytes are no UTF-8, and one in which a quote is in a path.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
