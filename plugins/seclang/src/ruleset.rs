@@ -1,0 +1,190 @@
+//! A compiled rule set, shared by all transactions.
+
+use crate::{
+    config::Config,
+    engine::{kept::Kept, phase::Phase},
+    error::LoadError,
+    load::{Builder, Item, Loaded},
+    plan::Plan,
+    rule::{Chain, Link, Transforms},
+    template::TxNames,
+    transaction::{Transaction, Work},
+    transform::Transformation,
+    variable::Variable,
+};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The most sets of buffers that wait to be used again.
+const MOST_IDLE: usize = 64;
+
+/// Rules that are compiled once and evaluated by any number of transactions at the same time.
+pub struct RuleSet {
+    pub(crate) config: Config,
+    pub(crate) chains: Vec<Chain>,
+    pub(crate) transforms: Vec<Transforms>,
+    pub(crate) names: TxNames,
+    pub(crate) phases: [Phase; 5],
+    pub(crate) kept: Kept,
+    used: HashSet<Variable>,
+    pub(crate) left_out: Vec<LoadError>,
+    /// What lets the fast way leave out rules; `None` where the reference way is asked for.
+    pub(crate) plan: Option<Plan>,
+    #[allow(clippy::vec_box, reason = "a transaction holds the box, so that it is cheap to move")]
+    idle: Mutex<Vec<Box<Work>>>,
+}
+
+impl RuleSet {
+    /// Begins a rule set.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn compile(loaded: Loaded, reference: bool) -> Result<Self, Vec<LoadError>> {
+        let Loaded { config, mut chains, items, transforms, names } = loaded;
+        let targets = chains.iter_mut().flat_map(|chain| &mut chain.links).flat_map(|link| &mut link.targets);
+        for target in targets.filter(|target| target.variable == Variable::Tx && target.tx.is_none()) {
+            let all = (0..names.len()).filter_map(|number| u16::try_from(number).ok());
+            target.fixed = all.filter(|number| target.takes(names.name(*number))).collect();
+        }
+        let mut phases: [Phase; 5] = Default::default();
+        for (number, phase) in (1u8..).zip(&mut phases) {
+            *phase = phase_of(number, &items, &chains);
+        }
+        let links = chains.iter().flat_map(|chain| &chain.links);
+        let used = links.flat_map(|link| &link.targets).map(|target| target.variable).collect();
+        let mut rules = Self {
+            config,
+            chains,
+            transforms,
+            names,
+            phases,
+            kept: Kept::default(),
+            used,
+            left_out: Vec::new(),
+            plan: None,
+            idle: Mutex::new(Vec::new()),
+        };
+        if !reference {
+            rules.plan = Some(Plan::new(&rules)?);
+        }
+        Ok(rules)
+    }
+
+    /// How many rules there are; a chain is one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.phases.iter().map(|phase| phase.rules.len()).sum()
+    }
+
+    /// Whether there is no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rules that [`Builder::tolerate`] let be left out, with the reasons.
+    #[must_use]
+    pub fn left_out(&self) -> &[LoadError] {
+        &self.left_out
+    }
+
+    /// What directives set.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The ids of all rules, with their phases, in order of phase and file.
+    pub fn rules(&self) -> impl Iterator<Item = RuleInfo<'_>> {
+        self.phases.iter().flat_map(|phase| &phase.rules).filter_map(|number| self.chains.get(*number)).map(
+            |chain| RuleInfo {
+                id: chain.id,
+                phase: chain.phase,
+                message: &chain.message_text,
+                version: &chain.version,
+                file: &chain.file,
+                line: chain.line,
+            },
+        )
+    }
+
+    /// Begins a transaction.
+    #[must_use]
+    pub fn transaction(self: &Arc<Self>) -> Transaction {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Transaction::new(self.clone(), idle.unwrap_or_default())
+    }
+
+    /// Whether a rule asks for a variable.
+    pub(crate) fn uses(&self, variable: Variable) -> bool {
+        self.used.contains(&variable)
+    }
+
+    /// Takes back the buffers of a transaction that is over.
+    pub(crate) fn give_back(&self, work: Box<Work>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(work);
+        }
+    }
+
+    pub(crate) fn phase(&self, number: u8) -> Option<&Phase> {
+        self.phases.get(usize::from(number).checked_sub(1)?)
+    }
+
+    pub(crate) fn transforms_of(&self, link: &Link) -> &[Transformation] {
+        self.transforms.get(link.transforms).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl fmt::Debug for RuleSet {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("RuleSet").field("rules", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is known of a rule without running it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleInfo<'a> {
+    /// Its id.
+    pub id: u64,
+    /// Its phase, from 1 to 5.
+    pub phase: u8,
+    /// Its message as it is written.
+    pub message: &'a str,
+    /// Its `ver`.
+    pub version: &'a str,
+    /// The file it is in.
+    pub file: &'a str,
+    /// The line it begins on.
+    pub line: usize,
+}
+
+/// The rules of a phase, and where `skipAfter` leads from each of them.
+fn phase_of(number: u8, items: &[Item], chains: &[Chain]) -> Phase {
+    let mut rules = Vec::new();
+    let mut markers: Vec<(&str, usize)> = Vec::new();
+    for item in items {
+        match item {
+            Item::Rule(rule) if chains.get(*rule).is_some_and(|chain| chain.phase == number) => {
+                rules.push(*rule)
+            }
+            Item::Rule(_) => {}
+            Item::Marker(name) => markers.push((name, rules.len())),
+        }
+    }
+    let jump = |(place, rule): (usize, &usize)| {
+        let wanted = chains.get(*rule).and_then(|chain| chain.skip_after.as_deref());
+        wanted.map_or(place + 1, |wanted| {
+            let marker = markers.iter().find(|(name, at)| *name == wanted && *at > place);
+            marker.map_or(rules.len(), |(_, at)| *at)
+        })
+    };
+    let jumps = rules.iter().enumerate().map(jump).collect();
+    Phase { rules, jumps }
+}

@@ -1,0 +1,104 @@
+//! Byte classes of a value: a transformation that has none of its classes in a value leaves it as it is.
+
+/// `%`.
+pub(crate) const PERCENT: u32 = 1;
+/// `+`.
+pub(crate) const PLUS: u32 = 1 << 1;
+/// `&`.
+pub(crate) const AMPERSAND: u32 = 1 << 2;
+/// `\`.
+pub(crate) const BACKSLASH: u32 = 1 << 3;
+/// NUL.
+pub(crate) const NUL: u32 = 1 << 4;
+/// A byte of 0x80 and above.
+pub(crate) const HIGH: u32 = 1 << 5;
+/// A space.
+pub(crate) const SPACE: u32 = 1 << 6;
+/// White space that is no space.
+pub(crate) const OTHER_SPACE: u32 = 1 << 7;
+/// White space after white space.
+pub(crate) const SPACES: u32 = 1 << 8;
+/// `/`.
+pub(crate) const SLASH: u32 = 1 << 9;
+/// `.`.
+pub(crate) const DOT: u32 = 1 << 10;
+/// `*`.
+pub(crate) const STAR: u32 = 1 << 11;
+/// `-`.
+pub(crate) const DASH: u32 = 1 << 12;
+/// `#`.
+pub(crate) const HASH: u32 = 1 << 13;
+/// A capital letter.
+pub(crate) const UPPER: u32 = 1 << 14;
+/// A small letter.
+pub(crate) const LOWER: u32 = 1 << 15;
+/// A digit.
+pub(crate) const DIGIT: u32 = 1 << 16;
+/// `"` or `'`.
+pub(crate) const QUOTE: u32 = 1 << 17;
+/// `^`, `,`, `;`.
+pub(crate) const SHELL: u32 = 1 << 18;
+/// `(`.
+pub(crate) const PAREN: u32 = 1 << 19;
+/// `<`.
+pub(crate) const LESS: u32 = 1 << 20;
+/// `=`.
+pub(crate) const EQUALS: u32 = 1 << 21;
+/// Any other byte.
+pub(crate) const OTHER: u32 = 1 << 22;
+/// Not of a value: what a transformation says that changes every value, or may change the empty one.
+pub(crate) const ALWAYS: u32 = 1 << 31;
+
+const fn table() -> [u32; 256] {
+    let mut table = [OTHER; 256];
+    let mut byte = 0usize;
+    while byte < 256 {
+        #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, and below 256")]
+        {
+            table[byte] = match byte as u8 {
+                b'%' => PERCENT,
+                b'+' => PLUS,
+                b'&' => AMPERSAND,
+                b'\\' => BACKSLASH,
+                0 => NUL,
+                0x80..=0xff => HIGH,
+                b' ' => SPACE,
+                b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => OTHER_SPACE,
+                b'/' => SLASH,
+                b'.' => DOT,
+                b'*' => STAR,
+                b'-' => DASH,
+                b'#' => HASH,
+                b'A'..=b'Z' => UPPER,
+                b'a'..=b'z' => LOWER,
+                b'0'..=b'9' => DIGIT,
+                b'"' | b'\'' => QUOTE,
+                b'^' | b',' | b';' => SHELL,
+                b'(' => PAREN,
+                b'<' => LESS,
+                b'=' => EQUALS,
+                _ => OTHER,
+            };
+        }
+        byte += 1;
+    }
+    table
+}
+
+static TABLE: [u32; 256] = table();
+
+/// The classes of a value's bytes, in one pass.
+pub(crate) fn of(value: &[u8]) -> u32 {
+    let mut found = 0;
+    let mut before = 0;
+    for byte in value {
+        let class = TABLE.get(usize::from(*byte)).copied().unwrap_or(OTHER);
+        found |= class;
+        let white = class & (SPACE | OTHER_SPACE);
+        if white != 0 && before != 0 {
+            found |= SPACES;
+        }
+        before = white;
+    }
+    found
+}

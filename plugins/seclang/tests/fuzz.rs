@@ -1,0 +1,139 @@
+//! The fuzz targets over their corpus and over inputs made of it, the same ones each time. `ROUNDS=N` makes N times as many.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "tests may panic"
+)]
+
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz;
+#[path = "../../../fuzz/src/mutate.rs"]
+mod mutate;
+
+use mutate::{Numbers, mutate};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
+
+fn smoke(name: &str, run: fn(&[u8]), words: &[&str], count: usize) {
+    let folder = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let judge = |input: &[u8]| {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
+            eprintln!("{name}: b\"{}\"", input.escape_ascii());
+            resume_unwind(panic);
+        }
+    };
+    corpus.iter().for_each(|input| judge(input));
+    let rounds: usize = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    let mut numbers = Numbers(1);
+    for _ in 0..count * rounds {
+        let mut input = mutate(&corpus[numbers.below(corpus.len())], &corpus, &words, &mut numbers);
+        input.truncate(3000);
+        judge(&input);
+    }
+}
+
+const REQUEST_WORDS: [&str; 40] = [
+    "\n",
+    "\r\n",
+    "\n\n",
+    "Content-Type: ",
+    "application/json",
+    "text/xml",
+    "--b",
+    "--b--\r\n",
+    "boundary=b",
+    "%3C",
+    "%u0041",
+    "%00",
+    "&a=",
+    "' or 1=1--",
+    "<script",
+    "onload=",
+    "union select ",
+    "../",
+    "/*",
+    "*/",
+    "\\x41",
+    "&#x41;",
+    "\"",
+    "\\",
+    "{",
+    "[",
+    "]",
+    "}",
+    ":",
+    ",",
+    "<a b='c'>",
+    "</a>",
+    "&amp;",
+    "<![CDATA[",
+    "]]>",
+    "Cookie: a=",
+    "\u{e9}",
+    "A",
+    " ",
+    "\t",
+];
+
+#[test]
+fn requests() {
+    smoke("request", fuzz::request, &REQUEST_WORDS, 1500);
+}
+
+#[test]
+fn bodies() {
+    smoke("request", fuzz::body, &REQUEST_WORDS, 1500);
+}
+
+#[test]
+fn rules() {
+    let words = [
+        "SecRule ",
+        "SecAction ",
+        "SecMarker x\n",
+        "\"",
+        "'",
+        "\\\n",
+        "\\",
+        "\n",
+        "ARGS",
+        "TX:a",
+        "&",
+        "!",
+        "|",
+        ":/x/",
+        "@rx ",
+        "@pm ",
+        "@eq ",
+        "@within ",
+        "%{tx.a}",
+        "%{",
+        "id:9",
+        "phase:1",
+        "chain",
+        "setvar:tx.a=1",
+        "t:none",
+        "ctl:ruleEngine=On",
+        "ctl:",
+        ",",
+        "skipAfter:x",
+        "deny",
+        "[",
+        "(",
+        "{2,}",
+        "\u{e9}",
+        "#",
+        "Include x\n",
+    ];
+    smoke("rules", fuzz::rules, &words, 1500);
+}
