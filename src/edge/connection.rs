@@ -70,7 +70,8 @@ where
         live: Live,
     ) {
         if matches!(io.selected_alpn_proto(), Some(ALPN::H2)) {
-            http2::serve(&self, Guard::new(io, info.clone()), info, &limits, &live).await;
+            // Boxed: the task of every connection would carry its size.
+            Box::pin(http2::serve(&self, Guard::new(io, info.clone()), info, &limits, &live)).await;
         } else {
             self.http1(Guard::new(io, info.clone()), info, &limits, h2c, &live).await;
         }
@@ -89,7 +90,6 @@ where
             let head = match self.head(&guard, live.parked(), limits, first, h2c).await {
                 Next::Head(head) => head,
                 Next::Http2 => {
-                    // Boxed: most connections never get here, and each task would carry its size.
                     return Box::pin(http2::serve(self, guard, info, limits, live)).await;
                 }
                 Next::Refused(refusal) => {
