@@ -186,7 +186,14 @@ fn a_long_file_needs_a_reason() {
 }
 
 /// Functions of more than 60 lines, and why they are.
-const LONG_FUNCTIONS: [(&str, &str, &str); 0] = [];
+const LONG_FUNCTIONS: [(&str, &str, &str); 2] = [
+    ("plugins/seclang/src/load/directive.rs", "setting", "a table: an arm for each directive"),
+    (
+        "plugins/seclang/src/body/multipart.rs",
+        "boundary",
+        "one grammar, whose every deviation sets a flag of its own",
+    ),
+];
 
 #[test]
 fn a_long_function_needs_a_reason() {
