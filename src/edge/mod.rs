@@ -3,7 +3,7 @@
 //! Pingora's own listening service is not used. Sockets are bound and accepted here ([`listen`]); each
 //! connection is one small task ([`connection`]) that waits for a head in a state of its own, reads it strictly
 //! ([`framing`]) and hands one request at a time to Pingora through a [`Guard`], which never shows Pingora a byte
-//! that does not belong to that request. The request is then made canonical ([`canonical`], [`path`],
+//! that does not belong to that request. The request is then made canonical ([`canonical`], [`path`](crate::path),
 //! [`headers`]).
 //!
 //! Invariants:
