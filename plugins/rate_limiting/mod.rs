@@ -4,6 +4,7 @@ mod by;
 mod carried;
 mod counter;
 mod fields;
+mod index;
 mod rate;
 mod shard;
 mod table;

@@ -2,9 +2,9 @@
 
 use super::{
     counter::{KEY, Limit, Period, WORDS, is_idle, slice_anew, slots},
+    index::Index,
     table::Key,
 };
-use hashbrown::HashTable;
 
 /// Records that are allocated at a time.
 const CHUNK: usize = 64;
@@ -110,7 +110,7 @@ impl Shape {
 
 pub(super) struct Shard {
     pub(super) layout: Layout,
-    index: HashTable<u32>,
+    index: Index,
     pub(super) records: Records,
     /// Where the search for an idle record goes on.
     hand: usize,
@@ -122,7 +122,7 @@ impl Default for Shard {
     fn default() -> Self {
         Shard {
             layout: Layout::default(),
-            index: HashTable::new(),
+            index: Index::default(),
             records: Records { stride: KEY, ..Records::default() },
             hand: 0,
             others: [0; WORDS],
@@ -165,25 +165,17 @@ impl Records {
 
 impl Shard {
     pub(super) fn find(&self, key: Key) -> Option<usize> {
-        let at = self.index.find(key.0, |at| self.records.key(*at as usize) == Some(key))?;
-        Some(*at as usize)
+        self.index.find(key, |at| self.records.key(at) == Some(key))
     }
 
     /// A record for a new key; none where there is no room.
     pub(super) fn insert(&mut self, key: Key, is_room: impl Fn() -> bool, now: u64) -> Option<usize> {
         let at = match self.idle(now) {
-            Some(idle) => {
-                let old = self.records.key(idle)?;
-                let entry = self.index.find_entry(old.0, |at| *at as usize == idle);
-                entry.ok()?.remove();
-                idle
-            }
+            Some(idle) => self.index.remove(self.records.key(idle)?, idle).then_some(idle)?,
             None if is_room() => self.records.push(),
             None => return None,
         };
-        let records = &self.records;
-        let again = |at: &u32| records.key(*at as usize).map_or(0, |key| key.0);
-        self.index.insert_unique(key.0, u32::try_from(at).ok()?, again);
+        self.index.insert(key, at).then_some(())?;
         // Nothing, or what was counted for this key among others while there was no room.
         if let Some(record) = self.records.get_mut(at) {
             record.iter_mut().zip(&self.others).for_each(|(word, other)| *word = *other);
@@ -232,7 +224,7 @@ impl Shard {
     pub(super) fn size(&self) -> (usize, usize) {
         let records = self.records.chunks.len() * CHUNK * self.layout.stride * size_of::<u32>();
         let chunks = self.records.chunks.capacity() * size_of::<Box<[u32]>>();
-        (self.index.len(), records + chunks + self.index.allocation_size() + size_of::<Self>())
+        (self.index.len(), records + chunks + self.index.bytes() + size_of::<Self>())
     }
 }
 

@@ -109,7 +109,7 @@ fn refused_requests_count_only_where_that_is_asked_for() {
 
 #[test]
 fn a_key_takes_150_bytes_at_most() {
-    // The index has just doubled: it is at its widest.
+    // Some indices have just grown: they are at their widest.
     const KEYS: usize = 125_000;
     let every = every_limit();
     for (limits, most) in
