@@ -13,11 +13,15 @@
 
 mod acl;
 mod audit;
+mod coding;
+mod content_type;
 mod correlation_id;
 mod cors;
 mod ip_restriction;
+mod json_limits;
 mod jwt;
 mod key_auth;
+mod media_type;
 mod presented;
 mod rate_limiting;
 mod redirect;
@@ -27,9 +31,11 @@ mod response_headers;
 
 pub use acl::Acl;
 pub use audit::{Audit, flush as flush_audit, reopen as reopen_audit};
+pub use content_type::ContentType;
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
 pub use ip_restriction::IpRestriction;
+pub use json_limits::JsonLimits;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
 pub use rate_limiting::RateLimiting;
@@ -58,6 +64,9 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<Acl>(),
     // Limit
     Descriptor::of::<RequestSizeLimiting>(),
+    // Validate
+    Descriptor::of::<ContentType>(),
+    Descriptor::of::<JsonLimits>(),
     // Transform
     Descriptor::of::<ResponseHeaders>(),
     Descriptor::of::<RequestTermination>(),
@@ -81,6 +90,8 @@ mod tests {
                 "jwt",
                 "acl",
                 "request-size-limiting",
+                "content-type",
+                "json-limits",
                 "response-headers",
                 "request-termination"
             ]
