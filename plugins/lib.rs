@@ -17,6 +17,7 @@ mod coding;
 mod content_type;
 mod correlation_id;
 mod cors;
+mod csrf;
 mod ip_restriction;
 mod json_limits;
 mod jwt;
@@ -24,6 +25,7 @@ mod key_auth;
 mod media_type;
 mod presented;
 mod rate_limiting;
+mod rbac;
 mod redirect;
 mod request_size_limiting;
 mod request_termination;
@@ -34,11 +36,13 @@ pub use audit::{Audit, flush as flush_audit, reopen as reopen_audit};
 pub use content_type::ContentType;
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
+pub use csrf::Csrf;
 pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
 pub use rate_limiting::RateLimiting;
+pub use rbac::Rbac;
 pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
 pub use request_termination::RequestTermination;
@@ -61,7 +65,9 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
     Descriptor::authenticator::<Jwt>().with_credentials::<JwtCredential>(),
     // Authorize
+    Descriptor::of::<Csrf>(),
     Descriptor::of::<Acl>(),
+    Descriptor::of::<Rbac>(),
     // Limit
     Descriptor::of::<RequestSizeLimiting>(),
     // Validate
@@ -88,7 +94,9 @@ mod tests {
                 "cors",
                 "key-auth",
                 "jwt",
+                "csrf",
                 "acl",
+                "rbac",
                 "request-size-limiting",
                 "content-type",
                 "json-limits",
