@@ -19,10 +19,12 @@ mod correlation_id;
 mod cors;
 mod csrf;
 mod ip_restriction;
+mod json;
 mod json_limits;
 mod jwt;
 mod key_auth;
 mod media_type;
+mod ownership;
 mod presented;
 mod rate_limiting;
 mod rbac;
@@ -41,6 +43,7 @@ pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
+pub use ownership::Ownership;
 pub use rate_limiting::RateLimiting;
 pub use rbac::Rbac;
 pub use redirect::Redirect;
@@ -68,6 +71,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<Csrf>(),
     Descriptor::of::<Acl>(),
     Descriptor::of::<Rbac>(),
+    Descriptor::of::<Ownership>(),
     // Limit
     Descriptor::of::<RequestSizeLimiting>(),
     // Validate
@@ -97,6 +101,7 @@ mod tests {
                 "csrf",
                 "acl",
                 "rbac",
+                "ownership",
                 "request-size-limiting",
                 "content-type",
                 "json-limits",

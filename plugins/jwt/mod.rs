@@ -17,7 +17,6 @@ mod crypto;
 mod fetch;
 mod found;
 mod identity;
-mod json;
 mod key;
 mod keys;
 mod keyset;
@@ -30,6 +29,7 @@ mod verify;
 
 pub use config::{Config, JwtCredential};
 
+use crate::json;
 use cache::Cache;
 use config::{Checks, media_type};
 use found::Places;

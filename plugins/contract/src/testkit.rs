@@ -200,6 +200,7 @@ pub struct Case {
     principal: Option<Arc<Principal>>,
     attached: Vec<Arc<Principal>>,
     started: Option<SystemTime>,
+    path_params: Vec<(Arc<str>, String)>,
     body: Option<Vec<Bytes>>,
     response: ResponseHeader,
     response_body: Vec<Bytes>,
@@ -226,6 +227,7 @@ impl Case {
             principal: None,
             attached: Vec::new(),
             started: None,
+            path_params: Vec::new(),
             body: None,
             response: ResponseHeader::build(200, None).expect("a response"),
             response_body: vec![Bytes::new()],
@@ -241,6 +243,13 @@ impl Case {
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request.append_header(name.to_owned(), value).expect("a header");
+        self
+    }
+
+    /// What a `{name}` of the route's path stands for.
+    #[must_use]
+    pub fn path_param(mut self, name: &str, value: &str) -> Self {
+        self.path_params.push((name.into(), value.to_owned()));
         self
     }
 
@@ -312,6 +321,7 @@ impl Case {
         host.authority = self.host.into();
         host.principal = self.principal;
         host.attached = self.attached;
+        host.path_params = self.path_params;
         host.started = self.started.unwrap_or(host.started);
         ex
     }

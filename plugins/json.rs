@@ -9,11 +9,16 @@ use std::fmt;
 
 /// An object without names that stand twice, at any depth; none where the bytes are anything else. The parser bounds
 /// the depth.
-pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
-    match serde_json::from_slice::<Strict>(bytes).ok()?.0 {
+pub(crate) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
+    match value(bytes)? {
         Value::Object(object) => Some(object),
         _ => None,
     }
+}
+
+/// A value likewise.
+pub(crate) fn value(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice::<Strict>(bytes).ok().map(|strict| strict.0)
 }
 
 struct Strict(Value);
