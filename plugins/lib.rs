@@ -32,6 +32,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_headers;
+mod xml_limits;
 
 pub use acl::Acl;
 pub use audit::{Audit, flush as flush_audit, reopen as reopen_audit};
@@ -50,6 +51,7 @@ pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
 pub use request_termination::RequestTermination;
 pub use response_headers::ResponseHeaders;
+pub use xml_limits::XmlLimits;
 
 use palisade_contract::Descriptor;
 
@@ -77,6 +79,7 @@ pub static PLUGINS: &[Descriptor] = &[
     // Validate
     Descriptor::of::<ContentType>(),
     Descriptor::of::<JsonLimits>(),
+    Descriptor::of::<XmlLimits>(),
     // Transform
     Descriptor::of::<ResponseHeaders>(),
     Descriptor::of::<RequestTermination>(),
@@ -105,6 +108,7 @@ mod tests {
                 "request-size-limiting",
                 "content-type",
                 "json-limits",
+                "xml-limits",
                 "response-headers",
                 "request-termination"
             ]
