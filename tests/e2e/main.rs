@@ -44,6 +44,7 @@ mod origin;
 mod outlier;
 mod plugins;
 mod pools;
+mod positive;
 mod pressure;
 mod proxy_protocol;
 mod rate_limiting;
