@@ -3,7 +3,7 @@
 
 use crate::{
     bodies::chunked,
-    client::{Response, head},
+    client::{Client, Response, head},
     harness::Gateway,
     http2::{block_on, h2c, json, streamed},
 };
@@ -11,7 +11,12 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 
 /// The answers to one body in every framing: they are the same. What the origin got of it, where it got anything.
-fn framed(gateway: &Gateway, target: &str, headers: &[&str], body: &[u8]) -> (u16, Result<serde_json::Value, String>) {
+fn framed(
+    gateway: &Gateway,
+    target: &str,
+    headers: &[&str],
+    body: &[u8],
+) -> (u16, Result<serde_json::Value, String>) {
     let send = |framing: &str, body: &[u8]| -> Response {
         let mut client = gateway.connect();
         client.send(head("POST", target, &[headers, &[framing]].concat())).send(body);
@@ -72,7 +77,10 @@ fn bodies_are_of_the_types_that_are_written() {
     assert_eq!(ask(&[typed], &[b' '; (64 << 10) + 1]), refused(413, "body_too_large"));
     assert_eq!(ask(&[typed, "Content-Encoding: br"], b"x"), refused(415, "encoding_refused"));
     assert_eq!(ask(&[typed, "Content-Encoding: gzip"], b"{}"), refused(400, "encoding_malformed"));
-    assert_eq!(ask(&[typed, "Content-Encoding: gzip"], &gzip(&[b' '; 100_000])), refused(413, "encoding_bomb"));
+    assert_eq!(
+        ask(&[typed, "Content-Encoding: gzip"], &gzip(&[b' '; 100_000])),
+        refused(413, "encoding_bomb")
+    );
     // What was decoded goes on decoded.
     let (_, echo) = ask(&[typed, "Content-Encoding: gzip"], &gzip(b"{\"a\": [1]}"));
     let echo = echo.unwrap();
@@ -99,12 +107,16 @@ fn json_and_xml_are_read_in_one_way() {
     let typed = "Content-Type: application/xml";
     let xml = |body: &[u8]| framed(&gateway, "/echo/xml", &[typed], body);
     assert_eq!(xml(b"<a>&amp;</a>").0, 200);
-    assert_eq!(xml(b"<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>"), refused(400, "xml_doctype"));
+    assert_eq!(
+        xml(b"<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>"),
+        refused(400, "xml_doctype")
+    );
     assert_eq!(xml(b"<a>&x;</a>"), refused(400, "xml_entity"));
     assert_eq!(xml(b"<a><b></a>"), refused(400, "xml_malformed"));
 }
 
 const CALLERS: &str = "
+admin: {address: 127.0.0.1:0}
 routes:
   table:
     paths: [/echo/table/*]
@@ -134,7 +146,8 @@ routes:
 #[test]
 fn callers_do_what_a_table_grants_and_nothing_else() {
     let gateway = Gateway::start(CALLERS);
-    let ask = |method: &str, target: &str, key: &str| gateway.request(method, target, &[&format!("apikey: {key}")]);
+    let ask =
+        |method: &str, target: &str, key: &str| gateway.request(method, target, &[&format!("apikey: {key}")]);
     ask("GET", "/echo/table/7", "bob-key").expect(200);
     ask("DELETE", "/echo/table/7", "alice-key").expect(200);
     assert_eq!(ask("DELETE", "/echo/table/7", "bob-key").expect(403).reason(), "rbac_denied");
@@ -164,7 +177,8 @@ fn callers_reach_what_is_theirs() {
     post(r#"{"ids":["alice","alice"]}"#).expect(200);
     assert_eq!(post(r#"{"ids":["alice","bob"]}"#).expect(403).reason(), "ownership_denied");
     assert_eq!(post(r#"{"ids":["alice"],"ids":["bob"]}"#).expect(400).reason(), "ownership_unreadable");
-    let metrics = gateway.admin_get("/metrics").text();
+    let admin = ["Host: 127.0.0.1"];
+    let metrics = Client::connect(gateway.at("admin")).request("GET", "/metrics", &admin).text();
     assert!(metrics.lines().any(|line| line.contains("enumeration") && line.ends_with(" 1")), "{metrics}");
 }
 
