@@ -85,7 +85,7 @@ impl Index {
 
     /// Where the search for what is in a slot begins: the hash's share of the slots (Lemire's fast range).
     fn home(&self, slot: u64) -> usize {
-        usize::try_from((slot >> 32) * self.slots.len() as u64 >> 32).unwrap_or(0)
+        usize::try_from(((slot >> 32) * self.slots.len() as u64) >> 32).unwrap_or(0)
     }
 
     fn after(&self, at: usize) -> usize {

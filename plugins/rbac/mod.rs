@@ -124,20 +124,7 @@ fn row(grant: Grant, field: &str, env: &BuildEnv<'_>, errors: &mut Vec<ConfigErr
         let help = "name `roles`, `groups`, `scopes` or `claims`, or write `anyone: true` alone";
         errors.push(ConfigError::at(field, said).help(help));
     }
-    let known = env.groups.filter(|known| !known.is_empty());
-    for (at, group) in grant.groups.iter().enumerate() {
-        if let Some(known) = known.filter(|known| !known.contains(group.as_str())) {
-            let error = ConfigError::at(
-                format!("{field}.groups[{at}]"),
-                format!("no consumer is in the group `{group}`"),
-            );
-            errors.push(error.help(suggest(
-                group,
-                known.iter().map(|name| &**name),
-                "the groups of consumers are",
-            )));
-        }
-    }
+    unknown_groups(&grant.groups, field, env, errors);
     let mut methods = Vec::new();
     for (at, method) in grant.methods.iter().enumerate() {
         match method.parse() {
@@ -166,6 +153,24 @@ fn row(grant: Grant, field: &str, env: &BuildEnv<'_>, errors: &mut Vec<ConfigErr
         groups: grant.groups.into_iter().map(Arc::from).collect(),
         scopes: grant.scopes,
         claims: grant.claims.into_iter().collect(),
+    }
+}
+
+/// A misspelt group would be granted to nobody.
+fn unknown_groups(groups: &[String], field: &str, env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) {
+    let known = env.groups.filter(|known| !known.is_empty());
+    for (at, group) in groups.iter().enumerate() {
+        if let Some(known) = known.filter(|known| !known.contains(group.as_str())) {
+            let error = ConfigError::at(
+                format!("{field}.groups[{at}]"),
+                format!("no consumer is in the group `{group}`"),
+            );
+            errors.push(error.help(suggest(
+                group,
+                known.iter().map(|name| &**name),
+                "the groups of consumers are",
+            )));
+        }
     }
 }
 

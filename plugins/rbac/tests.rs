@@ -38,7 +38,7 @@ fn what_no_row_grants_is_refused() {
         ("PUT", "/orders/7", json!({"scope": "orders:write"}), false),
         ("PUT", "/orders/7", json!({"scope": "orders:write", "tenant": "acme2"}), false),
         ("PUT", "/orders/7", json!({"tenant": "acme"}), false),
-        ("PATCH", "/orders/7", all.clone(), false),
+        ("PATCH", "/orders/7", all, false),
     ] {
         let ran = plugin.run(Case::new(method, path).principal("bob", &[]).claims(claims.clone()));
         if passes {
