@@ -39,9 +39,10 @@ impl Pattern {
         }
     }
 
-    /// The expression as it is compiled.
-    pub(crate) fn source(&self) -> &str {
-        &self.source
+    /// The expression for an automaton over several; `None` where it cannot be part of one.
+    pub(crate) fn scannable(&self) -> Option<regex_syntax::hir::Hir> {
+        let hir = parser().build().parse(&self.source).ok()?;
+        (!hir.properties().look_set().contains_word_unicode()).then_some(hir)
     }
 
     fn regex(&self) -> Option<&Regex> {

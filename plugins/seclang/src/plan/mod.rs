@@ -8,7 +8,9 @@
 mod alive;
 mod chains;
 mod fold;
+mod forms;
 mod group;
+mod pack;
 mod scan;
 mod set;
 
@@ -19,7 +21,7 @@ use crate::{
     rule::{Chain, Link},
     ruleset::RuleSet,
 };
-use chains::ChainPlan;
+use chains::Chains;
 use group::PhasePlan;
 use set::Set;
 use std::sync::{Mutex, PoisonError};
@@ -31,7 +33,7 @@ pub(crate) use scan::Scan;
 pub(crate) struct Plan {
     phases: [PhasePlan; 5],
     sets: Vec<Set>,
-    chains: Vec<ChainPlan>,
+    chains: Chains,
     /// Caches of the lazy automata, one of each for a thread that scans.
     caches: Mutex<Vec<Caches>>,
 }
@@ -47,11 +49,11 @@ impl Plan {
         crate::injection::warm();
         let alive = alive::decide(rules);
         compile(rules, &alive)?;
-        let chains: Vec<ChainPlan> = rules.transforms.iter().map(|chain| ChainPlan::new(chain)).collect();
+        let mut chains = Chains::new(rules);
         let mut sets = Vec::new();
         let mut phases: [PhasePlan; 5] = Default::default();
         for ((phase, number), alive) in phases.iter_mut().zip(1u8..).zip(&alive) {
-            *phase = PhasePlan::new(rules, number, alive, &chains, &mut sets);
+            *phase = PhasePlan::new(rules, number, alive, &mut chains, &mut sets);
         }
         Ok(Self { phases, sets, chains, caches: Mutex::new(Vec::new()) })
     }

@@ -12,6 +12,8 @@ const CACHE: usize = 1 << 20;
 /// When the cache is full, a scan that makes a state of fewer bytes than this gives up: text that is made to need a new state
 /// at every byte costs more than asking each expression.
 const BYTES_A_STATE: usize = 32;
+/// How many bytes of random text an automaton is tried with.
+const NOISE: usize = 8 << 10;
 
 /// Expressions that are looked for together.
 #[derive(Debug)]
@@ -34,6 +36,20 @@ impl Set {
             .minimum_bytes_per_state(Some(BYTES_A_STATE));
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa).ok()?;
         Some(Self { dfa })
+    }
+
+    /// How many bytes of states random text makes the automaton need.
+    pub(super) fn noise(&self) -> usize {
+        let mut state = 11u64;
+        let text: Vec<u8> = (0..NOISE)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                b' ' + u8::try_from((state >> 33) % 95).unwrap_or(0)
+            })
+            .collect();
+        let mut memory = None;
+        self.find(&mut memory, &text);
+        memory.map_or(0, |memory| memory.cache.memory_usage())
     }
 
     /// The expressions that match; `None` where the automaton gave up and all of them may.
