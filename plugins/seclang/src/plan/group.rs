@@ -1,7 +1,7 @@
 //! Which rules of a phase are looked for where, and together.
 
 use super::{
-    Set,
+    Automata,
     chains::{Chains, Mask, mask},
     fold, pack,
 };
@@ -12,7 +12,6 @@ use crate::{
     ruleset::RuleSet,
     variable::Variable,
 };
-use aho_corasick::AhoCorasick;
 use regex_syntax::hir::Hir;
 use std::collections::BTreeMap;
 
@@ -45,9 +44,9 @@ pub(super) struct KindPlan {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// The automata of all expressions by number.
-    pub(super) sets: Vec<Sought<usize, Member>>,
-    /// The automata of all phrases, and the rules of each phrase.
-    pub(super) phrases: Vec<Sought<AhoCorasick, Vec<Member>>>,
+    pub(super) sets: Vec<Sought<Member>>,
+    /// The automata of all phrases by number.
+    pub(super) phrases: Vec<Sought<Vec<Member>>>,
     /// Rules that are asked one by one, each of them cheap.
     pub(super) checks: Vec<Member>,
     /// The numbers of the phase's rules, by place.
@@ -56,8 +55,8 @@ pub(super) struct Group {
 
 /// An automaton with what owns each of its patterns, and the chains of all of these.
 #[derive(Debug)]
-pub(super) struct Sought<A, O> {
-    pub(super) automaton: A,
+pub(super) struct Sought<O> {
+    pub(super) automaton: usize,
     pub(super) owners: Vec<O>,
     pub(super) chains: Mask,
 }
@@ -85,7 +84,7 @@ impl PhasePlan {
         number: u8,
         alive: &[u64],
         chains: &mut Chains,
-        sets: &mut Vec<Set>,
+        automata: &mut Automata,
     ) -> Self {
         let Some(phase) = rules.phase(number) else { return Self::default() };
         let words = phase.rules.len().div_ceil(64);
@@ -109,7 +108,7 @@ impl PhasePlan {
         }
         let groups = group(&kinds);
         for (_, places) in &groups {
-            plan.groups.push(build(rules, phase.rules.as_slice(), places, &sought, (chains, sets)));
+            plan.groups.push(build(rules, phase.rules.as_slice(), places, &sought, (chains, automata)));
         }
         for (kind, places) in kinds {
             let group = groups.iter().position(|(kinds, _)| kinds.contains(&kind)).unwrap_or(0);
@@ -198,7 +197,7 @@ fn build(
     numbers: &[usize],
     places: &[u64],
     sought: &BTreeMap<usize, Vec<Wanted>>,
-    (chains, sets): (&Chains, &mut Vec<Set>),
+    (chains, automata): (&Chains, &mut Automata),
 ) -> Group {
     let mut group = Group { numbers: numbers.to_vec(), ..Group::default() };
     let mut expressions = Vec::new();
@@ -219,9 +218,9 @@ fn build(
             _ => group.checks.push(found.member),
         }
     }
-    let (packed, alone) = pack::expressions(&expressions, sets);
+    let (packed, alone) = pack::expressions(&expressions, &mut automata.sets);
     group.sets = packed;
-    let (packed, more) = pack::phrases(&phrases);
+    let (packed, more) = pack::phrases(&phrases, &mut automata.words);
     group.phrases = packed;
     // Asked one by one.
     group.checks.extend(alone.into_iter().chain(more));
@@ -254,6 +253,6 @@ pub(super) fn set_bit(words: &mut [u64], at: usize) {
     }
 }
 
-fn places_of(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
+pub(super) fn places_of(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
     (0..words.len() * 64).filter(|place| bit(words, *place))
 }

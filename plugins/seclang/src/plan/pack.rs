@@ -3,8 +3,8 @@
 use super::{
     Set,
     group::{Member, Sought},
+    words::Words,
 };
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_syntax::hir::Hir;
 use std::collections::BTreeMap;
 
@@ -16,10 +16,7 @@ const MOST_NOISE: usize = 48 << 10;
 const MOST_PHRASES: usize = 1200;
 
 /// Packs expressions in the order in which they are given. Those that no automaton takes are given back.
-pub(super) fn expressions(
-    all: &[(&Hir, Member)],
-    sets: &mut Vec<Set>,
-) -> (Vec<Sought<usize, Member>>, Vec<Member>) {
+pub(super) fn expressions(all: &[(&Hir, Member)], sets: &mut Vec<Set>) -> (Vec<Sought<Member>>, Vec<Member>) {
     let mut alone = Vec::new();
     let mut packs: Vec<(usize, Vec<Hir>, Vec<Member>)> = Vec::new();
     for (hir, member) in all {
@@ -51,7 +48,10 @@ pub(super) fn expressions(
 }
 
 /// Packs the phrases of rules in the order in which they are given.
-pub(super) fn phrases(all: &[(&[Vec<u8>], Member)]) -> (Vec<Sought<AhoCorasick, Vec<Member>>>, Vec<Member>) {
+pub(super) fn phrases(
+    all: &[(&[Vec<u8>], Member)],
+    words: &mut Vec<Words>,
+) -> (Vec<Sought<Vec<Member>>>, Vec<Member>) {
     let mut packs: Vec<BTreeMap<Vec<u8>, Vec<Member>>> = Vec::new();
     for (phrases, member) in all {
         if packs.last().is_none_or(|pack| pack.len() + phrases.len() > MOST_PHRASES) {
@@ -64,14 +64,14 @@ pub(super) fn phrases(all: &[(&[Vec<u8>], Member)]) -> (Vec<Sought<AhoCorasick, 
     }
     let (mut found, mut alone) = (Vec::new(), Vec::new());
     for pack in packs.into_iter().filter(|pack| !pack.is_empty()) {
-        let kind = if pack.len() < 2000 { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-        let built = AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(kind)).build(pack.keys());
         let chains = pack.values().flatten().fold(0, |all, member| all | member.chains);
-        match built {
-            Ok(automaton) => {
-                found.push(Sought { automaton, owners: pack.into_values().collect(), chains });
+        match Words::new(pack.keys()) {
+            Some(automaton) => {
+                let owners = pack.into_values().collect();
+                found.push(Sought { automaton: words.len(), owners, chains });
+                words.push(automaton);
             }
-            Err(_) => alone.extend(pack.into_values().flatten()),
+            None => alone.extend(pack.into_values().flatten()),
         }
     }
     (found, alone)

@@ -5,6 +5,7 @@ use super::{
     chains::Mask,
     forms::Forms,
     group::{Group, KindPlan, Member, PhasePlan},
+    marks::{LONG, Shared},
     push,
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     operator::Operator,
     ruleset::RuleSet,
     transform::class,
-    variable::View,
+    variable::{List, View},
 };
 
 /// What scans of one transaction use, one after the other.
@@ -21,6 +22,8 @@ pub(crate) struct Scan {
     pub(super) hits: Vec<Hit>,
     pub(super) order: Vec<u64>,
     forms: Forms,
+    /// The number of the last value of a list.
+    number: u64,
 }
 
 /// A value that is scanned.
@@ -30,6 +33,8 @@ struct Subject<'a> {
     at: u32,
     value: &'a [u8],
     classes: u32,
+    /// What its own form shares with the values before and after it.
+    shared: Option<Shared>,
 }
 
 impl Scan {
@@ -42,26 +47,54 @@ impl Scan {
             match kind.kind {
                 Kind::Slot(variable) => {
                     let value = store.slot(variable).unwrap_or_default();
-                    let subject = Subject { kind: kind.kind, at: 0, value, classes: class::of(value) };
+                    let subject =
+                        Subject { kind: kind.kind, at: 0, value, classes: class::of(value), shared: None };
                     self.value(plan, kind, group, caches, run, subject);
                 }
-                Kind::List(list, view) => {
-                    for (entry, at) in store.list(list).iter().zip(0u32..) {
-                        let name = store.text(entry.name);
-                        if !kind.names.is_empty()
-                            && !kind.names.iter().any(|known| known.eq_ignore_ascii_case(name))
-                        {
-                            continue;
-                        }
-                        let value = if view == View::Name { name } else { store.text(entry.value) };
-                        let subject = Subject { kind: kind.kind, at, value, classes: class::of(value) };
-                        self.value(plan, kind, group, caches, run, subject);
-                    }
-                }
+                Kind::List(list, view) => self.list(plan, (kind, group), caches, run, (list, view)),
             }
         }
         self.hits.sort_unstable();
         self.hits.dedup();
+    }
+
+    fn list(
+        &mut self,
+        plan: &Plan,
+        (kind, group): (&KindPlan, &Group),
+        caches: &mut Caches,
+        run: &mut Run<'_>,
+        (list, view): (List, View),
+    ) {
+        let store = run.store;
+        let entries = store.list(list);
+        // What a name and the one before it have in common, and the classes of that.
+        let mut before = (0, 0);
+        for (entry, at) in entries.iter().zip(0u32..) {
+            let name = store.text(entry.name);
+            self.number = self.number.wrapping_add(1);
+            if !kind.names.is_empty() && !kind.names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                self.number = self.number.wrapping_add(1);
+                continue;
+            }
+            let value = if view == View::Name { name } else { store.text(entry.value) };
+            let mut shared = None;
+            if view == View::Name && name.len() >= LONG {
+                let next = entries.get(at as usize + 1).map_or(&[][..], |next| store.text(next.name));
+                shared = Shared::new(self.number, before.0, name, next);
+            }
+            let classes = class::continued(value, before);
+            before = match shared.map_or(0, |shared| shared.after()) {
+                0 => (0, 0),
+                after if after == before.0 => before,
+                after => {
+                    let known = if after > before.0 { before } else { (0, 0) };
+                    (after, class::continued(crate::bytes::cut(value, 0, after), known))
+                }
+            };
+            let subject = Subject { kind: kind.kind, at, value, classes, shared };
+            self.value(plan, kind, group, caches, run, subject);
+        }
     }
 
     fn value(
@@ -84,8 +117,9 @@ impl Scan {
                     push(hits, member.rule, subject.kind, subject.at);
                 }
             };
-            sets(plan, run.rules, group, caches, (text, chains), &mut note);
-            phrases(group, (text, chains), &mut note);
+            let text_of = Text { text, chains, shared: subject.shared.as_ref().filter(|_| form.is_none()) };
+            sets(plan, run.rules, group, caches, text_of, &mut note);
+            phrases(plan, group, caches, text_of, &mut note);
             for member in group.checks.iter().filter(|member| member.chains & chains != 0) {
                 if bit(&kind.rules, member.rule as usize) && check(run, group, *member, text) {
                     note(member);
@@ -95,24 +129,30 @@ impl Scan {
     }
 }
 
-/// Runs the automata of expressions over one form of a value.
+/// One form of a value.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    text: &'a [u8],
+    /// The chains that lead to it.
+    chains: Mask,
+    shared: Option<&'a Shared>,
+}
+
+/// Runs the automata of expressions over a text.
 fn sets(
     plan: &Plan,
     rules: &RuleSet,
     group: &Group,
     caches: &mut Caches,
-    (text, chains): (&[u8], Mask),
+    Text { text, chains, shared }: Text<'_>,
     note: &mut impl FnMut(&Member),
 ) {
     for sought in group.sets.iter().filter(|sought| sought.chains & chains != 0) {
-        let (Some(set), Some(memory)) = (plan.sets.get(sought.automaton), caches.get_mut(sought.automaton))
-        else {
-            continue;
-        };
-        match set.find(memory, text) {
+        let set = plan.automata.sets.get(sought.automaton);
+        let (Some(set), Some(memory)) = (set, caches.sets.get_mut(sought.automaton)) else { continue };
+        match set.find(memory, text, shared) {
             Some(found) => {
-                let owners = found.iter().filter_map(|pattern| sought.owners.get(pattern.as_usize()));
-                owners.for_each(&mut *note);
+                found.iter().filter_map(|pattern| sought.owners.get(pattern)).for_each(&mut *note);
             }
             None => {
                 let owners = sought.owners.iter().filter(|member| member.chains & chains != 0);
@@ -122,15 +162,20 @@ fn sets(
     }
 }
 
-/// Runs the automata of phrases over one form of a value.
-fn phrases(group: &Group, (text, chains): (&[u8], Mask), note: &mut impl FnMut(&Member)) {
+/// Runs the automata of phrases over a text.
+fn phrases(
+    plan: &Plan,
+    group: &Group,
+    caches: &mut Caches,
+    Text { text, chains, shared }: Text<'_>,
+    note: &mut impl FnMut(&Member),
+) {
     for sought in group.phrases.iter().filter(|sought| sought.chains & chains != 0) {
-        if !sought.automaton.is_match(text) {
-            continue;
-        }
-        for found in sought.automaton.find_overlapping_iter(text) {
-            sought.owners.get(found.pattern().as_usize()).into_iter().flatten().for_each(&mut *note);
-        }
+        let words = plan.automata.words.get(sought.automaton);
+        let (Some(words), Some(memory)) = (words, caches.words.get_mut(sought.automaton)) else { continue };
+        let found = words.find(memory, text, shared);
+        let owners = found.into_iter().flat_map(|found| found.iter());
+        owners.filter_map(|pattern| sought.owners.get(pattern)).flatten().for_each(&mut *note);
     }
 }
 

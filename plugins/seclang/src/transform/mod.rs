@@ -94,7 +94,7 @@ impl Transformation {
             Self::RemoveComments | Self::RemoveCommentsChar => SLASH | STAR | DASH | HASH | LESS,
             Self::Lowercase => UPPER,
             Self::Uppercase => LOWER,
-            Self::SqlHexDecode => DIGIT | NUL,
+            Self::SqlHexDecode => HEX,
             _ => ALWAYS,
         }
     }
