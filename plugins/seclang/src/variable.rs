@@ -172,6 +172,7 @@ variables! {
     Resource "RESOURCE" Kept;
     Duration "DURATION" State;
     Env "ENV" State;
+    Geo "GEO" State;
     HighestSeverity "HIGHEST_SEVERITY" State;
     MatchedVar "MATCHED_VAR" State;
     MatchedVarName "MATCHED_VAR_NAME" State;
@@ -204,7 +205,10 @@ impl Variable {
             Source::List(..) | Source::Tx | Source::Kept => true,
             Source::Slot => false,
             Source::State => {
-                matches!(self, Self::MatchedVars | Self::MatchedVarsNames | Self::Rule | Self::Env)
+                matches!(
+                    self,
+                    Self::MatchedVars | Self::MatchedVarsNames | Self::Rule | Self::Env | Self::Geo
+                )
             }
         }
     }

@@ -58,7 +58,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "secdebuglog",
     "secdebugloglevel",
     "secdisablebackendcompression",
-    "secgeolookupdb",
     "secguardianlog",
     "secpcrematchlimit",
     "secpcrematchlimitrecursion",
@@ -94,6 +93,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("secstreamoutbodyinspection", "bodies are inspected whole"),
     ("secchrootdir", "the engine starts no process"),
     ("secgsblookupdb", "the service no longer exists"),
+    ("secgeolookupdb", "the engine reads no database of places; without one `@geoLookup` finds nothing"),
     ("sechttpblkey", "it asks a name server while a request waits"),
 ];
 

@@ -120,9 +120,8 @@ mod tests {
                     .flat_map(Found::iter)
                     .collect();
                 let small = text.to_lowercase();
-                let expected: Vec<_> = (0..4)
-                    .filter(|at| small.contains(&["passwd", "etc/pass", "x", "cmd.exe"][*at]))
-                    .collect();
+                let expected: Vec<_> =
+                    (0..4).filter(|at| small.contains(["passwd", "etc/pass", "x", "cmd.exe"][*at])).collect();
                 assert_eq!(found, expected, "{text}");
             }
         }
