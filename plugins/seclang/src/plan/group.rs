@@ -129,6 +129,7 @@ impl PhasePlan {
 
 /// What a scan can look for in place of a rule's first link; `None` where the rule must be evaluated itself.
 fn seek(rules: &RuleSet, link: &Link, chains: &mut Chains, place: usize) -> Option<Vec<Wanted>> {
+    // What rules change is not what it was when the values were looked through.
     let scannable =
         |variable: Variable| Kind::of(variable).is_some() && variable != Variable::ReqbodyProcessor;
     if link.negated
