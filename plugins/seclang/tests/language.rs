@@ -201,7 +201,7 @@ fn variables_have_their_values() {
             "FULL_REQUEST",
             r"Host: shop.example\nContent-Type: application/x-www-form-urlencoded\n\n\nc=3&d=%3Cb",
         ),
-        ("FULL_REQUEST_LENGTH", "82"),
+        ("FULL_REQUEST_LENGTH", "79"),
         ("&ARGS", "4"),
         ("RULE:id", "1"),
     ] {
@@ -212,7 +212,10 @@ fn variables_have_their_values() {
         assert_eq!(value(variable, FORM, body), expected, "{variable}");
     }
     for number in ["DURATION", "TIME_EPOCH", "TIME_YEAR", "TIME_WDAY", "HIGHEST_SEVERITY"] {
-        assert!(value(number, FORM, "").parse::<u64>().is_ok(), "{number}");
+        let text = format!(
+            "SecRule {number} \"@ge 0\" \"id:1,phase:5,pass,chain\"\nSecRule {number} \"@rx ^[0-9]+$\""
+        );
+        assert_eq!(ids(&text, "/", FORM, ""), [1], "{number}");
     }
     let text = "SecResponseBodyAccess On\nSecRule RESPONSE_BODY \"@streq an answer\" \"id:1,phase:4,pass\"\n";
     assert_eq!(ids(text, "/", FORM, ""), [1]);
@@ -302,7 +305,7 @@ fn every_flag_of_forms_is_set_by_what_it_is_about() {
         ("MULTIPART_FILE_LIMIT_EXCEEDED", MULTIPART, format!("{}--B--\r\n", file.repeat(3))),
         ("MULTIPART_HEADER_FOLDING", MULTIPART, whole.replace("form-data; ", "form-data;\r\n ")),
         ("MULTIPART_INVALID_HEADER_FOLDING", MULTIPART, whole.replace("form-data; ", "form-data;\r\n\u{b}")),
-        ("MULTIPART_INVALID_PART", MULTIPART, "--B\r\n\r\nx\r\n--B--\r\n".into()),
+        ("MULTIPART_INVALID_PART", MULTIPART, whole.replace("\r\n\r\nx", "")),
         ("MULTIPART_INVALID_QUOTING", MULTIPART, whole.replace('"', "'")),
         ("MULTIPART_LF_LINE", MULTIPART, whole.replace("\r\n", "\n")),
         ("MULTIPART_MISSING_SEMICOLON", "multipart/form-data boundary=B", whole.clone()),
