@@ -1,6 +1,6 @@
 //! What directives other than rules set.
 
-use crate::{rule::Engine, transform::Mapping};
+use crate::{body::xpath::Path, rule::Engine, transform::Mapping};
 use std::sync::Arc;
 
 /// What is done with what is over a body's limit.
@@ -49,6 +49,10 @@ pub struct Config {
     /// `SecWebAppId`.
     pub web_app_id: String,
     pub(crate) mapping: Arc<Mapping>,
+    /// The paths into documents that rules ask for.
+    pub(crate) xml_paths: Vec<Path>,
+    /// Whether a rule asks what is in files.
+    pub(crate) file_contents: bool,
 }
 
 impl Default for Config {
@@ -71,6 +75,8 @@ impl Default for Config {
             components: Vec::new(),
             web_app_id: String::new(),
             mapping: Mapping::best_fit(),
+            xml_paths: Vec::new(),
+            file_contents: false,
         }
     }
 }

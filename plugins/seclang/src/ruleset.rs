@@ -1,12 +1,13 @@
 //! A compiled rule set, shared by all transactions.
 
 use crate::{
+    body::xpath::Path,
     config::Config,
     engine::{kept::Kept, phase::Phase},
     error::LoadError,
     load::{Builder, Item, Loaded},
     plan::Plan,
-    rule::{Chain, Link, Transforms},
+    rule::{Chain, Link, Selector, Transforms},
     template::TxNames,
     transaction::{Transaction, Work},
     transform::Transformation,
@@ -20,6 +21,9 @@ use std::{
 
 /// The most sets of buffers that wait to be used again.
 const MOST_IDLE: usize = 64;
+
+/// The most paths into documents: each is followed at every element.
+const MOST_PATHS: usize = 50;
 
 /// Rules that are compiled once and evaluated by any number of transactions at the same time.
 pub struct RuleSet {
@@ -45,18 +49,21 @@ impl RuleSet {
     }
 
     pub(crate) fn compile(loaded: Loaded, reference: bool) -> Result<Self, Vec<LoadError>> {
-        let Loaded { config, mut chains, items, transforms, names } = loaded;
+        let Loaded { mut config, mut chains, items, transforms, names } = loaded;
         let targets = chains.iter_mut().flat_map(|chain| &mut chain.links).flat_map(|link| &mut link.targets);
         for target in targets.filter(|target| target.variable == Variable::Tx && target.tx.is_none()) {
             let all = (0..names.len()).filter_map(|number| u16::try_from(number).ok());
             target.fixed = all.filter(|number| target.takes(names.name(*number))).collect();
         }
+        config.xml_paths = xml_paths(&chains)?;
         let mut phases: [Phase; 5] = Default::default();
         for (number, phase) in (1u8..).zip(&mut phases) {
             *phase = phase_of(number, &items, &chains);
         }
         let links = chains.iter().flat_map(|chain| &chain.links);
-        let used = links.flat_map(|link| &link.targets).map(|target| target.variable).collect();
+        let used: HashSet<Variable> =
+            links.flat_map(|link| &link.targets).map(|target| target.variable).collect();
+        config.file_contents = used.contains(&Variable::FilesTmpContent);
         let mut rules = Self {
             config,
             chains,
@@ -163,6 +170,35 @@ pub struct RuleInfo<'a> {
     pub file: &'a str,
     /// The line it begins on.
     pub line: usize,
+}
+
+/// The paths into documents that rules ask for. What they select is known by their text, in any case.
+fn xml_paths(chains: &[Chain]) -> Result<Vec<Path>, Vec<LoadError>> {
+    let mut paths: Vec<Path> = Vec::new();
+    for chain in chains {
+        let targets = chain.links.iter().flat_map(|link| &link.targets);
+        for target in targets.filter(|target| target.variable == Variable::XmlPath) {
+            let Selector::Key(text) = &target.selector else { continue };
+            let known = paths.iter().find(|path| path.text().eq_ignore_ascii_case(text));
+            let text = String::from_utf8_lossy(text);
+            let message = match (known, Path::parse(&text)) {
+                (Some(known), _) if *known.text() == *text.as_bytes() => continue,
+                (Some(_), _) => format!("another rule has the path `{text}` in other letters"),
+                (None, Err((_, message))) => message,
+                (None, Ok(_)) if paths.len() >= MOST_PATHS => {
+                    format!("rules may have at most {MOST_PATHS} different paths")
+                }
+                (None, Ok(path)) => {
+                    paths.push(path);
+                    continue;
+                }
+            };
+            let mut error = LoadError::of_file(std::path::Path::new(&*chain.file), message);
+            (error.line, error.rule) = (chain.line, Some(chain.id));
+            return Err(vec![error]);
+        }
+    }
+    Ok(paths)
 }
 
 /// The rules of a phase, and where `skipAfter` leads from each of them.

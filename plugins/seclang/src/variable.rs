@@ -14,6 +14,8 @@ pub(crate) enum List {
     PartFilenames,
     XmlText,
     XmlAttributes,
+    XmlPaths,
+    FileContents,
     ResponseHeaders,
 }
 
@@ -97,13 +99,13 @@ variables! {
     Files "FILES" L(List::Files, Value, Any);
     FilesNames "FILES_NAMES" L(List::Files, Name, Any);
     FilesSizes "FILES_SIZES" L(List::FileSizes, Value, Any);
-    FilesTmpNames "FILES_TMPNAMES" Slot;
-    FilesTmpContent "FILES_TMP_CONTENT" Slot;
+    FilesTmpContent "FILES_TMP_CONTENT" L(List::FileContents, Value, Any);
     MultipartPartHeaders "MULTIPART_PART_HEADERS" L(List::PartHeaders, Value, Any);
     MultipartName "MULTIPART_NAME" L(List::PartNames, Value, Any);
     MultipartFilename "MULTIPART_FILENAME" L(List::PartFilenames, Value, Any);
     XmlText "XML" L(List::XmlText, Value, Any);
     XmlAttributes "XML" L(List::XmlAttributes, Value, Any);
+    XmlPath "XML" L(List::XmlPaths, Value, Any);
     ResponseHeaders "RESPONSE_HEADERS" L(List::ResponseHeaders, Value, Any);
     ResponseHeadersNames "RESPONSE_HEADERS_NAMES" L(List::ResponseHeaders, Name, Any);
     ArgsCombinedSize "ARGS_COMBINED_SIZE" Slot;
@@ -157,13 +159,10 @@ variables! {
     ServerAddr "SERVER_ADDR" Slot;
     ServerName "SERVER_NAME" Slot;
     ServerPort "SERVER_PORT" Slot;
-    SessionId "SESSIONID" Slot;
     StatusLine "STATUS_LINE" Slot;
     UniqueId "UNIQUE_ID" Slot;
     UrlencodedError "URLENCODED_ERROR" Slot;
-    UserId "USERID" Slot;
     WebappId "WEBAPPID" Slot;
-    WebserverErrorLog "WEBSERVER_ERROR_LOG" Slot;
     Tx "TX" Tx;
     Ip "IP" Kept;
     Global "GLOBAL" Kept;
@@ -171,13 +170,14 @@ variables! {
     User "USER" Kept;
     Resource "RESOURCE" Kept;
     Duration "DURATION" State;
-    Env "ENV" State;
+    Geo "GEO" State;
     HighestSeverity "HIGHEST_SEVERITY" State;
     MatchedVar "MATCHED_VAR" State;
     MatchedVarName "MATCHED_VAR_NAME" State;
     MatchedVars "MATCHED_VARS" State;
     MatchedVarsNames "MATCHED_VARS_NAMES" State;
     Rule "RULE" State;
+    SessionId "SESSIONID" State;
     Time "TIME" State;
     TimeDay "TIME_DAY" State;
     TimeEpoch "TIME_EPOCH" State;
@@ -187,10 +187,19 @@ variables! {
     TimeSec "TIME_SEC" State;
     TimeWday "TIME_WDAY" State;
     TimeYear "TIME_YEAR" State;
+    UserId "USERID" State;
 }
 
 /// How many slots a transaction has: one for each variable, used by those whose source is a slot.
-pub(crate) const SLOTS: usize = Variable::TimeYear as usize + 1;
+pub(crate) const SLOTS: usize = Variable::UserId as usize + 1;
+
+/// Variables of ModSecurity that are refused, with the reason.
+pub(crate) const REFUSED: &[(&str, &str)] = &[
+    ("ENV", "the environment of the process is none of a request's"),
+    ("FILES_TMPNAMES", "no file is written to a disk; `FILES_TMP_CONTENT` is what is in it"),
+    ("WEBSERVER_ERROR_LOG", "the engine reads no log"),
+    ("PERF_ALL", "the engine does not time its rules"),
+];
 
 impl Variable {
     /// The variable of a name in any case.
@@ -204,7 +213,7 @@ impl Variable {
             Source::List(..) | Source::Tx | Source::Kept => true,
             Source::Slot => false,
             Source::State => {
-                matches!(self, Self::MatchedVars | Self::MatchedVarsNames | Self::Rule | Self::Env)
+                matches!(self, Self::MatchedVars | Self::MatchedVarsNames | Self::Rule | Self::Geo)
             }
         }
     }
@@ -217,7 +226,7 @@ mod tests {
     #[test]
     fn names_are_found_in_any_case() {
         for variable in VARIABLES {
-            if *variable != Variable::XmlAttributes {
+            if !matches!(variable, Variable::XmlAttributes | Variable::XmlPath) {
                 assert_eq!(Variable::find(&variable.name().to_lowercase()), Some(*variable));
             }
         }

@@ -92,7 +92,18 @@ fn requests() {
 
 #[test]
 fn bodies() {
-    smoke("request", fuzz::body, &REQUEST_WORDS, 1500);
+    smoke("body", fuzz::body, &REQUEST_WORDS, 2500);
+}
+
+#[test]
+fn transformations() {
+    let words = [
+        "%", "%4", "%41", "%u0041", "%u00e9", "+", "&", "&lt;", "&#65;", "&#x41;", "\\x41", "\\u0041", "\\",
+        "\0", "\u{e9}", " ", "\t", "\n", "\u{a0}", "//", "/./", "/../", "..", "\\..\\", "/*", "*/", "--",
+        "#", "<!--", "-->", "\"", "'", "^", ";", ",", "(", "0x41", "0X", "QQ==", "select", "a", "A", "7",
+        "=",
+    ];
+    smoke("transformations", fuzz::transformations, &words, 300);
 }
 
 #[test]

@@ -42,7 +42,7 @@ mine.conf:7:1: `SecRuleScript` is refused: rules in Lua are not run: a rule is d
 
 #[test]
 fn what_is_tolerated_is_left_out_and_said() {
-    let text = "SecRule TX:ip \"@geoLookup\" \"id:1,phase:1,pass,chain\"\nSecRule GEO:COUNTRY_CODE \"@rx x\" \"setvar:tx.a=1\"\n\
+    let text = "SecRule TX:ip \"@rbl a.example\" \"id:1,phase:1,pass,chain\"\nSecRule TX:0 \"@gsbLookup x\" \"setvar:tx.a=1\"\n\
         SecRule ARGS \"@rx a\" \"id:2,phase:2,deny\"\n";
     assert!(RuleSet::builder().text("mine.conf", text).build().is_err());
     let rules = RuleSet::builder().text("mine.conf", text).tolerate(&[1]).build().unwrap();

@@ -1,6 +1,6 @@
 //! What is fuzzed, as plain functions that panic where something is wrong.
 //!
-//! `cargo fuzz run TARGET -s none` runs one under libFuzzer; the crate's `tests/fuzz.rs` runs all of them over inputs made of
+//! `fuzz/run TARGET SECONDS` runs one under libFuzzer; the crate's `tests/fuzz.rs` runs all of them over inputs made of
 //! `corpus/`, the same ones each time.
 #![allow(
     clippy::unwrap_used,
@@ -67,6 +67,47 @@ pub fn request(input: &[u8]) {
         fields.push((&field[..colon], field.get(colon + 1..).unwrap_or_default()));
     }
     compare(uri, &fields, rest);
+}
+
+/// A value, as each transformation makes it and as chains of them do.
+pub fn transformations(input: &[u8]) {
+    static WAYS: LazyLock<[Arc<RuleSet>; 2]> = LazyLock::new(|| {
+        [false, true].map(|reference| {
+            let builder = RuleSet::builder();
+            let builder = if reference { builder.reference() } else { builder };
+            match builder.text("transformations.conf", &transforming()).build() {
+                Ok(rules) => rules,
+                Err(errors) => panic!("{errors}"),
+            }
+        })
+    });
+    let ways = WAYS.each_ref().map(|rules| {
+        let mut transaction = rules.transaction();
+        feed(&mut transaction, b"/", &[(b"X", input)], b"");
+        transaction
+    });
+    assert_eq!(ways[0].matched(), ways[1].matched());
+    assert_eq!(ways[0].tx(), ways[1].tx());
+}
+
+/// For each transformation a rule that keeps what it makes of a field, and for each two of them one that looks at every step.
+fn transforming() -> String {
+    const ALL: &str = "base64Decode base64DecodeExt base64Encode cmdLine compressWhitespace cssDecode escapeSeqDecode hexDecode \
+        hexEncode htmlEntityDecode jsDecode length lowercase md5 normalizePath normalizePathWin parityEven7bit parityOdd7bit \
+        parityZero7bit removeComments removeCommentsChar removeNulls removeWhitespace replaceComments replaceNulls sha1 \
+        sqlHexDecode trim trimLeft trimRight uppercase urlDecode urlDecodeUni urlEncode utf8toUnicode";
+    let all: Vec<&str> = ALL.split_whitespace().collect();
+    let mut text = "SecRuleEngine DetectionOnly\n".to_string();
+    for (at, name) in all.iter().enumerate() {
+        let other = all[(at * 7 + 3) % all.len()];
+        text += &format!(
+            "SecRule REQUEST_HEADERS:X \"@rx (?s)(.+)\" \"id:{},phase:1,pass,capture,t:none,t:{name},setvar:'tx.{name}=%{{TX.1}}'\"\n\
+             SecRule REQUEST_HEADERS:X \"@rx [a-z<]\\W|select|\\.\\./\" \"id:{},phase:1,pass,multiMatch,capture,t:none,t:{name},t:{other},setvar:'tx.two=%{{TX.0}}'\"\n",
+            at + 1,
+            at + 1001,
+        );
+    }
+    text
 }
 
 /// A body, of a type that its first byte gives.

@@ -24,9 +24,13 @@ enum State {
     After,
 }
 
+/// The names of all values of a document may have so many bytes together, or as many as four times the document where that is
+/// more: each repeats the whole path to its value, so that a small document could make a very large one of itself.
+const MOST_OF_NAMES: usize = 4 << 20;
+
 /// Adds `json.a.array_0.b` and so on. What was read before an error stays.
 pub(super) fn parse(store: &mut Store, text: &[u8], deepest: usize, most: usize) -> Result<(), String> {
-    let mut parser = Parser { text, place: 0, path: b"json".to_vec(), open: Vec::new(), key: 4 };
+    let mut parser = Parser { text, place: 0, path: b"json".to_vec(), open: Vec::new(), names: 0 };
     parser.run(store, deepest, most)
 }
 
@@ -36,8 +40,8 @@ struct Parser<'a> {
     /// The name of the value that is read.
     path: Vec<u8>,
     open: Vec<Container>,
-    /// Where the path of the innermost container ends.
-    key: usize,
+    /// How many bytes the names of all values have so far.
+    names: usize,
 }
 
 impl Parser<'_> {
@@ -135,7 +139,6 @@ impl Parser<'_> {
             crate::bytes::push_integer(&mut self.path, i64::try_from(*number).unwrap_or(i64::MAX));
             *number += 1;
         }
-        self.key = self.path.len();
     }
 
     /// Reads `"name":`.
@@ -160,6 +163,10 @@ impl Parser<'_> {
 
     fn scalar(&mut self, store: &mut Store, most: usize) -> Result<(), String> {
         self.name_element();
+        self.names += self.path.len();
+        if self.names > MOST_OF_NAMES.max(self.text.len().saturating_mul(4)) {
+            return Err("the names of its values are too long together".into());
+        }
         let name = store.keep(&self.path);
         let from = store.buffer.len();
         match at(self.text, self.place) {
@@ -355,5 +362,19 @@ mod tests {
             assert_eq!(read(text), (expected, valid), "{}", text.escape_ascii());
         }
         assert!(!read(&[b'['; 21]).1);
+    }
+
+    #[test]
+    fn a_document_cannot_make_a_much_larger_one_of_itself() {
+        let document = |name: usize, count: usize| {
+            let values = vec!["1"; count].join(",");
+            format!("{{\"{}\":[{values}]}}", "a".repeat(name)).into_bytes()
+        };
+        for (name, count, whole) in [(1 << 10, 1000, true), (1 << 20, 3, true), (1 << 20, 1000, false)] {
+            let mut store = Store::default();
+            let result = parse(&mut store, &document(name, count), 20, 2000);
+            assert_eq!(result.is_ok(), whole, "{name} {count}");
+            assert!(store.buffer.len() < 2 * MOST_OF_NAMES);
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod json;
 mod multipart;
 mod xml;
+pub(crate) mod xpath;
 
 use crate::{
     bytes::{Span, is_space, trim_end},
@@ -70,7 +71,7 @@ pub(crate) fn process(store: &mut Store, state: &State, config: &Config) {
         Some(Processor::Json) => json::parse(store, &body, config.json_depth_limit, config.arguments_limit)
             .map_err(|error| format!("JSON parsing error: {error}")),
         Some(Processor::Xml) => {
-            xml::parse(store, &body).map_err(|error| format!("XML parsing error: {error}"))
+            xml::parse(store, &body, &config.xml_paths).map_err(|error| format!("XML parsing error: {error}"))
         }
         Some(Processor::Multipart) => multipart::parse(store, &body, config)
             .map_err(|error| format!("Multipart parsing error: {error}"))

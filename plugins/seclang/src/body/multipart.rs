@@ -9,9 +9,11 @@ use crate::{
 
 mod disposition;
 mod flags;
+mod mark;
 mod part;
 
 use flags::Flags;
+use mark::{count_of_boundary, valid_boundary};
 use part::{Part, trim_line};
 
 /// The longest line of a part's header.
@@ -22,12 +24,14 @@ const LONGEST_TYPE: usize = 1024;
 /// Reads a body, sets all `MULTIPART_…` flags, and says how many bytes it has without files.
 pub(super) fn parse(store: &mut Store, body: &[u8], config: &Config) -> Result<usize, String> {
     let kind = store.first(List::Headers, b"content-type").map(<[u8]>::to_vec).unwrap_or_default();
-    let mut parser = Parser::default();
+    let mut parser = Parser { contents: config.file_contents, ..Parser::default() };
     let result = match parser.boundary(&kind) {
         Ok(()) => parser.body(body).and_then(|()| parser.end(body)),
         Err(error) => Err(error),
     };
     parser.flags.error |= result.is_err();
+    let files = parser.parts.iter().filter(|part| part.is_file()).count();
+    parser.flags.file_limit_exceeded = files > config.upload_file_limit;
     parser.flags.set(store);
     // A part that came whole is inspected even where the body broke off after it.
     parser.collect(store, config.arguments_limit);
@@ -49,19 +53,7 @@ struct Parser {
     rest_from: usize,
     /// Whether the line before ended in a bare LF.
     lf_before: bool,
-}
-
-fn count_of_boundary(text: &[u8]) -> usize {
-    let lower = text.to_ascii_lowercase();
-    memchr::memmem::find_iter(&lower, b"boundary")
-        .filter(|place| tail(&lower, place + 8).contains(&b'='))
-        .count()
-}
-
-fn valid_boundary(text: &[u8]) -> bool {
-    !text.is_empty()
-        && text.last() != Some(&b' ')
-        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b" '()+_,-./:=?".contains(byte))
+    contents: bool,
 }
 
 impl Parser {
@@ -217,7 +209,7 @@ impl Parser {
             }
             Some(part) if part.in_data => {
                 self.without_files += if part.is_file() { 0 } else { line.len() };
-                part.data(line);
+                part.data(line, self.contents);
                 Ok(())
             }
             Some(_) => self.header_line(line),
@@ -340,7 +332,7 @@ impl Parser {
             if let (Some(part), false) = (&mut self.part, rest.is_empty())
                 && part.in_data
             {
-                part.data(rest);
+                part.data(rest, self.contents);
             }
             return Err("Multipart: Final boundary missing.".into());
         }
@@ -382,6 +374,10 @@ impl Parser {
                     crate::bytes::push_integer(out, i64::try_from(part.length).unwrap_or(i64::MAX));
                 });
                 store.add(List::FileSizes, name, size, Origin::Any);
+                if self.contents {
+                    let content = store.keep(&part.value);
+                    store.add(List::FileContents, name, content, Origin::Any);
+                }
             } else if store.list(List::Args).len() < most {
                 let value: Span = store.keep(&part.value);
                 store.add(List::Args, name, value, Origin::Form);

@@ -1,5 +1,6 @@
 //! XML: the text of the document and the values of its attributes. No external entity is ever fetched.
 
+use super::xpath::{Follower, Path};
 use crate::{
     bytes::{Span, at, cut, is_space, tail},
     engine::Store,
@@ -13,7 +14,7 @@ const MOST_ENTITIES: usize = 100;
 const MOST_EXPANDED: usize = 64 << 10;
 
 /// Reads a document. What was read before an error stays.
-pub(super) fn parse(store: &mut Store, text: &[u8]) -> Result<(), String> {
+pub(super) fn parse(store: &mut Store, text: &[u8], paths: &[Path]) -> Result<(), String> {
     let mut parser = Parser {
         text,
         place: 0,
@@ -22,6 +23,7 @@ pub(super) fn parse(store: &mut Store, text: &[u8]) -> Result<(), String> {
         entities: Vec::new(),
         expanded: 0,
         root: false,
+        follower: Follower::new(paths, text.len()),
     };
     let result = parser.run(store);
     if parser.root {
@@ -40,6 +42,7 @@ struct Parser<'a> {
     expanded: usize,
     /// Whether the root has been opened.
     root: bool,
+    follower: Follower<'a>,
 }
 
 impl<'a> Parser<'a> {
@@ -59,6 +62,7 @@ impl<'a> Parser<'a> {
                 }
                 self.place += 1;
             } else if rest.starts_with(b"<!--") {
+                self.follower.end_text(store, &self.content)?;
                 self.skip_past(4, b"-->", "a comment that does not end")?;
             } else if rest.starts_with(b"<![CDATA[") && !self.open.is_empty() {
                 let start = self.place + 9;
@@ -69,7 +73,7 @@ impl<'a> Parser<'a> {
             } else if rest.starts_with(b"<!DOCTYPE") && !self.root {
                 self.doctype()?;
             } else if rest.starts_with(b"</") {
-                self.end_tag()?;
+                self.end_tag(store)?;
             } else if at(rest, 0) == b'<' {
                 self.start_tag(store)?;
             } else {
@@ -115,6 +119,7 @@ impl<'a> Parser<'a> {
             return Err("a second root element");
         }
         self.root = true;
+        let mut attributes = Vec::new();
         loop {
             let space = self.skip_space();
             match at(self.text, self.place) {
@@ -124,19 +129,24 @@ impl<'a> Parser<'a> {
                         return Err("too many open elements");
                     }
                     self.open.push(name);
-                    return Ok(());
+                    return self.follower.open(store, name, &attributes, &self.content);
                 }
                 b'/' if at(self.text, self.place + 1) == b'>' => {
                     self.place += 2;
-                    return Ok(());
+                    self.follower.open(store, name, &attributes, &self.content)?;
+                    return self.follower.close(store, &self.content);
                 }
-                _ if space => self.attribute(store)?,
+                _ if space => self.attribute(store, &mut attributes)?,
                 _ => return Err("a tag that does not end"),
             }
         }
     }
 
-    fn attribute(&mut self, store: &mut Store) -> Result<(), &'static str> {
+    fn attribute(
+        &mut self,
+        store: &mut Store,
+        all: &mut Vec<(&'a [u8], Vec<u8>)>,
+    ) -> Result<(), &'static str> {
         let name = self.name()?;
         self.skip_space();
         if at(self.text, self.place) != b'=' {
@@ -158,13 +168,16 @@ impl<'a> Parser<'a> {
         let mut value = Vec::with_capacity(written.len());
         self.decode(written, &mut value)?;
         if name != b"xmlns" && !name.starts_with(b"xmlns:") {
-            let value = store.keep(&value);
-            store.add(List::XmlAttributes, Span::default(), value, Origin::Any);
+            let kept = store.keep(&value);
+            store.add(List::XmlAttributes, Span::default(), kept, Origin::Any);
+        }
+        if !self.follower.is_idle() {
+            all.push((name, value));
         }
         Ok(())
     }
 
-    fn end_tag(&mut self) -> Result<(), &'static str> {
+    fn end_tag(&mut self, store: &mut Store) -> Result<(), &'static str> {
         self.place += 2;
         let name = self.name()?;
         self.skip_space();
@@ -172,7 +185,10 @@ impl<'a> Parser<'a> {
             return Err("a tag that does not end");
         }
         self.place += 1;
-        if self.open.pop() == Some(name) { Ok(()) } else { Err("an end tag without its start tag") }
+        if self.open.pop() != Some(name) {
+            return Err("an end tag without its start tag");
+        }
+        self.follower.close(store, &self.content)
     }
 
     fn characters(&mut self) -> Result<(), &'static str> {
@@ -311,7 +327,7 @@ mod tests {
 
     fn read(text: &str) -> (Vec<String>, Vec<String>, bool) {
         let mut store = Store::default();
-        let valid = parse(&mut store, text.as_bytes()).is_ok();
+        let valid = parse(&mut store, text.as_bytes(), &[]).is_ok();
         let show = |list| {
             store
                 .list(list)

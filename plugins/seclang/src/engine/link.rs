@@ -235,7 +235,9 @@ impl Run<'_> {
         let mut captures = std::mem::take(&mut self.state.captures);
         captures.clear();
         let wanted = (link.capture && !link.negated).then_some(&mut captures);
-        let found = link.operator.matches(value, &self.scope(), wanted) != link.negated;
+        // What is not decided fires, whether the rule asks for a match or for none.
+        let found =
+            link.operator.decide(value, &self.scope(), wanted).is_none_or(|found| found != link.negated);
         if found {
             if link.capture {
                 self.state.tx.clear_captures();

@@ -105,6 +105,10 @@ impl Scope<'_> {
             }
             Variable::HighestSeverity => one(number(i64::from(state.highest_severity))),
             Variable::Rule => self.rule(),
+            Variable::SessionId | Variable::UserId => {
+                let kind = if variable == Variable::UserId { Variable::User } else { Variable::Session };
+                state.key(kind).map(|key| one(key.to_vec())).unwrap_or_default()
+            }
             Variable::Ip | Variable::Global | Variable::Session | Variable::User | Variable::Resource => {
                 state.key(variable).map(|key| self.rules.kept.values(variable, key)).unwrap_or_default()
             }

@@ -33,6 +33,8 @@ pub(super) struct Actions {
     pub(super) skip: usize,
     pub(super) skip_after: Option<String>,
     pub(super) log: Option<bool>,
+    /// `xmlns`: prefixes of paths with their namespaces.
+    pub(super) namespaces: Vec<(String, String)>,
 }
 
 const NAMES: &[&str] = &[
@@ -157,13 +159,17 @@ impl Actions {
             "skip" => self.skip = value.parse().map_err(|_| bad("a number of rules is wanted", value))?,
             "skipafter" => self.skip_after = Some(value.to_string()),
             "log" => self.log = Some(true),
+            "xmlns" => {
+                let (prefix, namespace) =
+                    value.split_once('=').ok_or_else(|| bad("`prefix=namespace` is wanted", value))?;
+                self.namespaces.push((prefix.trim().to_string(), namespace.trim().to_string()));
+            }
             "nolog" => self.log = Some(false),
             // Audit logs are the host's, and what is recorded of a value is always masked.
             "auditlog"
             | "noauditlog"
             | "accuracy"
             | "maturity"
-            | "xmlns"
             | "sanitisearg"
             | "sanitisematched"
             | "sanitisematchedbytes"

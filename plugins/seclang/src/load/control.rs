@@ -121,7 +121,7 @@ fn target(
     which: impl Fn(&str) -> Result<Which, Problem>,
 ) -> Result<Control, Problem> {
     let (rules, variable) = text.split_once(';').ok_or_else(|| bad("`rules;VARIABLE` is wanted", text))?;
-    let target = targets::parse(variable.trim().trim_start_matches('!'), names)
+    let target = targets::parse(variable.trim().trim_start_matches('!'), names, &[])
         .map_err(|error| Problem::Help(error.message, error.help))?;
     Ok(Control::RemoveTarget(which(rules.trim())?, target))
 }

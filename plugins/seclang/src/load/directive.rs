@@ -58,7 +58,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "secdebuglog",
     "secdebugloglevel",
     "secdisablebackendcompression",
-    "secgeolookupdb",
     "secguardianlog",
     "secpcrematchlimit",
     "secpcrematchlimitrecursion",
@@ -94,7 +93,18 @@ const REFUSED: &[(&str, &str)] = &[
     ("secstreamoutbodyinspection", "bodies are inspected whole"),
     ("secchrootdir", "the engine starts no process"),
     ("secgsblookupdb", "the service no longer exists"),
+    ("secparsexmlintoargs", "elements are asked for by paths, such as `XML:/a/b`"),
+    ("secgeolookupdb", "the engine reads no database of places; without one `@geoLookup` finds nothing"),
     ("sechttpblkey", "it asks a name server while a request waits"),
+];
+
+/// Of these, the ones that are accepted where they say `Off`.
+const OFF: &[&str] = &[
+    "sechashengine",
+    "secparsexmlintoargs",
+    "seccontentinjection",
+    "secstreaminbodyinspection",
+    "secstreamoutbodyinspection",
 ];
 
 impl Builder {
@@ -112,7 +122,8 @@ impl Builder {
             "secaction" => return self.sec_action(directive, name, arguments),
             _ => {}
         }
-        if WITHOUT_EFFECT.contains(&lower.as_str()) {
+        let off = arguments.first().is_some_and(|word| word.text.eq_ignore_ascii_case("off"));
+        if WITHOUT_EFFECT.contains(&lower.as_str()) || (OFF.contains(&lower.as_str()) && off) {
             return;
         }
         if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == lower) {

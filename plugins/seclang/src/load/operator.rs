@@ -61,11 +61,13 @@ fn expression(text: &str, names: &mut TxNames) -> Result<Operator, String> {
     {
         return Ok(Operator::RxMacro(template));
     }
-    pattern(text).map(Operator::Rx)
+    let pattern =
+        Pattern::parse(text).map_err(|error| format!("the expression does not compile: {error}"))?;
+    Ok(Operator::Rx(pattern))
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {
-    Pattern::parse(text).map_err(|error| format!("the expression does not compile: {error}"))
+    Pattern::linear(text).map_err(|error| format!("the expression does not compile: {error}"))
 }
 
 fn template(text: &str, names: &mut TxNames) -> Result<Template, Problem> {
@@ -122,6 +124,10 @@ fn build(name: &str, text: &str, folder: &Path, names: &mut TxNames) -> Result<O
         "@verifysvnr" => Operator::VerifySvnr(pattern(text)?),
         "@unconditionalmatch" => Operator::Always,
         "@nomatch" => Operator::Never,
+        // `SecGeoLookupDb` is refused, and without a database no address has a place. A list of `httpbl.org` is asked with a key
+        // alone, and `SecHttpBlKey` is refused as well.
+        "@geolookup" => Operator::Never,
+        "@rbl" if text.trim().ends_with("httpbl.org") => Operator::Never,
         _ => return Err(Problem::Name),
     })
 }
@@ -165,7 +171,7 @@ mod tests {
         for (text, at, message, help) in [
             ("@rxx a", 0, "unknown operator `@rxx`", Some("`@rx` is close to it")),
             ("!@rx (", 5, "the expression does not compile", None),
-            ("@geoLookup", 0, "the operator `@geoLookup` is not run: it needs a database", None),
+            ("@rbl zen.example", 0, "the operator `@rbl` is not run: it asks a name server", None),
             ("@ipMatch 1.2.3", 9, "`1.2.3` is no address or network", None),
             ("@pmFromFile none.data", 12, "cannot read `./none.data`", None),
             ("@eq %{nope}", 4, "unknown variable `nope` in a macro", None),

@@ -37,7 +37,8 @@ impl Builder {
             (Ok(actions), None) => actions.id,
             (Err(_), None) => id_in(&written.text),
         };
-        let targets = Targets::parse(&variables.text, &mut self.loaded.names);
+        let namespaces = actions.as_ref().map_or(&[][..], |actions| &actions.namespaces);
+        let targets = Targets::parse(&variables.text, &mut self.loaded.names, namespaces);
         let folder = directive.path().parent().unwrap_or(Path::new(""));
         let operator = operator::parse(&asked.text, folder, &mut self.loaded.names);
         let mut complete = Some(());

@@ -2,11 +2,12 @@
 
 use super::{Fail, fail};
 use crate::{
+    body::xpath,
     error::suggestion,
     operator::pattern,
     rule::{Selector, Target},
     template::TxNames,
-    variable::{Source, VARIABLES, Variable},
+    variable::{REFUSED, Source, VARIABLES, Variable},
 };
 use std::sync::Arc;
 
@@ -19,7 +20,11 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Parses `ARGS|!ARGS:/^x/|&REQUEST_HEADERS:Host`.
-    pub(super) fn parse(text: &str, names: &mut TxNames) -> Result<Self, Fail> {
+    pub(super) fn parse(
+        text: &str,
+        names: &mut TxNames,
+        namespaces: &[(String, String)],
+    ) -> Result<Self, Fail> {
         let mut targets = Self::default();
         for (offset, part) in parts(text) {
             let (flag, name) = match part.as_bytes().first() {
@@ -27,8 +32,8 @@ impl Targets {
                 Some(b'&') => (b'&', part.get(1..).unwrap_or_default()),
                 _ => (0, part),
             };
-            let mut target =
-                parse(name, names).map_err(|error| error.after(offset + part.len() - name.len()))?;
+            let mut target = parse(name, names, namespaces)
+                .map_err(|error| error.after(offset + part.len() - name.len()))?;
             target.count = flag == b'&';
             if flag == b'!' { targets.leave.push(target) } else { targets.take.push(target) }
         }
@@ -92,15 +97,16 @@ fn parts(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// Parses one variable with its selector.
-pub(super) fn parse(text: &str, names: &mut TxNames) -> Result<Target, Fail> {
+pub(super) fn parse(
+    text: &str,
+    names: &mut TxNames,
+    namespaces: &[(String, String)],
+) -> Result<Target, Fail> {
     let (name, key) = match text.split_once(':') {
         Some((name, key)) => (name, Some(key)),
         None => (text, None),
     };
-    let variable = Variable::find(name).ok_or_else(|| Fail {
-        help: suggestion(name, VARIABLES.iter().map(|variable| variable.name())),
-        ..fail(0, name.len(), format!("unknown variable `{name}`"))
-    })?;
+    let variable = Variable::find(name).ok_or_else(|| unknown(name))?;
     let mut target = Target {
         variable,
         selector: Selector::All,
@@ -115,12 +121,18 @@ pub(super) fn parse(text: &str, names: &mut TxNames) -> Result<Target, Fail> {
             None | Some("/*") => Variable::XmlText,
             Some("//@*") => Variable::XmlAttributes,
             Some(path) => {
-                return Err(Fail {
+                let resolved = xpath::resolve(path, namespaces).and_then(|text| {
+                    xpath::Path::parse(&text)?;
+                    Ok(text)
+                });
+                let resolved = resolved.map_err(|(at, message)| Fail {
                     help: Some(
                         "`XML:/*` is all text of a document, `XML://@*` all values of attributes".into(),
                     ),
-                    ..fail(key_at, path.len(), format!("the XPath expression `{path}` is not supported"))
-                });
+                    ..fail(key_at + at.min(path.len()), path.len().saturating_sub(at).max(1), message)
+                })?;
+                target.selector = Selector::Key(resolved.into_bytes().into());
+                Variable::XmlPath
             }
         };
         return Ok(target);
@@ -144,6 +156,16 @@ pub(super) fn parse(text: &str, names: &mut TxNames) -> Result<Target, Fail> {
     Ok(target)
 }
 
+fn unknown(name: &str) -> Fail {
+    match REFUSED.iter().find(|(refused, _)| name.eq_ignore_ascii_case(refused)) {
+        Some((_, why)) => fail(0, name.len(), format!("the variable `{name}` is refused: {why}")),
+        None => Fail {
+            help: suggestion(name, VARIABLES.iter().map(|variable| variable.name())),
+            ..fail(0, name.len(), format!("unknown variable `{name}`"))
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +175,7 @@ mod tests {
         let mut names = TxNames::default();
         let text =
             "ARGS|!ARGS:/^a|b/|&REQUEST_HEADERS:Host|TX:score|XML://@*|!REQUEST_COOKIES|REQUEST_COOKIES";
-        let targets = Targets::parse(text, &mut names).unwrap().compiled();
+        let targets = Targets::parse(text, &mut names, &[]).unwrap().compiled();
         assert_eq!(targets.len(), 4);
         assert!(targets[0].takes(b"x") && !targets[0].takes(b"ab") && !targets[0].takes(b"xB"));
         assert!(targets[1].count && targets[1].takes(b"hOST"));
@@ -169,8 +191,15 @@ mod tests {
             ("REQUEST_URI:x", 12, "`REQUEST_URI` is one value and has no names to select", None),
             ("ARGS:/(/", 5, "the expression `(` does not compile", None),
             ("", 0, "no variable", None),
+            ("ENV:PATH", 0, "the variable `ENV` is refused: the environment", None),
+            (
+                "ARGS|XML:/a/b[1]",
+                12,
+                "the step `b[1]` is not supported",
+                Some("`XML:/*` is all text of a document, `XML://@*` all values of attributes"),
+            ),
         ] {
-            let error = Targets::parse(text, &mut names).unwrap_err();
+            let error = Targets::parse(text, &mut names, &[]).unwrap_err();
             assert_eq!(error.at, at, "{text}");
             assert!(error.message.starts_with(message), "{}", error.message);
             assert_eq!(error.help.as_deref(), help);

@@ -69,11 +69,12 @@ impl Builder {
     }
 
     fn update_targets(&mut self, directive: &Directive, which: Which, second: &Word, third: Option<&Word>) {
-        let targets = match Targets::parse(&second.text, &mut self.loaded.names) {
+        let targets = match Targets::parse(&second.text, &mut self.loaded.names, &[]) {
             Ok(targets) => targets,
             Err(error) => return self.complain(directive, second, error, None),
         };
-        let replaced = match third.map(|word| (word, Targets::parse(&word.text, &mut self.loaded.names))) {
+        let replaced = match third.map(|word| (word, Targets::parse(&word.text, &mut self.loaded.names, &[])))
+        {
             Some((word, Err(error))) => return self.complain(directive, word, error, None),
             Some((_, Ok(targets))) => targets.take.into_iter().next(),
             None => None,

@@ -94,6 +94,7 @@ pub(crate) const NAMES: &[&str] = &[
     "@ipMatch",
     "@ipMatchFromFile",
     "@ipMatchF",
+    "@geoLookup",
     "@detectSQLi",
     "@detectXSS",
     "@validateByteRange",
@@ -109,7 +110,6 @@ pub(crate) const NAMES: &[&str] = &[
 
 /// Operators of ModSecurity that are refused, with the reason.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
-    ("@geolookup", "it needs a database of places, which the engine does not read"),
     ("@gsblookup", "it needs a service that no longer exists"),
     ("@rbl", "it asks a name server while a request waits"),
     ("@inspectfile", "it runs a program"),
@@ -176,7 +176,21 @@ impl Captures {
 }
 
 impl Operator {
-    /// Whether the value matches, before negation. `captures` is given where the rule captures.
+    /// Whether the value matches, before negation; `None` where a bound was met before that was decided. `captures` is given
+    /// where the rule captures.
+    pub(crate) fn decide(
+        &self,
+        value: &[u8],
+        expand: &dyn Expand,
+        captures: Option<&mut Captures>,
+    ) -> Option<bool> {
+        match self {
+            Self::Rx(pattern) => pattern.decide(value, captures),
+            _ => Some(self.matches(value, expand, captures)),
+        }
+    }
+
+    /// Whether the value matches, or may.
     pub(crate) fn matches(&self, value: &[u8], expand: &dyn Expand, captures: Option<&mut Captures>) -> bool {
         match self {
             Self::Always => true,

@@ -1,7 +1,10 @@
-//! Regular expressions: the language that rules write, on an engine that takes linear time.
+//! Regular expressions: the language that rules write, on an engine that takes linear time, or on a bounded one.
+
+mod bounded;
 
 use super::Captures;
 use crate::bytes::{at, cut, hex_pair};
+use bounded::Bounded;
 use regex::bytes::{Regex, RegexBuilder};
 use std::sync::OnceLock;
 
@@ -14,43 +17,80 @@ const CACHE_LIMIT: usize = 2 << 20;
 #[derive(Debug)]
 pub(crate) struct Pattern {
     source: String,
-    regex: OnceLock<Option<Regex>>,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Linear(OnceLock<Option<Regex>>),
+    /// For what looks around or back.
+    Bounded(Box<Bounded>),
 }
 
 impl Pattern {
     /// Checks an expression. It is compiled by [`Pattern::compile`], or when it is first used.
     pub(crate) fn parse(written: &str) -> Result<Self, String> {
         let source = translate(written)?;
+        if bounded::is_wanted(&source) {
+            let bounded = Bounded::new(&source)?;
+            return Ok(Self { source, engine: Engine::Bounded(Box::new(bounded)) });
+        }
+        Self::linear(written)
+    }
+
+    /// As [`Pattern::parse`], of expressions that neither look around nor back.
+    pub(crate) fn linear(written: &str) -> Result<Self, String> {
+        let source = translate(written)?;
+        if bounded::is_wanted(&source) {
+            return Err("only `@rx` may look around or back".into());
+        }
         parser().build().parse(&source).map_err(|error| reason(&error.to_string()))?;
-        Ok(Self { source, regex: OnceLock::new() })
+        Ok(Self { source, engine: Engine::Linear(OnceLock::new()) })
     }
 
     /// Compiles, so that no request has to.
     pub(crate) fn compile(&self) -> Result<(), String> {
+        let Engine::Linear(regex) = &self.engine else { return Ok(()) };
         match build(&self.source, false) {
-            Ok(regex) => {
-                let _ = self.regex.set(Some(regex));
+            Ok(built) => {
+                let _ = regex.set(Some(built));
                 Ok(())
             }
             Err(error) => {
-                let _ = self.regex.set(None);
+                let _ = regex.set(None);
                 Err(reason(&error.to_string()))
             }
         }
     }
 
-    /// The expression as it is compiled.
-    pub(crate) fn source(&self) -> &str {
-        &self.source
+    /// An expression for an automaton over several that matches wherever this one does; `None` where it cannot be part of one.
+    pub(crate) fn scannable(&self) -> Option<regex_syntax::hir::Hir> {
+        let source = match &self.engine {
+            Engine::Linear(_) => &self.source,
+            Engine::Bounded(bounded) => &bounded.wide,
+        };
+        let hir = parser().build().parse(source).ok()?;
+        (!hir.properties().look_set().contains_word_unicode()).then_some(hir)
     }
 
     fn regex(&self) -> Option<&Regex> {
-        self.regex.get_or_init(|| build(&self.source, false).ok()).as_ref()
+        match &self.engine {
+            Engine::Linear(regex) => regex.get_or_init(|| build(&self.source, false).ok()).as_ref(),
+            Engine::Bounded(_) => None,
+        }
     }
 
-    /// Whether a value matches; what the groups matched goes to `captures`.
+    /// Whether a value matches, or may; what the groups matched goes to `captures`.
     pub(crate) fn find(&self, value: &[u8], captures: Option<&mut Captures>) -> bool {
-        self.regex().is_some_and(|regex| find(regex, value, captures))
+        self.decide(value, captures).unwrap_or(true)
+    }
+
+    /// As `find`; `None` where a bound was met before that was decided.
+    pub(crate) fn decide(&self, value: &[u8], captures: Option<&mut Captures>) -> Option<bool> {
+        match &self.engine {
+            Engine::Linear(_) => Some(self.regex().is_some_and(|regex| find(regex, value, captures))),
+            Engine::Bounded(bounded) => bounded.find(value, captures),
+        }
     }
 
     /// As `find`, and numbers the groups of all matches on.
@@ -162,9 +202,6 @@ pub(crate) fn translate(written: &str) -> Result<String, String> {
                 out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
                 place += 1;
             }
-            b'(' if cut(text, place, place + 3) == b"(?>" => {
-                return Err("atomic groups are not supported".into());
-            }
             byte => {
                 out.push(byte);
                 place += 1;
@@ -229,7 +266,6 @@ fn escape(text: &[u8], place: usize, out: &mut Vec<u8>, in_class: bool) -> Resul
             out.extend_from_slice(b"\\x08");
             Ok(place + 2)
         }
-        b'1'..=b'9' if !in_class => Err("back-references are not supported".into()),
         b'Q' | b'K' | b'G' | b'R' | b'X' | b'C' => Err(format!("`\\{}` is not supported", char::from(next))),
         _ => plain(out),
     }
@@ -307,10 +343,11 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_said() {
-        for written in ["(?=a)", "(?<!a)b", r"(a)\1", "(?>a)", "[a", "(", r"\x{100}", "a{9999999}"] {
+        for written in ["(?=a", r"(a)\2", "[a", "(", r"\x{100}", "a{9999999}", r"a\Kb", "(?1)"] {
             let result = Pattern::parse(written).and_then(|pattern| pattern.compile());
             assert!(result.is_err(), "{written}");
         }
+        assert!(Pattern::linear("(?=a)").is_err() && Pattern::parse("(?=a)").is_ok());
     }
 
     #[test]

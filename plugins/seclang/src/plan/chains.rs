@@ -1,18 +1,72 @@
 //! Chains of transformations: which values they leave as they are.
 
-use crate::transform::{Transformation, class};
+use crate::{
+    rule::Link,
+    ruleset::RuleSet,
+    transform::{Transformation, class},
+};
+
+/// All chains whose results rules look at.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    all: Vec<ChainPlan>,
+}
+
+/// Some chains: a bit for each; the last stands for all that are beyond.
+pub(super) type Mask = u128;
+
+/// The bit of a chain.
+pub(super) fn mask(chain: usize) -> Mask {
+    1 << chain.min(LAST)
+}
+
+/// The last chain that has a bit of its own, and one more.
+pub(super) const LAST: usize = 127;
+
+impl Chains {
+    pub(super) fn new(rules: &RuleSet) -> Self {
+        let mut chains = Self::default();
+        for steps in &rules.transforms {
+            chains.all.push(ChainPlan::new(steps));
+        }
+        chains
+    }
+
+    pub(super) fn get(&self, number: usize) -> Option<&ChainPlan> {
+        self.all.get(number)
+    }
+
+    /// The chains whose results a rule looks at: its own, and where it looks after each step the beginnings of it.
+    pub(super) fn of(&mut self, rules: &RuleSet, link: &Link) -> Vec<usize> {
+        if !link.multi_match {
+            return vec![link.transforms];
+        }
+        let steps = rules.transforms_of(link);
+        let beginnings = (0..=steps.len()).filter_map(|count| steps.get(..count));
+        beginnings.map(|steps| self.number(steps)).collect()
+    }
+
+    fn number(&mut self, steps: &[Transformation]) -> usize {
+        let known = self.all.iter().position(|chain| *chain.steps == *steps);
+        known.unwrap_or_else(|| {
+            self.all.push(ChainPlan::new(steps));
+            self.all.len() - 1
+        })
+    }
+}
 
 /// What is known of a chain.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct ChainPlan {
+    pub(super) steps: Box<[Transformation]>,
     /// The classes of which a value has one where the chain may change it, letters aside where `folds`.
-    pub(super) needs: u32,
+    needs: u32,
     /// The result has no capital letters, and of a value without those classes it is that value in small letters.
     pub(super) folds: bool,
 }
 
 impl ChainPlan {
-    pub(super) fn new(chain: &[Transformation]) -> Self {
+    fn new(chain: &[Transformation]) -> Self {
         let mut folds = false;
         let mut needs = 0;
         for transformation in chain {
@@ -26,7 +80,7 @@ impl ChainPlan {
             // A chain that wants small letters for something else than folding has none.
             needs &= !class::UPPER;
         }
-        Self { needs, folds }
+        Self { steps: chain.into(), needs, folds }
     }
 
     /// Whether the chain makes of a value with these classes nothing but small letters.

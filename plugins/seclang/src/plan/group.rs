@@ -1,20 +1,19 @@
 //! Which rules of a phase are looked for where, and together.
 
-use super::{ChainPlan, Set, fold};
+use super::{
+    Automata,
+    chains::{Chains, Mask, mask},
+    fold, pack,
+};
 use crate::{
     engine::{Kind, bit},
-    operator::{Operator, pattern},
+    operator::Operator,
     rule::{Link, Selector},
     ruleset::RuleSet,
     variable::Variable,
 };
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex_syntax::hir::Hir;
 use std::collections::BTreeMap;
-
-/// How many expressions are looked for together: the more, the fewer scans, and the more states of the automaton that an
-/// attacker can make it build.
-const TOGETHER: usize = 24;
 
 /// What a phase does.
 #[derive(Debug, Default)]
@@ -38,36 +37,43 @@ pub(super) struct KindPlan {
     pub(super) rules: Vec<u64>,
     /// The chains of the rules that the group looks for in this kind.
     pub(super) chains: Vec<usize>,
-    pub(super) mask: u128,
+    pub(super) mask: Mask,
 }
 
 /// Rules that are looked for together, in one kind of value or several.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    /// The automata of all expressions by number, and the rule and chain of each expression.
-    pub(super) sets: Vec<(usize, Vec<Member>)>,
-    /// The chains of the expressions of each of them, as [`mask`] has them.
-    pub(super) masks: Vec<u128>,
-    /// The automaton of all phrases, and the rules of each phrase.
-    pub(super) phrases: Option<AhoCorasick>,
-    pub(super) owners: Vec<Vec<Member>>,
-    pub(super) phrase_mask: u128,
+    /// The automata of all expressions by number.
+    pub(super) sets: Vec<Sought<Member>>,
+    /// The automata of all phrases by number.
+    pub(super) phrases: Vec<Sought<Vec<Member>>>,
     /// Rules that are asked one by one, each of them cheap.
     pub(super) checks: Vec<Member>,
     /// The numbers of the phase's rules, by place.
     pub(super) numbers: Vec<usize>,
 }
 
-/// A rule, by its place in the phase, with its chain of transformations.
+/// An automaton with what owns each of its patterns, and the chains of all of these.
+#[derive(Debug)]
+pub(super) struct Sought<O> {
+    pub(super) automaton: usize,
+    pub(super) owners: Vec<O>,
+    pub(super) chains: Mask,
+}
+
+/// A rule, by its place in the phase, with the chains of transformations whose results it looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) rule: u32,
-    pub(super) chain: usize,
+    pub(super) chains: Mask,
+    /// Whether a value that stands for itself in small letters may be among them.
+    pub(super) folds: bool,
 }
 
-/// A rule that is looked for.
-struct Sought {
+/// What is looked for in place of a rule.
+struct Wanted {
     member: Member,
+    chains: Vec<usize>,
     /// The expression, for a set.
     hir: Option<Hir>,
 }
@@ -77,17 +83,17 @@ impl PhasePlan {
         rules: &RuleSet,
         number: u8,
         alive: &[u64],
-        chains: &[ChainPlan],
-        sets: &mut Vec<Set>,
+        chains: &mut Chains,
+        automata: &mut Automata,
     ) -> Self {
         let Some(phase) = rules.phase(number) else { return Self::default() };
         let words = phase.rules.len().div_ceil(64);
         let mut plan = Self { always: vec![0; words], narrowed: vec![0; words], ..Self::default() };
-        let mut sought: BTreeMap<u32, Sought> = BTreeMap::new();
+        let mut sought: BTreeMap<usize, Vec<Wanted>> = BTreeMap::new();
         let mut kinds: BTreeMap<Kind, Vec<u64>> = BTreeMap::new();
         for (place, rule) in phase.rules.iter().enumerate().filter(|(place, _)| bit(alive, *place)) {
             let link = rules.chains.get(*rule).and_then(|chain| chain.links.first());
-            let found = link.and_then(|link| seek(link, chains, place).map(|found| (link, found)));
+            let found = link.and_then(|link| seek(rules, link, chains, place).map(|found| (link, found)));
             let Some((link, found)) = found else {
                 set_bit(&mut plan.always, place);
                 continue;
@@ -98,17 +104,18 @@ impl PhasePlan {
                     set_bit(kinds.entry(kind).or_insert_with(|| vec![0; words]), place);
                 }
             }
-            sought.insert(found.member.rule, found);
+            sought.insert(place, found);
         }
         let groups = group(&kinds);
         for (_, places) in &groups {
-            plan.groups.push(build(rules, phase.rules.as_slice(), places, &sought, sets));
+            plan.groups.push(build(rules, phase.rules.as_slice(), places, &sought, (chains, automata)));
         }
         for (kind, places) in kinds {
             let group = groups.iter().position(|(kinds, _)| kinds.contains(&kind)).unwrap_or(0);
             let mut used: Vec<usize> = places_of(&places)
-                .filter_map(|place| sought.get(&u32::try_from(place).ok()?))
-                .map(|found| found.member.chain)
+                .filter_map(|place| sought.get(&place))
+                .flatten()
+                .flat_map(|found| found.chains.iter().copied())
                 .collect();
             used.sort_unstable();
             used.dedup();
@@ -121,37 +128,45 @@ impl PhasePlan {
 }
 
 /// What a scan can look for in place of a rule's first link; `None` where the rule must be evaluated itself.
-fn seek(link: &Link, chains: &[ChainPlan], place: usize) -> Option<Sought> {
+fn seek(rules: &RuleSet, link: &Link, chains: &mut Chains, place: usize) -> Option<Vec<Wanted>> {
+    // What rules change is not what it was when the values were looked through.
     let scannable =
         |variable: Variable| Kind::of(variable).is_some() && variable != Variable::ReqbodyProcessor;
     if link.negated
-        || link.multi_match
         || link.unconditional
         || link.targets.is_empty()
         || link.targets.iter().any(|target| target.count || !scannable(target.variable))
     {
         return None;
     }
-    let member = Member { rule: u32::try_from(place).ok()?, chain: link.transforms };
-    match &link.operator {
-        Operator::Rx(pattern) => {
-            // What matches next to everything would only slow the automaton down.
-            if [b"".as_slice(), b"a", b"7"].iter().any(|plain| pattern.find(plain, None)) {
-                return None;
-            }
-            let hir = pattern::parser().build().parse(pattern.source()).ok()?;
-            if hir.properties().look_set().contains_word_unicode() {
-                return None;
-            }
-            let folds = chains.get(link.transforms)?.folds;
-            let hir = if folds { fold::fold(&hir)? } else { fold::plain(&hir)? };
-            Some(Sought { member, hir: Some(hir) })
+    let expression = match &link.operator {
+        // What matches next to everything would only slow the automaton down.
+        Operator::Rx(pattern)
+            if [b"".as_slice(), b"a", b"7"].iter().any(|plain| pattern.find(plain, None)) =>
+        {
+            return None;
         }
-        Operator::Pm(_) | Operator::DetectSqli | Operator::DetectXss | Operator::ValidateByteRange(_) => {
-            Some(Sought { member, hir: None })
-        }
-        _ => None,
-    }
+        Operator::Rx(pattern) => Some(pattern.scannable()?),
+        Operator::Pm(_) | Operator::DetectSqli | Operator::DetectXss | Operator::ValidateByteRange(_) => None,
+        _ => return None,
+    };
+    let (folding, plain): (Vec<usize>, Vec<usize>) = chains
+        .of(rules, link)
+        .into_iter()
+        .partition(|number| chains.get(*number).is_some_and(|chain| chain.folds));
+    let rule = u32::try_from(place).ok()?;
+    let wanted = [(folding, true), (plain, false)].into_iter().filter(|(chains, _)| !chains.is_empty());
+    wanted
+        .map(|(chains, folds)| {
+            let hir = match &expression {
+                Some(hir) if folds => Some(fold::fold(hir)?),
+                Some(hir) => Some(fold::plain(hir)?),
+                None => None,
+            };
+            let member = Member { rule, chains: chains.iter().fold(0, |all, one| all | mask(*one)), folds };
+            Some(Wanted { member, chains, hir })
+        })
+        .collect()
 }
 
 /// Kinds that have most of their rules in common, with all of these rules.
@@ -182,54 +197,34 @@ fn build(
     rules: &RuleSet,
     numbers: &[usize],
     places: &[u64],
-    sought: &BTreeMap<u32, Sought>,
-    sets: &mut Vec<Set>,
+    sought: &BTreeMap<usize, Vec<Wanted>>,
+    (chains, automata): (&Chains, &mut Automata),
 ) -> Group {
     let mut group = Group { numbers: numbers.to_vec(), ..Group::default() };
     let mut expressions = Vec::new();
-    let mut phrases: BTreeMap<Vec<u8>, Vec<Member>> = BTreeMap::new();
-    for place in places_of(places) {
-        let Some(found) = u32::try_from(place).ok().and_then(|place| sought.get(&place)) else { continue };
+    let mut phrases = Vec::new();
+    // Rules of the same chains next to each other, so that a form of a value is looked through by few automata.
+    let mut all: Vec<&Wanted> = places_of(places).filter_map(|place| sought.get(&place)).flatten().collect();
+    all.sort_by_key(|wanted| {
+        wanted.chains.iter().filter_map(|number| Some(&chains.get(*number)?.steps)).max()
+    });
+    for found in all {
         if let Some(hir) = &found.hir {
-            expressions.push((hir.clone(), found.member));
+            expressions.push((hir, found.member));
             continue;
         }
-        let link = numbers.get(place).and_then(|rule| rules.chains.get(*rule)?.links.first());
-        match link.map(|link| &link.operator) {
-            Some(Operator::Pm(known)) => {
-                for phrase in &known.phrases {
-                    phrases.entry(phrase.to_ascii_lowercase()).or_default().push(found.member);
-                }
-            }
+        let link = numbers.get(found.member.rule as usize);
+        match link.and_then(|rule| Some(&rules.chains.get(*rule)?.links.first()?.operator)) {
+            Some(Operator::Pm(known)) => phrases.push((known.phrases.as_slice(), found.member)),
             _ => group.checks.push(found.member),
         }
     }
-    for some in expressions.chunks(TOGETHER) {
-        let (all, members): (Vec<Hir>, Vec<Member>) = some.iter().cloned().unzip();
-        match Set::new(&all) {
-            Some(set) => {
-                group
-                    .masks
-                    .push(members.iter().map(|member| mask(member.chain)).fold(0, |all, one| all | one));
-                group.sets.push((sets.len(), members));
-                sets.push(set);
-            }
-            // Asked one by one.
-            None => group.checks.extend(members),
-        }
-    }
-    let words: Vec<&Vec<u8>> = phrases.keys().collect();
-    if !words.is_empty() {
-        let kind = if words.len() < 2000 { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-        let built = AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(kind)).build(&words);
-        match built {
-            Ok(automaton) => group.phrases = Some(automaton),
-            Err(_) => group.checks.extend(phrases.values().flatten()),
-        }
-        group.phrase_mask =
-            phrases.values().flatten().map(|member| mask(member.chain)).fold(0, |all, one| all | one);
-        group.owners = phrases.into_values().collect();
-    }
+    let (packed, alone) = pack::expressions(&expressions, &mut automata.sets);
+    group.sets = packed;
+    let (packed, more) = pack::phrases(&phrases, &mut automata.words);
+    group.phrases = packed;
+    // Asked one by one.
+    group.checks.extend(alone.into_iter().chain(more));
     group
 }
 
@@ -253,17 +248,12 @@ fn names(rules: &RuleSet, numbers: &[usize], kind: Kind, places: &[u64]) -> Vec<
     names
 }
 
-/// A bit for a chain; the last stands for all that are beyond.
-pub(super) fn mask(chain: usize) -> u128 {
-    1 << chain.min(127)
-}
-
 pub(super) fn set_bit(words: &mut [u64], at: usize) {
     if let Some(word) = words.get_mut(at / 64) {
         *word |= 1 << (at % 64);
     }
 }
 
-fn places_of(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
+pub(super) fn places_of(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
     (0..words.len() * 64).filter(|place| bit(words, *place))
 }

@@ -8,9 +8,13 @@
 mod alive;
 mod chains;
 mod fold;
+mod forms;
 mod group;
+mod marks;
+mod pack;
 mod scan;
 mod set;
+mod words;
 
 use crate::{
     engine::{Hit, Run, bit},
@@ -19,25 +23,37 @@ use crate::{
     rule::{Chain, Link},
     ruleset::RuleSet,
 };
-use chains::ChainPlan;
+use chains::Chains;
 use group::PhasePlan;
 use set::Set;
 use std::sync::{Mutex, PoisonError};
 
 pub(crate) use scan::Scan;
+use words::Words;
 
 /// The plan of a rule set.
 #[derive(Debug)]
 pub(crate) struct Plan {
     phases: [PhasePlan; 5],
-    sets: Vec<Set>,
-    chains: Vec<ChainPlan>,
+    automata: Automata,
+    chains: Chains,
     /// Caches of the lazy automata, one of each for a thread that scans.
     caches: Mutex<Vec<Caches>>,
 }
 
-/// A cache for each set, made when it is first used.
-pub(crate) type Caches = Vec<Option<set::Memory>>;
+/// All automata of all phases, by number.
+#[derive(Debug, Default)]
+struct Automata {
+    sets: Vec<Set>,
+    words: Vec<Words>,
+}
+
+/// What each automaton remembers, made when it is first used.
+#[derive(Debug, Default)]
+pub(crate) struct Caches {
+    sets: Vec<Option<set::Memory>>,
+    words: Vec<words::Memory>,
+}
 
 /// The most idle caches.
 const MOST_IDLE: usize = 64;
@@ -47,20 +63,21 @@ impl Plan {
         crate::injection::warm();
         let alive = alive::decide(rules);
         compile(rules, &alive)?;
-        let chains: Vec<ChainPlan> = rules.transforms.iter().map(|chain| ChainPlan::new(chain)).collect();
-        let mut sets = Vec::new();
+        let mut chains = Chains::new(rules);
+        let mut automata = Automata::default();
         let mut phases: [PhasePlan; 5] = Default::default();
         for ((phase, number), alive) in phases.iter_mut().zip(1u8..).zip(&alive) {
-            *phase = PhasePlan::new(rules, number, alive, &chains, &mut sets);
+            *phase = PhasePlan::new(rules, number, alive, &mut chains, &mut automata);
         }
-        Ok(Self { phases, sets, chains, caches: Mutex::new(Vec::new()) })
+        Ok(Self { phases, automata, chains, caches: Mutex::new(Vec::new()) })
     }
 
     /// Evaluates a phase.
     pub(crate) fn run(&self, run: &mut Run<'_>, scan: &mut Scan, number: u8) {
         let Some(phase) = self.phases.get(usize::from(number).saturating_sub(1)) else { return };
         let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        caches.resize_with(self.sets.len(), || None);
+        caches.sets.resize_with(self.automata.sets.len(), || None);
+        caches.words.resize_with(self.automata.words.len(), Default::default);
         scan.phase(self, phase, &mut caches, run);
         let mut idle = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MOST_IDLE {

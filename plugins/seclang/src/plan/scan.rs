@@ -2,15 +2,18 @@
 
 use super::{
     Caches, Plan,
-    group::{Group, KindPlan, Member, PhasePlan, mask},
+    chains::Mask,
+    forms::Forms,
+    group::{Group, KindPlan, Member, PhasePlan},
+    marks::{LONG, Shared},
     push,
 };
 use crate::{
     engine::{Hit, Kind, Run, bit},
     operator::Operator,
     ruleset::RuleSet,
-    transform::{Buffers, class},
-    variable::View,
+    transform::class,
+    variable::{List, View},
 };
 
 /// What scans of one transaction use, one after the other.
@@ -19,19 +22,8 @@ pub(crate) struct Scan {
     pub(super) hits: Vec<Hit>,
     pub(super) order: Vec<u64>,
     forms: Forms,
-}
-
-/// The different results of transformations of one value, and which chain led to which.
-#[derive(Debug, Default)]
-struct Forms {
-    buffer: Vec<u8>,
-    /// Where each result is in the buffer.
-    spans: Vec<(usize, usize)>,
-    /// The result of each chain that changed the value.
-    of_chain: Vec<(usize, usize)>,
-    /// The chains that give each result, and those that leave the value as it is.
-    masks: Vec<u128>,
-    unchanged: u128,
+    /// The number of the last value of a list.
+    number: u64,
 }
 
 /// A value that is scanned.
@@ -41,6 +33,8 @@ struct Subject<'a> {
     at: u32,
     value: &'a [u8],
     classes: u32,
+    /// What its own form shares with the values before and after it.
+    shared: Option<Shared>,
 }
 
 impl Scan {
@@ -53,26 +47,54 @@ impl Scan {
             match kind.kind {
                 Kind::Slot(variable) => {
                     let value = store.slot(variable).unwrap_or_default();
-                    let subject = Subject { kind: kind.kind, at: 0, value, classes: class::of(value) };
+                    let subject =
+                        Subject { kind: kind.kind, at: 0, value, classes: class::of(value), shared: None };
                     self.value(plan, kind, group, caches, run, subject);
                 }
-                Kind::List(list, view) => {
-                    for (entry, at) in store.list(list).iter().zip(0u32..) {
-                        let name = store.text(entry.name);
-                        if !kind.names.is_empty()
-                            && !kind.names.iter().any(|known| known.eq_ignore_ascii_case(name))
-                        {
-                            continue;
-                        }
-                        let value = if view == View::Name { name } else { store.text(entry.value) };
-                        let subject = Subject { kind: kind.kind, at, value, classes: class::of(value) };
-                        self.value(plan, kind, group, caches, run, subject);
-                    }
-                }
+                Kind::List(list, view) => self.list(plan, (kind, group), caches, run, (list, view)),
             }
         }
         self.hits.sort_unstable();
         self.hits.dedup();
+    }
+
+    fn list(
+        &mut self,
+        plan: &Plan,
+        (kind, group): (&KindPlan, &Group),
+        caches: &mut Caches,
+        run: &mut Run<'_>,
+        (list, view): (List, View),
+    ) {
+        let store = run.store;
+        let entries = store.list(list);
+        // What a name and the one before it have in common, and the classes of that.
+        let mut before = (0, 0);
+        for (entry, at) in entries.iter().zip(0u32..) {
+            let name = store.text(entry.name);
+            self.number = self.number.wrapping_add(1);
+            if !kind.names.is_empty() && !kind.names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                self.number = self.number.wrapping_add(1);
+                continue;
+            }
+            let value = if view == View::Name { name } else { store.text(entry.value) };
+            let mut shared = None;
+            if view == View::Name && name.len() >= LONG {
+                let next = entries.get(at as usize + 1).map_or(&[][..], |next| store.text(next.name));
+                shared = Shared::new(self.number, before.0, name, next);
+            }
+            let classes = class::continued(value, before);
+            before = match shared.map_or(0, |shared| shared.after()) {
+                0 => (0, 0),
+                after if after == before.0 => before,
+                after => {
+                    let known = if after > before.0 { before } else { (0, 0) };
+                    (after, class::continued(crate::bytes::cut(value, 0, after), known))
+                }
+            };
+            let subject = Subject { kind: kind.kind, at, value, classes, shared };
+            self.value(plan, kind, group, caches, run, subject);
+        }
     }
 
     fn value(
@@ -84,163 +106,99 @@ impl Scan {
         run: &mut Run<'_>,
         subject: Subject<'_>,
     ) {
-        self.forms.make(plan, kind, run, subject.value, subject.classes);
-        // As it is, for all chains that leave it so.
-        self.text(plan, kind, group, caches, subject, None, run.rules);
-        for form in 0..self.forms.spans.len() {
-            self.text(plan, kind, group, caches, subject, Some(form), run.rules);
-        }
-        for check in &group.checks {
-            self.check(plan, kind, run, group, *check, subject);
-        }
-    }
-
-    /// Runs the automata of a group over one form of a value.
-    #[allow(clippy::too_many_arguments, reason = "what a scan needs, apart from what it fills")]
-    fn text(
-        &mut self,
-        plan: &Plan,
-        kind: &KindPlan,
-        group: &Group,
-        caches: &mut Caches,
-        subject: Subject<'_>,
-        form: Option<usize>,
-        rules: &RuleSet,
-    ) {
-        let Self { hits, forms, .. } = self;
-        let text = match form.and_then(|form| forms.spans.get(form)) {
-            Some((from, to)) => forms.buffer.get(*from..*to).unwrap_or_default(),
-            None => subject.value,
-        };
-        let wanted =
-            |member: &Member| forms.form_of(member.chain) == form && bit(&kind.rules, member.rule as usize);
-        let mut note = |member: Member| {
-            if wanted(&member) {
-                push(hits, member.rule, subject.kind, subject.at);
-            }
-        };
-        // The chains that give this form.
-        let mask = kind.mask
-            & form.map_or(forms.unchanged, |form| forms.masks.get(form).copied().unwrap_or(u128::MAX));
-        for ((number, members), all) in group.sets.iter().zip(&group.masks) {
-            if all & mask == 0 {
-                continue;
-            }
-            let (Some(set), Some(memory)) = (plan.sets.get(*number), caches.get_mut(*number)) else {
-                continue;
-            };
-            match set.find(memory, text) {
-                Some(found) => {
-                    found
-                        .iter()
-                        .filter_map(|pattern| members.get(pattern.as_usize()))
-                        .for_each(|member| note(*member));
-                }
-                None => {
-                    for member in members.iter().filter(|member| wanted(member)) {
-                        if plan.asks(rules, group, *member, text) {
-                            note(*member);
-                        }
-                    }
-                }
-            }
-        }
-        if let Some(phrases) = &group.phrases
-            && group.phrase_mask & mask != 0
-            && phrases.is_match(text)
-        {
-            for found in phrases.find_overlapping_iter(text) {
-                for member in group.owners.get(found.pattern().as_usize()).into_iter().flatten() {
-                    note(*member);
-                }
-            }
-        }
-    }
-
-    /// Asks a rule that is no expression of a set.
-    fn check(
-        &mut self,
-        plan: &Plan,
-        kind: &KindPlan,
-        run: &Run<'_>,
-        group: &Group,
-        member: Member,
-        subject: Subject<'_>,
-    ) {
-        if !bit(&kind.rules, member.rule as usize) {
-            return;
-        }
-        let text = match self.forms.form_of(member.chain).and_then(|form| self.forms.spans.get(form)) {
-            Some((from, to)) => self.forms.buffer.get(*from..*to).unwrap_or_default(),
-            None => subject.value,
-        };
-        let rules = run.rules;
-        let rule = group.numbers.get(member.rule as usize);
-        let Some(link) = rule.and_then(|rule| rules.chains.get(*rule)?.links.first()) else { return };
-        // A chain that folds may leave a value that stands for its small letters.
-        let folds = plan.chains.get(member.chain).is_none_or(|chain| chain.folds);
-        let matches = match &link.operator {
-            Operator::DetectSqli | Operator::DetectXss if !folds => {
-                link.operator.matches(text, &run.scope(), None)
-            }
-            Operator::ValidateByteRange(range) if range.only_nul() => memchr::memchr(0, text).is_some(),
-            // Asked in full when the rule is evaluated.
-            _ => true,
-        };
-        if matches {
-            push(&mut self.hits, member.rule, subject.kind, subject.at);
-        }
-    }
-}
-
-impl Plan {
-    /// Asks one expression, where the automaton of its set gave up.
-    fn asks(&self, rules: &RuleSet, group: &Group, member: Member, text: &[u8]) -> bool {
-        let rule = group.numbers.get(member.rule as usize);
-        let link = rule.and_then(|rule| rules.chains.get(*rule)?.links.first());
-        let Some(Operator::Rx(pattern)) = link.map(|link| &link.operator) else { return true };
-        if self.chains.get(member.chain).is_none_or(|chain| chain.folds) {
-            return pattern.find(&text.to_ascii_lowercase(), None);
-        }
-        pattern.find(text, None)
-    }
-}
-
-impl Forms {
-    /// Transforms a value by all chains that change it.
-    fn make(&mut self, plan: &Plan, kind: &KindPlan, run: &mut Run<'_>, value: &[u8], classes: u32) {
-        self.buffer.clear();
-        self.spans.clear();
-        self.of_chain.clear();
-        self.masks.clear();
-        self.unchanged = u128::MAX;
         let mapping = Some(&*run.rules.config.mapping);
-        for number in &kind.chains {
-            if plan.chains.get(*number).is_some_and(|chain| chain.leaves(classes)) {
-                continue;
+        self.forms.make(&plan.chains, &kind.chains, mapping, subject.value, subject.classes);
+        let Self { hits, forms, .. } = self;
+        for (form, chains) in forms.ends() {
+            let chains = chains & kind.mask;
+            let text = forms.text(form, subject.value);
+            let mut note = |member: &Member| {
+                if member.chains & chains != 0 && bit(&kind.rules, member.rule as usize) {
+                    push(hits, member.rule, subject.kind, subject.at);
+                }
+            };
+            let text_of = Text { text, chains, shared: subject.shared.as_ref().filter(|_| form.is_none()) };
+            sets(plan, run.rules, group, caches, text_of, &mut note);
+            phrases(plan, group, caches, text_of, &mut note);
+            for member in group.checks.iter().filter(|member| member.chains & chains != 0) {
+                if bit(&kind.rules, member.rule as usize) && check(run, group, *member, text) {
+                    note(member);
+                }
             }
-            let chain = run.rules.transforms.get(*number).map_or(&[][..], Vec::as_slice);
-            let buffers: &mut Buffers = run.buffers;
-            let text = buffers.run_needed(chain, value, classes, mapping);
-            let known = self.spans.iter().position(|(from, to)| self.buffer.get(*from..*to) == Some(text));
-            let form = known.unwrap_or_else(|| {
-                let from = self.buffer.len();
-                self.buffer.extend_from_slice(text);
-                self.spans.push((from, self.buffer.len()));
-                self.masks.push(0);
-                self.spans.len() - 1
-            });
-            if let Some(of_form) = self.masks.get_mut(form) {
-                *of_form |= mask(*number);
-            }
-            if *number < 127 {
-                self.unchanged &= !mask(*number);
-            }
-            self.of_chain.push((*number, form));
         }
     }
+}
 
-    fn form_of(&self, chain: usize) -> Option<usize> {
-        self.of_chain.iter().find(|(number, _)| *number == chain).map(|(_, form)| *form)
+/// One form of a value.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    text: &'a [u8],
+    /// The chains that lead to it.
+    chains: Mask,
+    shared: Option<&'a Shared>,
+}
+
+/// Runs the automata of expressions over a text.
+fn sets(
+    plan: &Plan,
+    rules: &RuleSet,
+    group: &Group,
+    caches: &mut Caches,
+    Text { text, chains, shared }: Text<'_>,
+    note: &mut impl FnMut(&Member),
+) {
+    for sought in group.sets.iter().filter(|sought| sought.chains & chains != 0) {
+        let set = plan.automata.sets.get(sought.automaton);
+        let (Some(set), Some(memory)) = (set, caches.sets.get_mut(sought.automaton)) else { continue };
+        match set.find(memory, text, shared) {
+            Some(found) => {
+                found.iter().filter_map(|pattern| sought.owners.get(pattern)).for_each(&mut *note);
+            }
+            None => {
+                let owners = sought.owners.iter().filter(|member| member.chains & chains != 0);
+                owners.filter(|member| asks(rules, group, member, text)).for_each(&mut *note);
+            }
+        }
     }
+}
+
+/// Runs the automata of phrases over a text.
+fn phrases(
+    plan: &Plan,
+    group: &Group,
+    caches: &mut Caches,
+    Text { text, chains, shared }: Text<'_>,
+    note: &mut impl FnMut(&Member),
+) {
+    for sought in group.phrases.iter().filter(|sought| sought.chains & chains != 0) {
+        let words = plan.automata.words.get(sought.automaton);
+        let (Some(words), Some(memory)) = (words, caches.words.get_mut(sought.automaton)) else { continue };
+        let found = words.find(memory, text, shared);
+        let owners = found.into_iter().flat_map(|found| found.iter());
+        owners.filter_map(|pattern| sought.owners.get(pattern)).flatten().for_each(&mut *note);
+    }
+}
+
+/// Asks a rule that is no expression of a set.
+fn check(run: &Run<'_>, group: &Group, member: Member, text: &[u8]) -> bool {
+    let Some(operator) = operator(run.rules, group, &member) else { return false };
+    match operator {
+        Operator::DetectSqli | Operator::DetectXss if !member.folds => {
+            operator.matches(text, &run.scope(), None)
+        }
+        Operator::ValidateByteRange(range) if range.only_nul() => memchr::memchr(0, text).is_some(),
+        // Asked in full when the rule is evaluated.
+        _ => true,
+    }
+}
+
+/// Asks one expression, where the automaton of its set gave up.
+fn asks(rules: &RuleSet, group: &Group, member: &Member, text: &[u8]) -> bool {
+    let Some(Operator::Rx(pattern)) = operator(rules, group, member) else { return true };
+    if member.folds { pattern.find(&text.to_ascii_lowercase(), None) } else { pattern.find(text, None) }
+}
+
+fn operator<'r>(rules: &'r RuleSet, group: &Group, member: &Member) -> Option<&'r Operator> {
+    let rule = group.numbers.get(member.rule as usize)?;
+    Some(&rules.chains.get(*rule)?.links.first()?.operator)
 }

@@ -20,7 +20,7 @@ pub(crate) const OTHER_SPACE: u32 = 1 << 7;
 pub(crate) const SPACES: u32 = 1 << 8;
 /// `/`.
 pub(crate) const SLASH: u32 = 1 << 9;
-/// `.`.
+/// `.` at the beginning.
 pub(crate) const DOT: u32 = 1 << 10;
 /// `*`.
 pub(crate) const STAR: u32 = 1 << 11;
@@ -32,8 +32,8 @@ pub(crate) const HASH: u32 = 1 << 13;
 pub(crate) const UPPER: u32 = 1 << 14;
 /// A small letter.
 pub(crate) const LOWER: u32 = 1 << 15;
-/// A digit.
-pub(crate) const DIGIT: u32 = 1 << 16;
+/// `x` after `0`.
+pub(crate) const HEX: u32 = 1 << 16;
 /// `"` or `'`.
 pub(crate) const QUOTE: u32 = 1 << 17;
 /// `^`, `,`, `;`.
@@ -46,6 +46,9 @@ pub(crate) const LESS: u32 = 1 << 20;
 pub(crate) const EQUALS: u32 = 1 << 21;
 /// Any other byte.
 pub(crate) const OTHER: u32 = 1 << 22;
+/// `0`, and `x` in any case: of use for [`HEX`] alone.
+const ZERO: u32 = 1 << 23;
+const X: u32 = 1 << 24;
 /// Not of a value: what a transformation says that changes every value, or may change the empty one.
 pub(crate) const ALWAYS: u32 = 1 << 31;
 
@@ -65,13 +68,14 @@ const fn table() -> [u32; 256] {
                 b' ' => SPACE,
                 b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => OTHER_SPACE,
                 b'/' => SLASH,
-                b'.' => DOT,
                 b'*' => STAR,
                 b'-' => DASH,
                 b'#' => HASH,
+                b'X' => UPPER | X,
+                b'x' => LOWER | X,
+                b'0' => ZERO,
                 b'A'..=b'Z' => UPPER,
                 b'a'..=b'z' => LOWER,
-                b'0'..=b'9' => DIGIT,
                 b'"' | b'\'' => QUOTE,
                 b'^' | b',' | b';' => SHELL,
                 b'(' => PAREN,
@@ -89,16 +93,55 @@ static TABLE: [u32; 256] = table();
 
 /// The classes of a value's bytes, in one pass.
 pub(crate) fn of(value: &[u8]) -> u32 {
+    let lead = if value.first() == Some(&b'.') { DOT } else { 0 };
+    lead | inside(value)
+}
+
+/// The classes of a value of which those of so many bytes at its beginning are known.
+pub(crate) fn continued(value: &[u8], (from, known): (usize, u32)) -> u32 {
+    match from.checked_sub(1) {
+        Some(last) => known | inside(crate::bytes::tail(value, last)),
+        None => of(value),
+    }
+}
+
+fn inside(value: &[u8]) -> u32 {
     let mut found = 0;
     let mut before = 0;
     for byte in value {
         let class = TABLE.get(usize::from(*byte)).copied().unwrap_or(OTHER);
         found |= class;
-        let white = class & (SPACE | OTHER_SPACE);
-        if white != 0 && before != 0 {
+        let white = SPACE | OTHER_SPACE;
+        if class & white != 0 && before & white != 0 {
             found |= SPACES;
         }
-        before = white;
+        if class & X != 0 && before & ZERO != 0 {
+            found |= HEX;
+        }
+        before = class;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_two_bytes_are_seen_wherever_a_value_is_cut() {
+        for (value, classes) in [
+            (&b". a"[..], DOT | SPACE | LOWER),
+            (b"a.  b", SPACE | SPACES | LOWER),
+            (b"A0X1", UPPER | HEX),
+            (b"x0", LOWER),
+            (b"a\t ", LOWER | OTHER_SPACE | SPACE | SPACES),
+        ] {
+            let seen = of(value) & !(OTHER | ZERO | X);
+            assert_eq!(seen, classes, "{}", value.escape_ascii());
+            for from in 0..=value.len() {
+                let known = (from, of(value.get(..from).unwrap_or_default()));
+                assert_eq!(continued(value, known), of(value), "{} at {from}", value.escape_ascii());
+            }
+        }
+    }
 }

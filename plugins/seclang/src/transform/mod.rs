@@ -16,7 +16,7 @@ pub(crate) use url::{decode_form, decode_path};
 macro_rules! transformations {
     ($($name:ident $($text:literal)|+;)*) => {
         /// A transformation.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub(crate) enum Transformation { $($name,)* }
 
         /// All names, for suggestions.
@@ -94,7 +94,7 @@ impl Transformation {
             Self::RemoveComments | Self::RemoveCommentsChar => SLASH | STAR | DASH | HASH | LESS,
             Self::Lowercase => UPPER,
             Self::Uppercase => LOWER,
-            Self::SqlHexDecode => DIGIT | NUL,
+            Self::SqlHexDecode => HEX,
             _ => ALWAYS,
         }
     }

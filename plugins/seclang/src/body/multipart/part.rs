@@ -26,12 +26,13 @@ impl Part {
 }
 
 impl Part {
-    /// Adds a line. Its line end is kept back: it belongs to the boundary if one follows.
-    pub(super) fn data(&mut self, line: &[u8]) {
+    /// Adds a line. Its line end is kept back: it belongs to the boundary if one follows. `contents` is whether what is in
+    /// files is kept.
+    pub(super) fn data(&mut self, line: &[u8], contents: bool) {
         self.data_seen = true;
         let content = trim_line(line);
         self.length += self.reserve.len() + content.len();
-        if !self.is_file() {
+        if contents || !self.is_file() {
             self.value.extend_from_slice(&self.reserve);
             self.value.extend_from_slice(content);
         }
