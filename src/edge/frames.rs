@@ -5,10 +5,12 @@
 //! malformed is left to h2, which refuses it.
 
 mod fields;
+mod open;
 mod sent;
 
 use super::framing::Refusal;
 use fields::Fields;
+use open::Open;
 pub(super) use sent::Refused;
 use sent::Sent;
 use std::time::Duration;
@@ -64,6 +66,9 @@ pub struct Frames {
     fresh: usize,
     since: Option<Instant>,
     counts: Counts,
+    open: Open,
+    /// Bytes that came.
+    received: u64,
     sent: Sent,
 }
 
@@ -99,6 +104,8 @@ impl Frames {
             fresh: 0,
             since: None,
             counts: Counts::default(),
+            open: Open::default(),
+            received: 0,
             sent: Sent::default(),
         }
     }
@@ -113,6 +120,11 @@ impl Frames {
     /// What was refused below us since the last call.
     pub(super) fn take_refused(&mut self) -> Refused {
         self.sent.take()
+    }
+
+    /// How many bytes the client has sent, where it has begun requests that it has not ended.
+    pub(super) fn unfinished_requests(&self) -> Option<u64> {
+        (!self.open.is_empty()).then_some(self.received)
     }
 
     /// Since when something is incomplete that is to be had at once: the preface, a frame's header, a block of fields,
@@ -143,6 +155,7 @@ impl Frames {
         let whole = data.len();
         take(&mut data, &mut self.preface);
         let left = self.follow(data)?;
+        self.received += (whole - left) as u64;
         let [.., kind, _, _, _, _, _] = self.header;
         let unfinished = self.preface > 0 || self.have > 0 || self.block || (self.left > 0 && kind != DATA);
         // The clock is read only where a read ends in the middle of something.
@@ -203,9 +216,16 @@ impl Frames {
 
     /// A frame's header is complete.
     fn begin(&mut self) -> Result<(), Refusal> {
-        let [a, b, c, kind, flags, ..] = self.header;
+        let [a, b, c, kind, flags, stream @ ..] = self.header;
+        let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
         self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         (self.before, self.padding) = (0, 0);
+        match kind {
+            HEADERS => self.open.head(stream, flags & END_STREAM != 0),
+            DATA if flags & END_STREAM != 0 => self.open.end(stream),
+            RST_STREAM => self.open.end(stream),
+            _ => {}
+        }
         let counts = &mut self.counts;
         match kind {
             HEADERS => {

@@ -252,6 +252,14 @@ impl Guard {
         }
     }
 
+    /// How many bytes have come over HTTP/2, where requests have begun that have not ended.
+    pub(super) fn unfinished_requests(&self) -> Option<u64> {
+        match &self.lock().framing {
+            Framing::Http2(frames) => frames.unfinished_requests(),
+            _ => None,
+        }
+    }
+
     /// Since when a frame or a block of fields of HTTP/2 is incomplete.
     pub(super) fn unfinished(&self) -> Option<Instant> {
         match &self.lock().framing {

@@ -19,6 +19,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// What a request waits for.
 #[derive(Clone, Copy)]
 struct Waits {
+    /// How long it was waited for the first of its body, before it was served.
+    waited: Duration,
     /// When its body must have come.
     body: Option<Instant>,
     /// When more of it must have come: it moves with what comes.
@@ -42,7 +44,8 @@ pub enum Cut {
     Gone,
 }
 
-const NOTHING: Waits = Waits { body: None, more: None, exchange: None, connecting: false, cut: None };
+const NOTHING: Waits =
+    Waits { waited: Duration::ZERO, body: None, more: None, exchange: None, connecting: false, cut: None };
 
 /// How long origins may keep the body of a request waiting, all together, beyond what is granted to the client.
 const ORIGIN: Duration = Duration::from_secs(30);
@@ -52,12 +55,17 @@ thread_local! {
     static WAITS: Cell<Waits> = const { Cell::new(NOTHING) };
 }
 
+/// What is left of the time that the body of a request may take: it began to run when the head was there.
+pub fn body_time(time: Duration) -> Duration {
+    time.saturating_sub(WAITS.get().waited)
+}
+
 /// From now on the rest of the request's body may take `time`, and must not come slower than the least rate. That it
 /// may take longer by what an origin may keep it waiting: which of the two is waited for does not show.
 pub fn begin_body(time: Duration) {
     let now = Instant::now();
     WAITS.set(Waits {
-        body: now.checked_add(time),
+        body: now.checked_add(body_time(time)),
         more: now.checked_add(pace::GRACE + ORIGIN),
         ..WAITS.get()
     });
@@ -91,13 +99,14 @@ pub fn cut() -> Option<Cut> {
     WAITS.get().cut
 }
 
-/// Serves a request until it is done, or until it is cut: then there is nothing. `gone` is ready once the client has
-/// left; it is asked only while a connection to an origin is being made.
+/// Serves a request until it is done, or until it is cut: then there is nothing. Its body has been waited for already.
+/// `gone` is ready once the client has left; it is asked only while a connection to an origin is being made.
 pub(super) async fn watched<T>(
     serve: Pin<Box<dyn Future<Output = T> + Send + '_>>,
+    waited: Duration,
     mut gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Option<T> {
-    let (mut serve, mut waits) = (Some(serve), NOTHING);
+    let (mut serve, mut waits) = (Some(serve), Waits { waited, ..NOTHING });
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         let Some(running) = &mut serve else { return Poll::Ready(None) };
@@ -210,7 +219,7 @@ mod tests {
                 sleep(rest * SECOND).await;
                 7
             };
-            watched(Box::pin(serve), NEVER)
+            watched(Box::pin(serve), Duration::ZERO, NEVER)
         };
         // Several on one thread: each has clocks of its own.
         let done = tokio::join!(
@@ -239,7 +248,7 @@ mod tests {
                 end_body();
                 sleep(100 * SECOND).await;
             };
-            let done = watched(Box::pin(serve), NEVER).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, NEVER).await;
             assert_eq!(done.is_none().then(|| begun.elapsed().as_secs()), ends, "{bytes}");
         }
     }
@@ -254,7 +263,7 @@ mod tests {
                     sleep(SECOND).await;
                 }
             };
-            let done = watched(Box::pin(serve), NEVER).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, NEVER).await;
             assert_eq!(done.is_none().then(|| begun.elapsed().as_secs()), ends, "{step}");
         }
     }
@@ -273,7 +282,7 @@ mod tests {
                 sleep(5 * SECOND).await;
             };
             let mut left = Box::pin(sleep(SECOND));
-            let done = watched(Box::pin(serve), |cx| left.as_mut().poll(cx)).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, |cx| left.as_mut().poll(cx)).await;
             assert_eq!(done.is_none(), cut);
             assert_eq!(dropped[3].load(Ordering::SeqCst), usize::from(cut));
         }

@@ -19,7 +19,7 @@ fn get(path: &str, fields: usize) -> Vec<u8> {
 }
 
 /// What the server has sent, once it has sent nothing for a moment.
-async fn sent(client: &mut Client, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+pub async fn sent(client: &mut Client, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = async {
         while !enough(&bytes) {

@@ -10,6 +10,7 @@
 )]
 
 mod bodies;
+mod bombs;
 mod floods;
 #[path = "../soak/gateway.rs"]
 mod gateway;
@@ -116,7 +117,7 @@ async fn main() -> ExitCode {
             Figure::Idle => idle::run(&start, many(9_000), &mut report).await,
             Figure::Slowloris => slow::slowloris(&start, many(5_000), &mut report).await,
             Figure::Descriptors => slow::descriptors(&start, &mut report).await,
-            Figure::Bomb => floods::bombs(&start, &mut report).await,
+            Figure::Bomb => bombs::run(&options.gateway, &mut report).await,
             Figure::Floods => floods::floods(&start, &mut report).await,
             Figure::Bodies => bodies::run(&start, &mut report).await,
         }

@@ -21,6 +21,11 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 pub type Connection = Box<dyn Io>;
 
+/// How many addresses so many connections come from.
+pub fn addresses(connections: usize) -> usize {
+    connections.min(ADDRESSES)
+}
+
 /// The connection with this number: its address follows from it.
 pub async fn connect(number: usize, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
