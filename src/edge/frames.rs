@@ -61,6 +61,8 @@ pub struct Frames {
     most_fields: usize,
     /// A block of fields has begun whose last frame is not complete.
     block: bool,
+    /// It is the head of this stream.
+    head: Option<u32>,
     unfinished: Option<Instant>,
     /// Fields of whole blocks since the last of them was taken.
     fresh: usize,
@@ -100,6 +102,7 @@ impl Frames {
             fields: Fields::default(),
             most_fields: header_count.saturating_mul(FIELDS_FACTOR),
             block: false,
+            head: None,
             unfinished: None,
             fresh: 0,
             since: None,
@@ -125,6 +128,11 @@ impl Frames {
     /// How many bytes the client has sent, where it has begun requests that it has not ended.
     pub(super) fn unfinished_requests(&self) -> Option<u64> {
         (!self.open.is_empty()).then_some(self.received)
+    }
+
+    /// The stream whose head has begun and not ended, where nothing but whole frames has gone to the client.
+    pub(super) fn unfinished_head(&self) -> Option<u32> {
+        self.head.filter(|_| self.sent.is_between_frames())
     }
 
     /// Since when something is incomplete that is to be had at once: the preface, a frame's header, a block of fields,
@@ -206,7 +214,7 @@ impl Frames {
     fn end(&mut self) {
         let [.., kind, flags, _, _, _, _] = self.header;
         if matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
-            self.block = false;
+            (self.block, self.head) = (false, None);
             self.fresh += self.fields.count();
         }
         if !self.block {
@@ -221,7 +229,7 @@ impl Frames {
         self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         (self.before, self.padding) = (0, 0);
         match kind {
-            HEADERS => self.open.head(stream, flags & END_STREAM != 0),
+            HEADERS => self.head = self.open.head(stream, flags & END_STREAM != 0).then_some(stream),
             DATA if flags & END_STREAM != 0 => self.open.end(stream),
             RST_STREAM => self.open.end(stream),
             _ => {}

@@ -260,6 +260,14 @@ impl Guard {
         }
     }
 
+    /// The HTTP/2 stream whose head has begun and not ended, where an answer can be written between two frames.
+    pub(super) fn unfinished_head(&self) -> Option<u32> {
+        match &self.lock().framing {
+            Framing::Http2(frames) => frames.unfinished_head(),
+            _ => None,
+        }
+    }
+
     /// Since when a frame or a block of fields of HTTP/2 is incomplete.
     pub(super) fn unfinished(&self) -> Option<Instant> {
         match &self.lock().framing {

@@ -1,6 +1,7 @@
 //! One HTTP/2 connection: its streams go to Pingora one by one, what it may do besides is here.
 
 mod active;
+mod farewell;
 mod lobby;
 
 use super::{
@@ -31,6 +32,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::AsyncWriteExt,
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
@@ -253,7 +255,14 @@ where
 
     /// Tells the client why it has to go, as far as it listens.
     async fn dismiss(&mut self, refusal: Refusal) {
-        let _ = self.shared.events.refused(&self.info, refusal, &[]).await;
+        let answer = self.shared.events.refused(&self.info, refusal, &[]).await;
+        if refusal.status == 408
+            && let Some(stream) = self.guard.unfinished_head()
+            && let Some(frames) = farewell::answer(stream, &answer)
+        {
+            // As far as it listens.
+            let _ = timeout(GOODBYE, self.guard.clone().write_all(&frames)).await;
+        }
         self.h2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
         // Whether it has read that makes no difference.
         let _ = timeout(GOODBYE, poll_fn(|cx| self.h2.poll_closed(cx))).await;

@@ -3,13 +3,17 @@
 //! Pingora reads a body from an HTTP/2 stream without a clock, waits for an origin's answer to one without an end,
 //! and looks at no client at all while it connects to an origin. So what ends such a request is outside: [`watched`]
 //! (for HTTP/1, whose guard keeps its own clocks, [`unless_gone`]) polls the future that serves it. From within, the
-//! clocks are started and stopped; when one runs out, or the client leaves, the future is dropped, which resets an
-//! HTTP/2 stream and closes an HTTP/1 connection. The request's context is told by [`cut`] why it is dropped.
+//! clocks are started and stopped. When one runs out while an origin is to answer, its connection is shut down: that
+//! Pingora notices, and it has the failure answered, for which [`late`] has the reason. Where that is not to be had, or
+//! the client leaves, the future is dropped, which resets an HTTP/2 stream and closes an HTTP/1 connection. The request's
+//! context is told by [`cut`] why it is dropped.
 
 use super::{exchange::extension, pace};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
+    os::fd::RawFd,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -29,6 +33,10 @@ struct Waits {
     exchange: Option<Instant>,
     /// A connection to an origin is being made.
     connecting: bool,
+    /// The connection that an origin is to answer on, which is this request's alone.
+    origin: Option<RawFd>,
+    /// What it took too long for; the answer that says so is being made.
+    late: Option<Cut>,
     /// It is being dropped.
     cut: Option<Cut>,
 }
@@ -44,11 +52,21 @@ pub enum Cut {
     Gone,
 }
 
-const NOTHING: Waits =
-    Waits { waited: Duration::ZERO, body: None, more: None, exchange: None, connecting: false, cut: None };
+const NOTHING: Waits = Waits {
+    waited: Duration::ZERO,
+    body: None,
+    more: None,
+    exchange: None,
+    connecting: false,
+    origin: None,
+    late: None,
+    cut: None,
+};
 
 /// How long origins may keep the body of a request waiting, all together, beyond what is granted to the client.
 const ORIGIN: Duration = Duration::from_secs(30);
+/// How long it may take to answer that it is late.
+const ANSWER: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// What the request waits for that this thread polls right now.
@@ -94,6 +112,17 @@ pub fn set_connecting(connecting: bool) {
     WAITS.set(Waits { connecting, ..WAITS.get() });
 }
 
+/// The request has gone to an origin on this connection, which serves nobody else meanwhile; none from when its answer
+/// begins or it has failed. Whoever sets it must take it back before the connection may serve others.
+pub fn set_origin(connection: Option<RawFd>) {
+    WAITS.set(Waits { origin: connection, ..WAITS.get() });
+}
+
+/// What the request took too long for, where it has come to an end for that.
+pub fn late() -> Option<Cut> {
+    WAITS.get().late
+}
+
 /// Why the request is being dropped, where it is.
 pub fn cut() -> Option<Cut> {
     WAITS.get().cut
@@ -117,6 +146,13 @@ pub(super) async fn watched<T>(
             return Poll::Ready(Some(done));
         }
         let late = waits.next().filter(|(end, _)| rings(&mut timer, *end, cx)).map(|(_, cut)| cut);
+        if let Some(late) = late
+            && waits.fail_origin(late)
+        {
+            // The clock of the answer begins with the next look.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let left = || (waits.connecting && gone(cx).is_ready()).then_some(Cut::Gone);
         let Some(cut) = late.or_else(left) else { return Poll::Pending };
         end(&mut serve, cut);
@@ -152,6 +188,21 @@ fn end<T>(serve: &mut Option<T>, cut: Cut) {
 }
 
 impl Waits {
+    /// Ends the connection that an answer is waited for on; false where there is none, or there was one.
+    fn fail_origin(&mut self, late: Cut) -> bool {
+        let Some(connection) = self.origin.take() else { return false };
+        if shutdown(connection, Shutdown::Both).is_err() {
+            return false;
+        }
+        let end = Instant::now().checked_add(ANSWER);
+        *self = Waits { late: Some(late), ..NOTHING };
+        match late {
+            Cut::Exchange => self.exchange = end,
+            Cut::Body | Cut::Gone => self.body = end,
+        }
+        true
+    }
+
     /// What ends first, and when.
     fn next(&self) -> Option<(Instant, Cut)> {
         let body = [self.body, self.more].into_iter().flatten().min().map(|end| (end, Cut::Body));

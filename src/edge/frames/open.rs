@@ -11,9 +11,10 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// A block of fields on a stream. A second one is its trailers.
-    pub(super) fn head(&mut self, stream: u32, ends: bool) {
-        if stream > self.last {
+    /// A block of fields on a stream: true where it is its head. A second one is its trailers.
+    pub(super) fn head(&mut self, stream: u32, ends: bool) -> bool {
+        let new = stream > self.last;
+        if new {
             self.last = stream;
             if !ends {
                 if self.streams.len() >= MOST {
@@ -24,6 +25,7 @@ impl Open {
         } else if ends {
             self.end(stream);
         }
+        new
     }
 
     /// Nothing more comes on a stream.
