@@ -15,7 +15,6 @@ use tokio::{
 };
 
 const CONNECTIONS: usize = 50;
-const STREAMS: u32 = 100;
 const END_HEADERS: u8 = 4;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
