@@ -11,7 +11,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// How many addresses connections come from, where there are as many.
-pub const ADDRESSES: usize = 100;
+const ADDRESSES: usize = 100;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The preface, and empty settings.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";

@@ -3,7 +3,7 @@
 use crate::{
     Report,
     gateway::Gateway,
-    net::{self, ADDRESSES, Connection, PREFACE},
+    net::{self, Connection, PREFACE},
 };
 use std::{
     io,
@@ -60,7 +60,8 @@ pub async fn slowloris(start: &impl Fn(Option<u32>) -> Gateway, count: usize, re
         over.store(true, Ordering::Relaxed);
         let (served, asked, p99) = others.await.unwrap();
         println!(
-            "slowloris, {name}: opened {opened} of {count} from {} addresses; {asked} requests of others"
+            "slowloris, {name}: opened {opened} of {count} from {} addresses; {asked} requests of others",
+            net::addresses(opened)
         );
         report.least("opened", opened as f64 * 100.0 / count as f64, 99.0, "%");
         report.least("closed", closed as f64 * 100.0 / opened.max(1) as f64, 100.0, "%");
@@ -173,7 +174,8 @@ pub async fn descriptors(start: &impl Fn(Option<u32>) -> Gateway, report: &mut R
         silent.shutdown().await;
         let opened = opened.load(Ordering::Relaxed);
         println!(
-            "200 descriptors, {SILENT} silent connections that {name}: opened {opened} from {} addresses"
+            "200 descriptors, {SILENT} silent connections that {name}: opened {opened} from {} addresses",
+            net::addresses(opened)
         );
         report.least("probes served", served as f64 * 100.0 / PROBES as f64, 99.0, "%");
         let told = gateway.log().contains("idle ones make room");
