@@ -90,7 +90,8 @@ pub(super) struct RawLimits {
     /// For a request's whole head.
     #[schemars(extend("default" = "10s"))]
     pub(super) header_timeout: Option<HumanDuration>,
-    /// For a request's whole body. Not for upgraded connections, and not for HTTP/2 streams to a `grpc` upstream.
+    /// For a request's whole body. Not for upgraded connections, and not for HTTP/2 streams to a `grpc` upstream. A request
+    /// over HTTP/2 waits for the first of its body before it goes to its route, up to `header_timeout`.
     #[schemars(extend("default" = "30s"))]
     pub(super) body_timeout: Option<HumanDuration>,
     /// Between two requests of a connection.

@@ -151,8 +151,8 @@ pub(super) struct RawTimeouts {
     /// (else 504 `upstream_total_timeout`), and its body goes on only as far as it has come at 1 KiB a second or
     /// faster. Not for upgrades, and not for the body of a stream: a response of the type `text/event-stream`,
     /// `application/grpc…`, `application/x-ndjson`, `application/json-seq` or `multipart/x-mixed-replace`.
-    /// Over HTTP/2 an origin whose head drips in past it has the stream reset, recorded as 504; so has one that is
-    /// silent after a body that streamed past, where `read` is longer.
+    /// An HTTP/2 client of an origin that speaks HTTP/2 as well has its stream reset, recorded as 504, where the head drips
+    /// in past it, or where the origin is silent after a body that streamed past and `read` is longer.
     #[schemars(extend("default" = "15s"))]
     pub(super) total: Option<HumanDuration>,
 }

@@ -137,9 +137,9 @@ where
             return Next::Closed;
         }
         let h2c = h2c && first.is_some();
-        let mut empty = 0;
+        let mut progress = Progress::default();
         // Nearly every head comes whole: it needs no clock.
-        if let Look::Done(next) = look(guard, limits, h2c, &mut empty) {
+        if let Look::Done(next) = look(guard, limits, h2c, &mut progress) {
             return next;
         }
         let read = async {
@@ -147,7 +147,7 @@ where
                 if !self.more(guard, parked, None).await {
                     return Next::Closed;
                 }
-                if let Look::Done(next) = look(guard, limits, h2c, &mut empty) {
+                if let Look::Done(next) = look(guard, limits, h2c, &mut progress) {
                     return next;
                 }
             }
@@ -196,7 +196,16 @@ enum Look {
     More,
 }
 
-fn look(guard: &Guard, limits: &Limits, h2c: bool, empty: &mut usize) -> Look {
+/// How far a head has been looked at.
+#[derive(Default)]
+struct Progress {
+    /// Empty lines before it.
+    empty: usize,
+    /// Bytes of which it is known that they are no whole head.
+    seen: usize,
+}
+
+fn look(guard: &Guard, limits: &Limits, h2c: bool, progress: &mut Progress) -> Look {
     let limits =
         HeadLimits { bytes: limits.header_bytes, count: limits.header_count, target: limits.uri_bytes };
     guard.peek(|buffer| {
@@ -206,11 +215,15 @@ fn look(guard: &Guard, limits: &Limits, h2c: bool, empty: &mut usize) -> Look {
                 return if length == PREFACE.len() { Look::Done(Next::Http2) } else { Look::More };
             }
         }
-        while buffer.starts_with(b"\r\n") && *empty < MAX_EMPTY_LINES {
+        while buffer.starts_with(b"\r\n") && progress.empty < MAX_EMPTY_LINES {
             buffer.advance(2);
-            *empty += 1;
+            progress.empty += 1;
         }
         if buffer.len() < 2 {
+            return Look::More;
+        }
+        let seen = std::mem::replace(&mut progress.seen, buffer.len());
+        if !framing::says_more(buffer, seen, &limits) {
             return Look::More;
         }
         match framing::scan(buffer, &limits) {

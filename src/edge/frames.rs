@@ -5,10 +5,12 @@
 //! malformed is left to h2, which refuses it.
 
 mod fields;
+mod open;
 mod sent;
 
 use super::framing::Refusal;
 use fields::Fields;
+use open::Open;
 pub(super) use sent::Refused;
 use sent::Sent;
 use std::time::Duration;
@@ -59,11 +61,16 @@ pub struct Frames {
     most_fields: usize,
     /// A block of fields has begun whose last frame is not complete.
     block: bool,
+    /// It is the head of this stream.
+    head: Option<u32>,
     unfinished: Option<Instant>,
     /// Fields of whole blocks since the last of them was taken.
     fresh: usize,
     since: Option<Instant>,
     counts: Counts,
+    open: Open,
+    /// Bytes that came.
+    received: u64,
     sent: Sent,
 }
 
@@ -95,10 +102,13 @@ impl Frames {
             fields: Fields::default(),
             most_fields: header_count.saturating_mul(FIELDS_FACTOR),
             block: false,
+            head: None,
             unfinished: None,
             fresh: 0,
             since: None,
             counts: Counts::default(),
+            open: Open::default(),
+            received: 0,
             sent: Sent::default(),
         }
     }
@@ -113,6 +123,16 @@ impl Frames {
     /// What was refused below us since the last call.
     pub(super) fn take_refused(&mut self) -> Refused {
         self.sent.take()
+    }
+
+    /// How many bytes the client has sent, where it has begun requests that it has not ended.
+    pub(super) fn unfinished_requests(&self) -> Option<u64> {
+        (!self.open.is_empty()).then_some(self.received)
+    }
+
+    /// The stream whose head has begun and not ended, where nothing but whole frames has gone to the client.
+    pub(super) fn unfinished_head(&self) -> Option<u32> {
+        self.head.filter(|_| self.sent.is_between_frames())
     }
 
     /// Since when something is incomplete that is to be had at once: the preface, a frame's header, a block of fields,
@@ -143,6 +163,7 @@ impl Frames {
         let whole = data.len();
         take(&mut data, &mut self.preface);
         let left = self.follow(data)?;
+        self.received += (whole - left) as u64;
         let [.., kind, _, _, _, _, _] = self.header;
         let unfinished = self.preface > 0 || self.have > 0 || self.block || (self.left > 0 && kind != DATA);
         // The clock is read only where a read ends in the middle of something.
@@ -193,7 +214,7 @@ impl Frames {
     fn end(&mut self) {
         let [.., kind, flags, _, _, _, _] = self.header;
         if matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
-            self.block = false;
+            (self.block, self.head) = (false, None);
             self.fresh += self.fields.count();
         }
         if !self.block {
@@ -203,9 +224,16 @@ impl Frames {
 
     /// A frame's header is complete.
     fn begin(&mut self) -> Result<(), Refusal> {
-        let [a, b, c, kind, flags, ..] = self.header;
+        let [a, b, c, kind, flags, stream @ ..] = self.header;
+        let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
         self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         (self.before, self.padding) = (0, 0);
+        match kind {
+            HEADERS => self.head = self.open.head(stream, flags & END_STREAM != 0).then_some(stream),
+            DATA if flags & END_STREAM != 0 => self.open.end(stream),
+            RST_STREAM => self.open.end(stream),
+            _ => {}
+        }
         let counts = &mut self.counts;
         match kind {
             HEADERS => {

@@ -75,6 +75,16 @@ pub const MAX_EMPTY_LINES: usize = 4;
 /// Bytes of a request line besides the target: the method and the version.
 const REQUEST_LINE: usize = 48;
 
+/// False where [`scan`] would say of the buffer what it said of its first `seen` bytes. A head that comes byte by byte is
+/// not read from its beginning at each of them.
+pub fn says_more(buffer: &[u8], seen: usize, limits: &HeadLimits) -> bool {
+    let passes = |limit: usize| seen <= limit && buffer.len() > limit;
+    seen == 0
+        || buffer.len() >= limits.bytes
+        || passes(limits.target + REQUEST_LINE)
+        || memchr::memchr(b'\n', buffer.get(seen..).unwrap_or(buffer)).is_some()
+}
+
 /// Reads a head. `Ok(None)`: more bytes are needed. The buffer begins at the request line.
 pub fn scan(buffer: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
     let mut start = 0usize;

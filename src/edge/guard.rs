@@ -1,5 +1,6 @@
 //! Our own stream between the socket (TCP or TLS) and Pingora.
 
+mod http2;
 mod inner;
 mod parts;
 mod stream;
@@ -7,7 +8,6 @@ mod stream;
 use super::{
     ConnInfo,
     exchange::Exchange,
-    frames::{Frames, Refused},
     framing::{Framing, Refusal},
     held::Held,
     pace::Pace,
@@ -228,35 +228,6 @@ impl Guard {
             std::mem::take(&mut inner.buffer)
         } else {
             inner.buffer.split_to(head)
-        }
-    }
-
-    /// The connection speaks HTTP/2 from here on; a request may have so many fields.
-    pub(super) fn set_http2(&self, header_count: usize) {
-        self.lock().framing = Framing::Http2(Box::new(Frames::new(header_count)));
-    }
-
-    /// What was refused below us since the last call.
-    pub(super) fn take_refused(&self) -> Refused {
-        match &mut self.lock().framing {
-            Framing::Http2(frames) => frames.take_refused(),
-            _ => Refused::default(),
-        }
-    }
-
-    /// All requests that have come over HTTP/2 were taken; true where more was held back.
-    pub(super) fn resume(&self) -> bool {
-        match &mut self.lock().framing {
-            Framing::Http2(frames) => frames.resume(),
-            _ => false,
-        }
-    }
-
-    /// Since when a frame or a block of fields of HTTP/2 is incomplete.
-    pub(super) fn unfinished(&self) -> Option<Instant> {
-        match &self.lock().framing {
-            Framing::Http2(frames) => frames.unfinished(),
-            _ => None,
         }
     }
 

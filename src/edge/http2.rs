@@ -1,5 +1,9 @@
 //! One HTTP/2 connection: its streams go to Pingora one by one, what it may do besides is here.
 
+mod active;
+mod farewell;
+mod lobby;
+
 use super::{
     CONNECTION, ConnInfo, Guard, Refusal,
     connection::{GOODBYE, Shared},
@@ -8,6 +12,7 @@ use super::{
     stream,
 };
 use crate::conf::model::Limits;
+use active::Active;
 use pingora::{
     apps::HttpServerApp,
     protocols::{
@@ -22,15 +27,13 @@ use pingora::{
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, watch},
+    io::AsyncWriteExt,
+    sync::watch,
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
@@ -38,11 +41,10 @@ type H2 = h2::server::Connection<Stream, bytes::Bytes>;
 
 /// Streams of a connection at once.
 const MAX_STREAMS: u32 = 100;
-/// Fields of all requests of a connection that are in flight: an index of a byte becomes more than a hundred in memory.
-/// Beyond that a stream is refused, which clients know to try again.
-const MAX_FIELDS: usize = 25 * MAX_STREAMS as usize;
 /// Requests of a connection that may be malformed.
 const MAX_MALFORMED: usize = 32;
+/// Streams that were reset here and are remembered for a moment, for what the client had on its way.
+const MAX_RESET: usize = 10;
 /// What waits to be sent on one stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -161,6 +163,7 @@ fn options(limits: &Limits) -> server::H2Options {
     options.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     options.max_concurrent_streams(MAX_STREAMS);
     options.max_send_buffer_size(SEND_BUFFER);
+    options.max_concurrent_reset_streams(MAX_RESET);
     options
 }
 
@@ -200,7 +203,8 @@ where
     /// Serves a stream in a task of its own.
     async fn begin(&mut self, mut session: HttpSession) {
         self.first = None;
-        let Some(busy) = self.active.enter(session.req_header().headers.len()) else {
+        let unpaid = if session.is_body_done() { None } else { self.guard.unfinished_requests() };
+        let Some(busy) = self.active.enter(session.req_header(), unpaid) else {
             let refusal = Refusal { status: 503, reason: "http2_fields" };
             // The client has a reset for an answer.
             let _ = self.shared.events.refused(&self.info, refusal, &[]).await;
@@ -212,10 +216,12 @@ where
         }
         session.set_write_timeout(Some(self.shared.bounds.stalled));
         let (shared, closed) = (self.shared.clone(), self.open.subscribe());
+        let (active, time) = (self.active.clone(), self.limits.header_timeout.min(self.limits.body_timeout));
         let serve = async move {
+            let (waited, _place) = lobby::wait(&mut session, &active, time).await;
             let session = ServerSession::new_http2(session);
             let serve = shared.proxy.process_new_http(session, &shared.draining);
-            stream::watched(serve, left(closed)).await;
+            stream::watched(serve, waited, left(closed)).await;
             drop(busy);
         };
         tokio::spawn(CONNECTION.scope(self.info.clone(), serve));
@@ -249,7 +255,14 @@ where
 
     /// Tells the client why it has to go, as far as it listens.
     async fn dismiss(&mut self, refusal: Refusal) {
-        let _ = self.shared.events.refused(&self.info, refusal, &[]).await;
+        let answer = self.shared.events.refused(&self.info, refusal, &[]).await;
+        if refusal.status == 408
+            && let Some(stream) = self.guard.unfinished_head()
+            && let Some(frames) = farewell::answer(stream, &answer)
+        {
+            // As far as it listens.
+            let _ = timeout(GOODBYE, self.guard.clone().write_all(&frames)).await;
+        }
         self.h2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
         // Whether it has read that makes no difference.
         let _ = timeout(GOODBYE, poll_fn(|cx| self.h2.poll_closed(cx))).await;
@@ -298,51 +311,5 @@ fn left(closed: watch::Receiver<()>) -> impl FnMut(&mut Context<'_>) -> Poll<()>
             Box::pin(async move { while closed.changed().await.is_ok() {} })
         });
         waiting.as_mut().poll(cx)
-    }
-}
-
-/// Streams of a connection that are being served.
-#[derive(Default)]
-struct Active {
-    streams: AtomicUsize,
-    /// Of their requests.
-    fields: AtomicUsize,
-    idle: Notify,
-}
-
-struct Busy {
-    active: Arc<Active>,
-    fields: usize,
-}
-
-impl Active {
-    /// None where there are too many fields already.
-    fn enter(self: &Arc<Self>, fields: usize) -> Option<Busy> {
-        // Only this connection's task adds to them.
-        if self.fields.load(Ordering::Acquire) + fields > MAX_FIELDS {
-            return None;
-        }
-        self.fields.fetch_add(fields, Ordering::AcqRel);
-        self.streams.fetch_add(1, Ordering::AcqRel);
-        Some(Busy { active: self.clone(), fields })
-    }
-
-    async fn wait_idle(&self) {
-        loop {
-            let idle = self.idle.notified();
-            if self.streams.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            idle.await;
-        }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.active.fields.fetch_sub(self.fields, Ordering::AcqRel);
-        if self.active.streams.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.active.idle.notify_waiters();
-        }
     }
 }

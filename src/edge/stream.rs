@@ -3,13 +3,17 @@
 //! Pingora reads a body from an HTTP/2 stream without a clock, waits for an origin's answer to one without an end,
 //! and looks at no client at all while it connects to an origin. So what ends such a request is outside: [`watched`]
 //! (for HTTP/1, whose guard keeps its own clocks, [`unless_gone`]) polls the future that serves it. From within, the
-//! clocks are started and stopped; when one runs out, or the client leaves, the future is dropped, which resets an
-//! HTTP/2 stream and closes an HTTP/1 connection. The request's context is told by [`cut`] why it is dropped.
+//! clocks are started and stopped. When one runs out while an origin is to answer, its connection is shut down: that
+//! Pingora notices, and it has the failure answered, for which [`late`] has the reason. Where that is not to be had, or
+//! the client leaves, the future is dropped, which resets an HTTP/2 stream and closes an HTTP/1 connection. The request's
+//! context is told by [`cut`] why it is dropped.
 
 use super::{exchange::extension, pace};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
+    os::fd::RawFd,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -19,6 +23,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// What a request waits for.
 #[derive(Clone, Copy)]
 struct Waits {
+    /// How long it was waited for the first of its body, before it was served.
+    waited: Duration,
     /// When its body must have come.
     body: Option<Instant>,
     /// When more of it must have come: it moves with what comes.
@@ -27,6 +33,10 @@ struct Waits {
     exchange: Option<Instant>,
     /// A connection to an origin is being made.
     connecting: bool,
+    /// The connection that an origin is to answer on, which is this request's alone.
+    origin: Option<RawFd>,
+    /// What it took too long for; the answer that says so is being made.
+    late: Option<Cut>,
     /// It is being dropped.
     cut: Option<Cut>,
 }
@@ -42,14 +52,30 @@ pub enum Cut {
     Gone,
 }
 
-const NOTHING: Waits = Waits { body: None, more: None, exchange: None, connecting: false, cut: None };
+const NOTHING: Waits = Waits {
+    waited: Duration::ZERO,
+    body: None,
+    more: None,
+    exchange: None,
+    connecting: false,
+    origin: None,
+    late: None,
+    cut: None,
+};
 
 /// How long origins may keep the body of a request waiting, all together, beyond what is granted to the client.
 const ORIGIN: Duration = Duration::from_secs(30);
+/// How long it may take to answer that it is late.
+const ANSWER: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// What the request waits for that this thread polls right now.
     static WAITS: Cell<Waits> = const { Cell::new(NOTHING) };
+}
+
+/// What is left of the time that the body of a request may take: it began to run when the head was there.
+pub fn body_time(time: Duration) -> Duration {
+    time.saturating_sub(WAITS.get().waited)
 }
 
 /// From now on the rest of the request's body may take `time`, and must not come slower than the least rate. That it
@@ -57,7 +83,7 @@ thread_local! {
 pub fn begin_body(time: Duration) {
     let now = Instant::now();
     WAITS.set(Waits {
-        body: now.checked_add(time),
+        body: now.checked_add(body_time(time)),
         more: now.checked_add(pace::GRACE + ORIGIN),
         ..WAITS.get()
     });
@@ -86,18 +112,30 @@ pub fn set_connecting(connecting: bool) {
     WAITS.set(Waits { connecting, ..WAITS.get() });
 }
 
+/// The request has gone to an origin on this connection, which serves nobody else meanwhile; none from when its answer
+/// begins or it has failed. Whoever sets it must take it back before the connection may serve others.
+pub fn set_origin(connection: Option<RawFd>) {
+    WAITS.set(Waits { origin: connection, ..WAITS.get() });
+}
+
+/// What the request took too long for, where it has come to an end for that.
+pub fn late() -> Option<Cut> {
+    WAITS.get().late
+}
+
 /// Why the request is being dropped, where it is.
 pub fn cut() -> Option<Cut> {
     WAITS.get().cut
 }
 
-/// Serves a request until it is done, or until it is cut: then there is nothing. `gone` is ready once the client has
-/// left; it is asked only while a connection to an origin is being made.
+/// Serves a request until it is done, or until it is cut: then there is nothing. Its body has been waited for already.
+/// `gone` is ready once the client has left; it is asked only while a connection to an origin is being made.
 pub(super) async fn watched<T>(
     serve: Pin<Box<dyn Future<Output = T> + Send + '_>>,
+    waited: Duration,
     mut gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Option<T> {
-    let (mut serve, mut waits) = (Some(serve), NOTHING);
+    let (mut serve, mut waits) = (Some(serve), Waits { waited, ..NOTHING });
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         let Some(running) = &mut serve else { return Poll::Ready(None) };
@@ -108,6 +146,13 @@ pub(super) async fn watched<T>(
             return Poll::Ready(Some(done));
         }
         let late = waits.next().filter(|(end, _)| rings(&mut timer, *end, cx)).map(|(_, cut)| cut);
+        if let Some(late) = late
+            && waits.fail_origin(late)
+        {
+            // The clock of the answer begins with the next look.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let left = || (waits.connecting && gone(cx).is_ready()).then_some(Cut::Gone);
         let Some(cut) = late.or_else(left) else { return Poll::Pending };
         end(&mut serve, cut);
@@ -143,6 +188,21 @@ fn end<T>(serve: &mut Option<T>, cut: Cut) {
 }
 
 impl Waits {
+    /// Ends the connection that an answer is waited for on; false where there is none, or there was one.
+    fn fail_origin(&mut self, late: Cut) -> bool {
+        let Some(connection) = self.origin.take() else { return false };
+        if shutdown(connection, Shutdown::Both).is_err() {
+            return false;
+        }
+        let end = Instant::now().checked_add(ANSWER);
+        *self = Waits { late: Some(late), ..NOTHING };
+        match late {
+            Cut::Exchange => self.exchange = end,
+            Cut::Body | Cut::Gone => self.body = end,
+        }
+        true
+    }
+
     /// What ends first, and when.
     fn next(&self) -> Option<(Instant, Cut)> {
         let body = [self.body, self.more].into_iter().flatten().min().map(|end| (end, Cut::Body));
@@ -210,7 +270,7 @@ mod tests {
                 sleep(rest * SECOND).await;
                 7
             };
-            watched(Box::pin(serve), NEVER)
+            watched(Box::pin(serve), Duration::ZERO, NEVER)
         };
         // Several on one thread: each has clocks of its own.
         let done = tokio::join!(
@@ -239,7 +299,7 @@ mod tests {
                 end_body();
                 sleep(100 * SECOND).await;
             };
-            let done = watched(Box::pin(serve), NEVER).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, NEVER).await;
             assert_eq!(done.is_none().then(|| begun.elapsed().as_secs()), ends, "{bytes}");
         }
     }
@@ -254,7 +314,7 @@ mod tests {
                     sleep(SECOND).await;
                 }
             };
-            let done = watched(Box::pin(serve), NEVER).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, NEVER).await;
             assert_eq!(done.is_none().then(|| begun.elapsed().as_secs()), ends, "{step}");
         }
     }
@@ -273,7 +333,7 @@ mod tests {
                 sleep(5 * SECOND).await;
             };
             let mut left = Box::pin(sleep(SECOND));
-            let done = watched(Box::pin(serve), |cx| left.as_mut().poll(cx)).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, |cx| left.as_mut().poll(cx)).await;
             assert_eq!(done.is_none(), cut);
             assert_eq!(dropped[3].load(Ordering::SeqCst), usize::from(cut));
         }

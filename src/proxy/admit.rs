@@ -140,6 +140,11 @@ impl Proxy {
         }
         if session.is_http2() && !streams && !session.is_body_done() {
             let time = flight.route.limits.body_timeout.unwrap_or(ctx.snapshot.limits.body_timeout);
+            if edge::stream::body_time(time).is_zero() {
+                // Nothing of it came in all that time.
+                let stop = Stop::Denied(Denial::new(StatusCode::REQUEST_TIMEOUT, "body_timeout"));
+                return apart(ctx.answer(session, &stop)).await.map(|()| true);
+            }
             edge::stream::begin_body(time);
             ctx.unfinished = true;
         }

@@ -1,7 +1,11 @@
 //! The gateway's own answers, written to the client.
 
 use super::{ctx::Ctx, exchange};
-use crate::{chain::Stop, edge, respond::Answer};
+use crate::{
+    chain::Stop,
+    edge::{self, stream::Cut},
+    respond::Answer,
+};
 use http::{Method, StatusCode};
 use palisade_contract::{Denial, Fault, ResponseHeader};
 use pingora::{
@@ -58,6 +62,12 @@ impl Ctx {
             self.reason = Some("client_closed");
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
+        let late = edge::stream::late().filter(|_| !self.child);
+        if late == Some(Cut::Exchange) {
+            self.took_too_long();
+            self.stop.get_or_insert(Stop::Faulted(Fault::timeout(exchange::OVER)));
+        }
+        let waited = waited || late == Some(Cut::Body);
         let stop = self.stop.take().or_else(|| match waited && self.unfinished {
             // The origin waited for the client, as we did.
             true => Some(Stop::Denied(Denial::new(StatusCode::REQUEST_TIMEOUT, "body_timeout"))),

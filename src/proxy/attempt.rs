@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     chain::Stop,
-    edge::upgrade::Gate,
+    edge::{self, upgrade::Gate},
     upstream::{Failure, Pick},
 };
 use futures::FutureExt;
@@ -91,9 +91,10 @@ impl Ctx {
 
     /// The exchange broke.
     pub(super) fn broke(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
+        self.leave_origin();
         let stale = reused && matches!(error.retry, RetryType::ReusedOnly);
         error.set_retry(false);
-        if self.stop.is_some() {
+        if self.stop.is_some() || edge::stream::late().is_some() {
             // It was ended here, and is over.
             return error;
         }

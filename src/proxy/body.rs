@@ -201,6 +201,12 @@ async fn read_stream(
     mut content: Collector,
     timeout: Duration,
 ) -> std::result::Result<(Bytes, Share), Ahead> {
+    // Its beginning may have been waited for, and lie there.
+    if session.as_ref().body_bytes_read() > 0
+        && let Some(first) = session.as_ref().get_retry_buffer()
+    {
+        content.push(&first)?;
+    }
     let read = async {
         loop {
             match session.read_request_body().await {
@@ -210,6 +216,6 @@ async fn read_stream(
             }
         }
     };
-    tokio::time::timeout(timeout, read).await.unwrap_or(Err(Ahead::Timeout))?;
+    tokio::time::timeout(edge::stream::body_time(timeout), read).await.unwrap_or(Err(Ahead::Timeout))?;
     Ok(content.finish())
 }

@@ -41,6 +41,13 @@ impl Ctx {
         }
     }
 
+    /// The connection to the origin may serve others from here on: it is not this request's to end any more.
+    pub(super) fn leave_origin(&self) {
+        if !self.child {
+            edge::stream::set_origin(None);
+        }
+    }
+
     /// The head of a tunnel or of a stream came in time: what follows lasts as long as both sides like.
     pub(super) fn free_stream(&mut self, head: &ResponseHeader) {
         if head.status != StatusCode::SWITCHING_PROTOCOLS && !is_stream(&head.headers) {

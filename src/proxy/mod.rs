@@ -87,12 +87,12 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         _reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        peer: &HttpPeer,
+        fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        ctx.connected(session);
+        ctx.connected(session, peer, fd);
         Ok(())
     }
 

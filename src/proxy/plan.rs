@@ -5,14 +5,14 @@ use super::{
     ctx::{Ctx, Flight},
 };
 use crate::{
-    edge::headers,
+    edge::{headers, stream},
     upstream::{Key, Lease, Upstream},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header, uri::PathAndQuery};
 use palisade_contract::{BodyNeed, RequestHeader};
 use parking_lot::Mutex;
-use pingora::{ErrorType::InternalError, OrErr, Result, proxy::Session};
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use pingora::{ErrorType::InternalError, OrErr, Result, prelude::HttpPeer, proxy::Session};
+use std::{net::SocketAddr, os::fd::RawFd, sync::Arc, time::Instant};
 
 /// Room for what an origin is told of an ordinary request.
 const TOLD: usize = 8;
@@ -91,8 +91,12 @@ impl Plan {
 }
 
 impl Ctx {
-    pub(super) fn connected(&mut self, session: &mut Session) {
+    pub(super) fn connected(&mut self, session: &mut Session, peer: &HttpPeer, connection: RawFd) {
         self.end_connecting(session);
+        // Others share one that speaks HTTP/2.
+        if !self.child && session.is_http2() && peer.options.alpn.get_max_http_version() == 1 {
+            stream::set_origin(Some(connection));
+        }
         if let Some(gate) = &self.gate {
             gate.close();
         }

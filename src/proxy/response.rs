@@ -23,6 +23,7 @@ impl Ctx {
             return Ok(());
         }
         self.check_exchange()?;
+        self.leave_origin();
         self.free_stream(head);
         let Some(flight) = &mut self.flight else { return Ok(()) };
         if self.tunnel

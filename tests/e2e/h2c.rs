@@ -82,12 +82,6 @@ impl Stream {
         self.body.send_reset(Reason::CANCEL);
     }
 
-    /// Why the other side has reset the stream.
-    pub async fn was_reset(&mut self) -> Reason {
-        let reset = poll_fn(|cx| self.body.poll_reset(cx));
-        timeout(PATIENCE, reset).await.expect("a reset").unwrap()
-    }
-
     /// The answer: status, body, trailers.
     pub async fn answer(&mut self) -> (u16, Vec<u8>, HeaderMap) {
         let read = async {

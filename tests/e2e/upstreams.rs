@@ -190,7 +190,8 @@ routes: {judged: {paths: [/judged/*], strip_prefix: /judged, upstream: raw, plug
         let begun = Instant::now();
         for (method, path, outcome) in [
             ("GET", "/hang", Ok(504)),
-            ("POST", "/hang", Err(h2::Reason::CANCEL)),
+            ("POST", "/hang", Ok(504)),
+            ("POST", "/head", Ok(504)),
             ("GET", "/head", Ok(504)),
             ("GET", "/body", Err(h2::Reason::CANCEL)),
             ("GET", "/chunks", Ok(200)),
@@ -212,7 +213,7 @@ routes: {judged: {paths: [/judged/*], strip_prefix: /judged, upstream: raw, plug
         upload.end();
         assert_eq!(upload.answer().await.0, 200);
     });
-    let lines = gateway.audit(9);
+    let lines = gateway.audit(10);
     let mut over: Vec<_> = lines.iter().filter(|line| line["reason"] == "upstream_total_timeout").collect();
     over.sort_by_key(|line| (line["path"].to_string(), line["method"].to_string()));
     let over: Vec<_> = over
@@ -229,11 +230,32 @@ routes: {judged: {paths: [/judged/*], strip_prefix: /judged, upstream: raw, plug
             "GET /hang 504",
             "POST /hang 504",
             "GET /head 504",
+            "POST /head 504",
             "POST /judged/hang 504",
             "POST /judged/head 504"
         ]
     );
     // Nothing is left behind at the origin's end either.
+    until("the origin's connections to end", || (origin.opened() - origin.closed() <= 1).then_some(()));
+}
+
+#[test]
+fn a_head_that_drips_is_answered_over_http2_whatever_a_read_may_take() {
+    let origin = slow(channel().1);
+    let conf = conf(&origin, "timeouts: {total: 300ms, read: 300ms}")
+        .replace("routes: {", "listeners: {h2: {address: 127.0.0.1:0, http2: true}}\nroutes: {");
+    let gateway = Gateway::start(&conf);
+    block_on(async {
+        for _ in 0..2 {
+            for method in ["GET", "POST"] {
+                assert_eq!(over_http2(&gateway, method, "/head").await, Ok(504), "{method}");
+            }
+            // The connections that were ended serve nobody else.
+            assert_eq!(over_http2(&gateway, "GET", "/").await, Ok(200));
+        }
+    });
+    let lines = gateway.audit(6);
+    assert_eq!(lines.iter().filter(|line| line["reason"] == "upstream_total_timeout").count(), 4);
     until("the origin's connections to end", || (origin.opened() - origin.closed() <= 1).then_some(()));
 }
 

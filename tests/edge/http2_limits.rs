@@ -19,7 +19,7 @@ fn get(path: &str, fields: usize) -> Vec<u8> {
 }
 
 /// What the server has sent, once it has sent nothing for a moment.
-async fn sent(client: &mut Client, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+pub async fn sent(client: &mut Client, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = async {
         while !enough(&bytes) {
@@ -68,6 +68,25 @@ async fn a_slow_head_ends_the_connection_while_other_streams_are_active() {
     client.send(&frame(1, 0x5, 3, &request())[..12]).await;
     assert_eq!(goaway(&client.rest().await), Some(ENHANCE_YOUR_CALM));
     assert_eq!(edge.refused(), ["header_timeout"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_head_is_answered_before_the_connection_ends() {
+    for (name, wire) in [
+        ("a frame that does not end", frame(1, 0x5, 1, &request())[..12].to_vec()),
+        ("a block that does not end", frame(1, 0x1, 1, &request())),
+    ] {
+        let limits = Limits { header_timeout: Duration::from_millis(300), ..limits() };
+        let edge = Edge::with(limits, true, None).await;
+        let mut client = edge.client().await;
+        client.send([PREFACE, &wire].concat()).await;
+        let all = client.rest().await;
+        let on_stream: Vec<_> = frames(&all).into_iter().filter(|(_, _, stream, _)| *stream == 1).collect();
+        let [(1, 0x4, _, head), (0, 0x1, _, body)] = on_stream[..] else { panic!("{name}: {on_stream:?}") };
+        assert!(head.starts_with(b"\0\x07:status\x03408"), "{name}: {head:?}");
+        assert!(String::from_utf8_lossy(body).contains("header_timeout"), "{name}");
+        assert!(goaway(&all).is_some(), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,4 +17,5 @@ mod frames;
 mod http1;
 mod http2;
 mod http2_limits;
+mod http2_unfinished;
 mod support;

@@ -1,11 +1,6 @@
 //! Bodies that are larger than they may be, or than they seem.
 
-use crate::{
-    Report,
-    gateway::Gateway,
-    net::{self, ADDRESSES},
-    settled,
-};
+use crate::{Report, gateway::Gateway, net, settled};
 use std::{io, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -38,8 +33,9 @@ pub async fn run(start: &impl Fn(Option<u32>) -> Gateway, report: &mut Report) {
         let right = all.iter().filter(|(status, _)| *status == wanted).count();
         let sent = all.iter().map(|(_, sent)| *sent).max().unwrap_or(0);
         println!(
-            "{name}: {} connections from {ADDRESSES} addresses, {} KiB sent on one at most",
+            "{name}: opened {} of {CONNECTIONS} from {} addresses, {} KiB sent on one at most",
             all.len(),
+            net::addresses(all.len()),
             sent >> 10
         );
         report.least(&format!("answered {wanted}"), right as f64, CONNECTIONS as f64, "");

@@ -12,61 +12,12 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 
 const CONNECTIONS: usize = 50;
 /// Both HEADERS and the end of its block; the request has a body that never comes.
 const END_HEADERS: u8 = 4;
-
-/// Many tiny indexed fields: memory for each byte that was sent.
-pub async fn bombs(start: &impl Fn(Option<u32>) -> Gateway, report: &mut Report) {
-    // What a hundred requests in flight take on a connection without any bomb, the demo API's part of it included.
-    let mut ordinary = 0.0;
-    for (name, fields) in
-        [("too many in a block", 4000), ("none, ordinary requests", 0), ("as many as are allowed", 90)]
-    {
-        let gateway = start(None);
-        let wire: Vec<u8> = (0..100)
-            .flat_map(|number| frame(1, END_HEADERS, 2 * number + 1, &block("/echo/x", fields)))
-            .collect();
-        let before = settled(&gateway).await;
-        let make = async |number: usize| -> io::Result<(TcpStream, usize)> {
-            let mut tcp = net::connect(number, gateway.plain).await?;
-            tcp.write_all(PREFACE).await?;
-            let mut sent = 0;
-            for piece in wire.chunks(4096) {
-                match timeout(Duration::from_millis(500), tcp.write_all(piece)).await {
-                    Ok(Ok(())) => sent += piece.len(),
-                    _ => break,
-                }
-            }
-            Ok((tcp, sent))
-        };
-        let held = net::open(CONNECTIONS, make).await;
-        let sent: usize = held.iter().map(|(_, sent)| sent).sum();
-        let grown = (settled(&gateway).await - before).max(0.0);
-        println!(
-            "header bomb, {name}: {} connections, 100 streams of {fields} fields each, {} KiB sent",
-            held.len(),
-            sent >> 10
-        );
-        let (each, ratio) = (grown / held.len().max(1) as f64, grown * 1024.0 / sent.max(1) as f64);
-        match fields {
-            4000 => report.most("memory for each byte", ratio, 8.0, ""),
-            0 => {
-                ordinary = each;
-                println!("  memory of each connection {each:.0} KiB, for each byte {ratio:.0}");
-            }
-            _ => {
-                println!("  memory of each connection {each:.0} KiB, for each byte {ratio:.0}");
-                // It would be eight times as much, were all of them taken.
-                report.most("memory against ordinary requests", each / ordinary.max(1.0), 3.0, "×");
-            }
-        }
-    }
-}
 
 pub async fn floods(start: &impl Fn(Option<u32>) -> Gateway, report: &mut Report) {
     /// So much would be sent, were it borne with.
@@ -116,7 +67,11 @@ pub async fn floods(start: &impl Fn(Option<u32>) -> Gateway, report: &mut Report
         let sent = all.iter().map(|(_, sent)| *sent).max().unwrap_or(MOST);
         let last = all.iter().map(|(seconds, _)| *seconds).fold(0.0, f64::max);
         let grown = (settled(&gateway).await - before).max(0.0) / 1024.0;
-        println!("flood of {name}: {} connections", all.len());
+        println!(
+            "flood of {name}: opened {} of {CONNECTIONS} from {} addresses",
+            all.len(),
+            net::addresses(all.len())
+        );
         // Of 32 MiB; most of it only filled the buffers of the kernel.
         report.most("sent on one before it was closed", sent as f64 / 1024.0, 8192.0, "KiB");
         report.most("the last is closed after", last, 10.0, "s");

@@ -3,7 +3,7 @@
 use crate::{
     Report,
     gateway::Gateway,
-    net::{self, ADDRESSES, Connection},
+    net::{self, Connection},
     settled,
 };
 use std::{io, time::Duration};
@@ -36,7 +36,8 @@ pub async fn run(start: &impl Fn(Option<u32>) -> Gateway, count: usize, report: 
         let with = settled(&gateway).await;
         let each = (with - before) / opened.max(1) as f64;
         println!(
-            "idle, {name}: opened {opened} of {count} from {ADDRESSES} addresses; {before} KiB, then {with} KiB"
+            "idle, {name}: opened {opened} of {count} from {} addresses; {before} KiB, then {with} KiB",
+            net::addresses(opened)
         );
         report.least("opened", opened as f64 * 100.0 / count as f64, 100.0, "%");
         report.memory("memory of each", each, target, "KiB");

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// How many addresses connections come from, where there are as many.
-pub const ADDRESSES: usize = 100;
+const ADDRESSES: usize = 100;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The preface, and empty settings.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
@@ -20,6 +20,11 @@ pub const GET: &[u8] = b"GET /ready HTTP/1.1\r\nHost: gateway.test\r\n\r\n";
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 pub type Connection = Box<dyn Io>;
+
+/// How many addresses so many connections come from.
+pub fn addresses(connections: usize) -> usize {
+    connections.min(ADDRESSES)
+}
 
 /// The connection with this number: its address follows from it.
 pub async fn connect(number: usize, to: SocketAddr) -> io::Result<TcpStream> {

@@ -3,7 +3,7 @@
 use crate::{
     Report,
     gateway::Gateway,
-    net::{self, ADDRESSES, Connection, PREFACE},
+    net::{self, Connection, PREFACE},
 };
 use std::{
     io,
@@ -33,6 +33,7 @@ pub async fn slowloris(start: &impl Fn(Option<u32>) -> Gateway, count: usize, re
         let connector = net::connector(&gateway, http2);
         let over = Arc::new(AtomicBool::new(false));
         let others = tokio::spawn(others(gateway.plain, over.clone()));
+        let (begun, before) = (Instant::now(), gateway.cpu());
         let make = async |number: usize| -> io::Result<JoinSet<Option<f64>>> {
             let to = if secure { gateway.secure } else { gateway.plain };
             let tcp = net::connect(number, to).await?;
@@ -46,6 +47,7 @@ pub async fn slowloris(start: &impl Fn(Option<u32>) -> Gateway, count: usize, re
         };
         let held = net::open(count, make).await;
         let opened = held.len();
+        let (opening, after) = (begun.elapsed(), gateway.cpu());
         let mut longest = 0f64;
         let mut closed = 0;
         for mut one in held {
@@ -54,16 +56,36 @@ pub async fn slowloris(start: &impl Fn(Option<u32>) -> Gateway, count: usize, re
                 longest = longest.max(seconds);
             }
         }
+        let (holding, cpu) = (begun.elapsed() - opening, gateway.cpu());
         over.store(true, Ordering::Relaxed);
         let (served, asked, p99) = others.await.unwrap();
         println!(
-            "slowloris, {name}: opened {opened} of {count} from {ADDRESSES} addresses; {asked} requests of others"
+            "slowloris, {name}: opened {opened} of {count} from {} addresses; {asked} requests of others",
+            net::addresses(opened)
         );
         report.least("opened", opened as f64 * 100.0 / count as f64, 99.0, "%");
         report.least("closed", closed as f64 * 100.0 / opened.max(1) as f64, 100.0, "%");
         report.most("the last is closed after", longest, CLOSED, "s");
         report.least("others served", served as f64 * 100.0 / asked.max(1) as f64, 100.0, "%");
         report.quiet("p99 of others", p99, 5.0, "ms");
+        println!(
+            "  CPU time of the gateway: {:.2} s of {:.1} s while they were opened, {:.2} s of {:.1} s while they were held",
+            after - before,
+            opening.as_secs_f64(),
+            cpu - after,
+            holding.as_secs_f64()
+        );
+        if opened < 2000 {
+            // It would be about the others.
+            continue;
+        }
+        // Others ask a hundred times a second meanwhile; a drip a second, the refusal, its record and its answer are in it.
+        report.cpu(
+            "CPU time for each that is held, to its end",
+            (cpu - after) * 1e6 / opened.max(1) as f64,
+            2000.0,
+            "µs",
+        );
     }
 }
 
@@ -156,7 +178,8 @@ pub async fn descriptors(start: &impl Fn(Option<u32>) -> Gateway, report: &mut R
         silent.shutdown().await;
         let opened = opened.load(Ordering::Relaxed);
         println!(
-            "200 descriptors, {SILENT} silent connections that {name}: opened {opened} from {ADDRESSES} addresses"
+            "200 descriptors, {SILENT} silent connections that {name}: opened {opened} from {} addresses",
+            net::addresses(opened)
         );
         report.least("probes served", served as f64 * 100.0 / PROBES as f64, 99.0, "%");
         let told = gateway.log().contains("idle ones make room");

@@ -102,6 +102,15 @@ impl Gateway {
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
     }
 
+    /// Processor time so far, in seconds.
+    pub fn cpu(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
+        // Behind the name, which may hold spaces: user and system time are the 12th and 13th field, in hundredths.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let times = rest.split_whitespace().skip(11).take(2).filter_map(|time| time.parse::<f64>().ok());
+        times.sum::<f64>() / 100.0
+    }
+
     /// Open files and sockets.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.id)).map_or(0, Iterator::count)

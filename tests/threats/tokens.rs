@@ -3,6 +3,8 @@
 //!
 //! Cases: CVE-2026-25537 (a string for `exp` taken for none), RS→HS confusion, `kid` injection, embedded keys.
 
+mod rsa;
+
 use crate::{client::Response, harness::Gateway, signer::Signer};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use parking_lot::Mutex;
@@ -136,9 +138,14 @@ fn a_signature_of_another_form_is_refused() {
     let good = issued.signer.sign(&message);
     let mut padded = good.clone();
     padded.push(0);
-    for signature in
-        [vec![0; 64], Vec::new(), good[..63].to_vec(), padded, [&[0x30, 0x44][..], &good].concat()]
-    {
+    // The same two numbers, as X.509 writes them.
+    let mut numbers = Vec::new();
+    for number in good.chunks(32) {
+        let sign = if number[0] >= 0x80 { &[0][..] } else { &[] };
+        numbers.extend([&[2, (sign.len() + 32) as u8], sign, number].concat());
+    }
+    let der = [&[0x30, numbers.len() as u8][..], &numbers].concat();
+    for signature in [vec![0; 64], Vec::new(), good[..63].to_vec(), padded, der] {
         issued.refuses(&format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)));
     }
 }
@@ -158,7 +165,8 @@ fn times_that_are_no_whole_numbers_are_refused() {
         json!(1e30),
     ] {
         issued.refuses_claims(&claims_with("exp", value.clone()));
-        issued.refuses_claims(&claims_with("nbf", value));
+        issued.refuses_claims(&claims_with("nbf", value.clone()));
+        issued.refuses_claims(&claims_with("iat", value));
     }
 }
 

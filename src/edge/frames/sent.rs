@@ -39,6 +39,11 @@ impl Sent {
         std::mem::take(&mut self.refused)
     }
 
+    /// True where no frame has gone in part.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.have == 0 && self.left == 0
+    }
+
     pub(super) fn advance(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             if self.left > 0 {

@@ -1,5 +1,32 @@
 use super::*;
 
+#[test]
+fn a_head_is_read_again_only_where_something_has_changed() {
+    let limits = HeadLimits { bytes: 2000, count: 100, target: 300 };
+    let long = format!("GET /a HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "v".repeat(500));
+    for whole in [long, format!("GET /{}", "x".repeat(1000)), format!("{}\r\n", "y".repeat(3000))] {
+        let bytes = whole.as_bytes();
+        let mut reads = 0;
+        for end in 1..=bytes.len() {
+            let more = says_more(&bytes[..end], end - 1, &limits);
+            reads += usize::from(more);
+            // What is not read again says the same as before.
+            if !more {
+                assert_eq!(
+                    scan(&bytes[..end], &limits),
+                    scan(&bytes[..end - 1], &limits),
+                    "{end} of {whole}"
+                );
+            }
+            if scan(&bytes[..end], &limits) != Ok(None) {
+                assert!(more, "{end} of {whole}");
+                break;
+            }
+        }
+        assert!(reads <= 6, "{reads}");
+    }
+}
+
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, count: 20, target: 1024 };
 
 fn reason(text: &str) -> Result<Option<Head>, &'static str> {
