@@ -13,8 +13,9 @@ const ALL_SLOTS: u16 = 16384;
 /// All lanes of a store.
 pub(crate) struct Lanes(Vec<Lane>);
 
-#[derive(Default)]
 pub(crate) struct Lane {
+    /// A key of one of its slots, for who asks whether the node is there.
+    probe: Bytes,
     failures: AtomicU32,
     shut: AtomicBool,
 }
@@ -22,7 +23,14 @@ pub(crate) struct Lane {
 impl Lanes {
     pub(crate) fn new(cluster: bool) -> Self {
         let count = if cluster { ALL_SLOTS / SLOTS } else { 1 };
-        Lanes((0..count).map(|_| Lane::default()).collect())
+        let lane = |index| {
+            let of_lane = |key: &Bytes| slot(key) / SLOTS == index;
+            // A hundred tries find one in any lane; a server has a lane that every key is of.
+            let probe = (0u32..).map(|number| Bytes::from(format!("palisade:{{{number}}}")));
+            let probe = probe.take(100_000).find(|key| !cluster || of_lane(key)).unwrap_or_default();
+            Lane { probe, failures: AtomicU32::new(0), shut: AtomicBool::new(false) }
+        };
+        Lanes((0..count).map(lane).collect())
     }
 
     /// The lane of a command with this key.
@@ -33,9 +41,8 @@ impl Lanes {
         }
     }
 
-    /// All lanes, each with a slot of it.
-    pub(crate) fn each(&self) -> impl Iterator<Item = (u16, &Lane)> {
-        (0u16..).step_by(usize::from(SLOTS)).zip(&self.0)
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Lane> {
+        self.0.iter()
     }
 
     /// True where nothing gets through.
@@ -59,6 +66,10 @@ impl Lanes {
 }
 
 impl Lane {
+    pub(crate) fn probe(&self) -> Bytes {
+        self.probe.clone()
+    }
+
     pub(crate) fn is_shut(&self) -> bool {
         self.shut.load(Ordering::Acquire)
     }
@@ -114,6 +125,9 @@ mod tests {
     fn failures_in_a_row_shut_a_lane_alone() {
         let lanes = Lanes::new(true);
         assert_eq!(lanes.count(), 64);
+        for (index, lane) in (0u16..).zip(lanes.each()) {
+            assert_eq!(slot(&lane.probe()) / SLOTS, index);
+        }
         let lane = lanes.of(Some(&Bytes::from_static(b"foo"))).unwrap();
         for _ in 0..10 {
             assert!((0..4).all(|_| !lane.failed()));

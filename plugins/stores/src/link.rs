@@ -9,7 +9,7 @@ use redis::{
     aio::{ConnectionLike, MultiplexedConnection},
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
-    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
+    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
     sentinel::{SentinelClientBuilder, SentinelServerType},
 };
 use std::{
@@ -94,38 +94,50 @@ impl Link {
             }
             Link::Cluster(connection) => connection.clone().req_packed_command(&cmd).await,
         };
-        done.map_err(failed).and_then(|value| answer(value).ok_or(Failed::Refused(StoreError::Nonsense)))
+        match done.map_err(failed)? {
+            Value::ServerError(error) => Err(refused(error.code())),
+            value => answer(value).ok_or(Failed::Refused(StoreError::Nonsense)),
+        }
     }
 
     /// Asks every connection whether the server is there; of a cluster, any node.
-    pub(crate) async fn ping(&self) -> bool {
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(crate) async fn ping(&self) -> Result<(), String> {
         let ping = redis::cmd("PING");
         match self {
             Link::Server(all, _) => {
                 for connection in all {
-                    if connection.clone().req_packed_command(&ping).await.is_err() {
-                        return false;
-                    }
+                    pong(connection.clone().req_packed_command(&ping).await)?;
                 }
-                true
+                Ok(())
             }
             Link::Cluster(connection) => {
                 let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                connection.clone().route_command(ping, any).await.is_ok()
+                pong(connection.clone().route_command(ping, any).await)
             }
         }
     }
 
-    /// Asks the node that a slot belongs to.
-    pub(crate) async fn ping_slot(&self, slot: u16) -> bool {
-        let Link::Cluster(connection) = self else { return self.ping().await };
-        let route = SingleNodeRoutingInfo::SpecificNode(Route::new(slot, SlotAddr::Master));
-        let routing = RoutingInfo::SingleNode(route);
-        connection.clone().route_command(redis::cmd("PING"), routing).await.is_ok()
+    /// Asks the node that a key belongs to. A `PING` may go to another one where there is no connection to it.
+    pub(crate) async fn has_node_of(&self, key: Bytes) -> bool {
+        !matches!(self.run(&Command::new("EXISTS").key(key)).await, Err(Failed::Gone(_)))
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self, Link::Cluster(_))
+    }
+}
+
+fn pong(answer: Result<Value, RedisError>) -> Result<(), String> {
+    match answer {
+        Ok(Value::ServerError(error)) if error.code() == "NOAUTH" => {
+            Err("the store asks for a password".to_owned())
+        }
+        Ok(Value::ServerError(error)) => Err(format!("the store answers {}", error.code())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(words(&error)),
     }
 }
 
@@ -180,18 +192,20 @@ fn sentinels(
     Ok(builder)
 }
 
-/// What the server said of it is not kept: it may repeat arguments.
+/// What the server says besides its code is not kept: it may repeat arguments. A primary that is one no longer, or a
+/// node that cannot serve, is as good as gone.
+fn refused(code: &str) -> Failed {
+    let code: String = code.chars().take(32).collect();
+    if matches!(code.as_str(), "READONLY" | "LOADING" | "MASTERDOWN" | "NOAUTH" | "CLUSTERDOWN") {
+        Failed::Gone(StoreError::Refused(code))
+    } else {
+        Failed::Refused(StoreError::Refused(code))
+    }
+}
+
 fn failed(error: RedisError) -> Failed {
     match error.kind() {
-        ErrorKind::Server(_) | ErrorKind::Extension => {
-            let code = error.code().unwrap_or("ERR").chars().take(32).collect::<String>();
-            // A primary that is one no longer, or a node that cannot serve, is as good as gone.
-            if matches!(code.as_str(), "READONLY" | "LOADING" | "MASTERDOWN" | "NOAUTH") {
-                Failed::Gone(StoreError::Refused(code))
-            } else {
-                Failed::Refused(StoreError::Refused(code))
-            }
-        }
+        ErrorKind::Server(_) | ErrorKind::Extension => refused(error.code().unwrap_or("ERR")),
         ErrorKind::Io if error.is_timeout() => Failed::Gone(StoreError::Timeout),
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Failed::Gone(StoreError::Nonsense),
         _ => Failed::Gone(StoreError::Broken),

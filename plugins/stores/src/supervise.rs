@@ -23,6 +23,7 @@ const ASKED: Duration = Duration::from_secs(1);
 const ASKED_AGAIN: Duration = Duration::from_millis(250);
 /// A cluster whose nodes do not answer so often in a row is looked for anew.
 const UNANSWERED: u32 = 3;
+const UNTIMELY: &str = "no answer in time";
 
 /// Keeps a store connected. Never ends.
 pub(crate) async fn supervise(shared: Arc<Shared>, host: Arc<dyn Host>) {
@@ -32,32 +33,38 @@ pub(crate) async fn supervise(shared: Arc<Shared>, host: Arc<dyn Host>) {
         let connecting = Link::connect(&shared.settings, shared.ca.clone());
         let begun = Instant::now();
         match time::timeout(CONNECTING * 2, connecting).await {
-            Ok(Ok(link)) => {
-                shared.up(Arc::new(link));
-                watch(&shared, &host).await;
-                shared.link.store(None);
-                shared.down("the connection was lost");
-            }
+            Ok(Ok(link)) => match pinged(&shared, &link).await {
+                Ok(()) => {
+                    shared.up(Arc::new(link));
+                    let why = watch(&shared, &host).await;
+                    shared.link.store(None);
+                    shared.down(&why);
+                }
+                Err(why) => shared.down(&why),
+            },
             Ok(Err(error)) => shared.down(&words(&error)),
-            Err(_) => shared.down("no answer in time"),
+            Err(_) => shared.down(UNTIMELY),
         }
         pause = if begun.elapsed() >= GOOD { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
         host.sleep(pause).await;
     }
 }
 
-/// Looks after a link, until it is to be given up.
-async fn watch(shared: &Shared, host: &Arc<dyn Host>) {
+/// Looks after a link, until it is to be given up; says why.
+async fn watch(shared: &Shared, host: &Arc<dyn Host>) -> String {
     let mut unanswered = 0;
     let mut asked = Instant::now();
     loop {
         let wait = if shared.lanes.shut() > 0 { ASKED_AGAIN } else { ASKED };
         // A command that failed wakes this earlier.
         let woken = time::timeout(wait, shared.look.notified()).await.is_ok();
-        let Some(link) = shared.link.load_full() else { return };
+        let Some(link) = shared.link.load_full() else { return "the connection was lost".to_owned() };
         if !link.is_cluster() {
-            if shared.lanes.all_shut() || !answers(shared, link.ping()).await {
-                return;
+            if shared.lanes.all_shut() {
+                return UNTIMELY.to_owned();
+            }
+            if let Err(why) = pinged(shared, &link).await {
+                return why;
             }
             continue;
         }
@@ -65,25 +72,28 @@ async fn watch(shared: &Shared, host: &Arc<dyn Host>) {
             // What is shut was asked just now, by the commands that shut it.
             host.sleep(ASKED_AGAIN).await;
         }
-        let shut = shared.lanes.each().filter(|(_, lane)| lane.is_shut());
-        join_all(shut.map(async |(slot, lane)| {
-            if answers(shared, link.ping_slot(slot)).await {
+        let shut = shared.lanes.each().filter(|lane| lane.is_shut());
+        join_all(shut.map(async |lane| {
+            let asked = link.has_node_of(lane.probe());
+            if time::timeout(patience(&shared.settings), asked).await.unwrap_or(false) {
                 lane.open();
             }
         }))
         .await;
         if asked.elapsed() >= ASKED {
             asked = Instant::now();
-            unanswered = if answers(shared, link.ping()).await { 0 } else { unanswered + 1 };
-            if unanswered >= UNANSWERED {
-                return;
+            match pinged(shared, &link).await {
+                Ok(()) => unanswered = 0,
+                Err(why) if unanswered + 1 >= UNANSWERED => return why,
+                Err(_) => unanswered += 1,
             }
         }
     }
 }
 
-async fn answers(shared: &Shared, asked: impl Future<Output = bool>) -> bool {
-    time::timeout(patience(&shared.settings), asked).await.unwrap_or(false)
+async fn pinged(shared: &Shared, link: &Link) -> Result<(), String> {
+    let asked = time::timeout(patience(&shared.settings), link.ping()).await;
+    asked.unwrap_or_else(|_| Err(UNTIMELY.to_owned()))
 }
 
 impl Shared {
