@@ -13,6 +13,7 @@
 
 mod acl;
 mod audit;
+mod basic_auth;
 mod correlation_id;
 mod cors;
 mod ip_restriction;
@@ -27,6 +28,7 @@ mod response_headers;
 
 pub use acl::Acl;
 pub use audit::{Audit, flush as flush_audit, reopen as reopen_audit};
+pub use basic_auth::{BasicAuth, BasicCredential, hash_password};
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
 pub use ip_restriction::IpRestriction;
@@ -53,6 +55,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<Cors>(),
     // Authenticate
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
+    Descriptor::authenticator::<BasicAuth>().with_credentials::<BasicCredential>(),
     Descriptor::authenticator::<Jwt>().with_credentials::<JwtCredential>(),
     // Authorize
     Descriptor::of::<Acl>(),
@@ -78,6 +81,7 @@ mod tests {
                 "redirect",
                 "cors",
                 "key-auth",
+                "basic-auth",
                 "jwt",
                 "acl",
                 "request-size-limiting",

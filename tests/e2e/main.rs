@@ -18,6 +18,7 @@ mod tokens;
 mod audit;
 mod audit_sinks;
 mod auth;
+mod basic_auth;
 mod bodies;
 mod buffers;
 mod canonical;

@@ -14,7 +14,7 @@ pub(crate) fn is_secret_name(key: &str) -> bool {
 /// True for what holds a key: TLS has the name of a file there, a consumer's credential has (or, by mistake,
 /// has in the hash's place) the key itself.
 fn is_key_name(key: &str) -> bool {
-    matches!(key, "key" | "apikey" | "key_sha256")
+    matches!(key, "key" | "apikey" | "key_sha256" | "password_hash")
 }
 
 /// True where a literal names a file, as keys of TLS do.
