@@ -19,6 +19,7 @@ mod cors;
 mod ip_restriction;
 mod jwt;
 mod key_auth;
+mod mtls;
 mod presented;
 mod rate_limiting;
 mod redirect;
@@ -34,6 +35,7 @@ pub use cors::Cors;
 pub use ip_restriction::IpRestriction;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
+pub use mtls::{Mtls, MtlsCredential};
 pub use rate_limiting::RateLimiting;
 pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
@@ -54,6 +56,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<Redirect>(),
     Descriptor::of::<Cors>(),
     // Authenticate
+    Descriptor::authenticator::<Mtls>().with_credentials::<MtlsCredential>(),
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
     Descriptor::authenticator::<BasicAuth>().with_credentials::<BasicCredential>(),
     Descriptor::authenticator::<Jwt>().with_credentials::<JwtCredential>(),
@@ -80,6 +83,7 @@ mod tests {
                 "rate-limiting",
                 "redirect",
                 "cors",
+                "mtls",
                 "key-auth",
                 "basic-auth",
                 "jwt",

@@ -59,7 +59,10 @@ fn a_password_opens_and_a_wrong_one_does_not() {
     let refused = gateway.get("/echo/basic").expect(401);
     assert_eq!(refused.header("www-authenticate"), Some("Basic realm=\"orders\", charset=\"UTF-8\""));
     let kept = gateway.request("GET", "/echo/kept", &[&basic("carol:open:sesame")]).expect(200);
-    assert_eq!(kept.echoed("authorization"), basic("carol:open:sesame").strip_prefix("Authorization: ").map(str::to_owned));
+    assert_eq!(
+        kept.echoed("authorization"),
+        basic("carol:open:sesame").strip_prefix("Authorization: ").map(str::to_owned)
+    );
     assert_eq!(kept.echoed("x-consumer-id").as_deref(), Some("carol"));
     assert_eq!(kept.echoed("x-credential-identifier").as_deref(), Some("carol"));
     gateway.request("GET", "/echo/any", &["apikey: alice-key"]).expect(200);
@@ -69,7 +72,9 @@ fn a_password_opens_and_a_wrong_one_does_not() {
     assert_eq!(gateway.get("/echo/anyone").expect(200).echoed("x-consumer-id").as_deref(), Some("bob"));
     gateway.request("GET", "/echo/anyone", &[&basic("carol:x")]).expect(401);
     let log = std::fs::read_to_string(gateway.state().join("audit.jsonl")).unwrap() + &gateway.log();
-    for secret in ["open:sesame", &STANDARD.encode("carol:open:sesame"), &STANDARD.encode("carol:wrong"), "argon2id"] {
+    for secret in
+        ["open:sesame", &STANDARD.encode("carol:open:sesame"), &STANDARD.encode("carol:wrong"), "argon2id"]
+    {
         assert!(!log.contains(secret), "{secret} is written down");
     }
 }

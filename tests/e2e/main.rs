@@ -23,6 +23,7 @@ mod bodies;
 mod buffers;
 mod canonical;
 mod carried;
+mod client_certificates;
 mod cors;
 mod examples;
 mod expiry;
