@@ -16,6 +16,7 @@ mod audit;
 mod basic_auth;
 mod correlation_id;
 mod cors;
+mod hmac_auth;
 mod ip_restriction;
 mod jwt;
 mod key_auth;
@@ -32,6 +33,7 @@ pub use audit::{Audit, flush as flush_audit, reopen as reopen_audit};
 pub use basic_auth::{BasicAuth, BasicCredential, hash_password};
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
+pub use hmac_auth::{HmacAuth, HmacCredential};
 pub use ip_restriction::IpRestriction;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
@@ -59,6 +61,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::authenticator::<Mtls>().with_credentials::<MtlsCredential>(),
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
     Descriptor::authenticator::<BasicAuth>().with_credentials::<BasicCredential>(),
+    Descriptor::authenticator::<HmacAuth>().with_credentials::<HmacCredential>(),
     Descriptor::authenticator::<Jwt>().with_credentials::<JwtCredential>(),
     // Authorize
     Descriptor::of::<Acl>(),
@@ -86,6 +89,7 @@ mod tests {
                 "mtls",
                 "key-auth",
                 "basic-auth",
+                "hmac-auth",
                 "jwt",
                 "acl",
                 "request-size-limiting",

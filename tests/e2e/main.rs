@@ -54,6 +54,7 @@ mod resumption;
 mod retries;
 mod revocation;
 mod routing;
+mod signed;
 mod successors;
 mod surplus;
 mod tls;
