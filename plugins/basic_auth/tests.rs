@@ -249,7 +249,7 @@ fn mistakes_are_refused_at_load() {
         ("a", "$argon2id$v=16$m=64,t=1,p=1$c2l4dGVlbiBvZiBieXRlcw$aGFzaGhhc2hoYXNoaGFzaA", "another version"),
         ("a", "$argon2id$v=19$m=4194304,t=1,p=1$c2l4dGVlbiBvZiBieXRlcw$aGFzaGhhc2hoYXNoaGFzaA", "costs more"),
         ("a", "$argon2id$v=19$m=64,t=100,p=1$c2l4dGVlbiBvZiBieXRlcw$aGFzaGhhc2hoYXNoaGFzaA", "costs more"),
-        ("a", "$2b$31$c2l4dGVlbiBvZiBieXRlc.hunter2hunter2hunter2hunter2hun", "from 8 to 15"),
+        ("a", &bcrypt_of("x").replace("$08$", "$16$"), "from 8 to 15"),
         ("a", "$2b$08$hunter2", "no bcrypt hash"),
     ] {
         let error = build(user, hash).unwrap_err();

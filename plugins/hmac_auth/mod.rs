@@ -198,10 +198,11 @@ fn is_signed(name: &Signed, names: &[Signed]) -> bool {
 
 /// The one signature that the request has.
 fn presented(ex: &Exchange) -> Result<Option<Presented<'_>>, Denial> {
-    let mut values = ex.request.headers.get_all(AUTHORIZATION).iter();
-    let ours = values.clone().filter_map(|value| after_scheme(value.as_bytes())).next();
-    let Some(parameters) = ours else { return Ok(None) };
-    if values.nth(1).is_some() {
+    let values = ex.request.headers.get_all(AUTHORIZATION);
+    let Some(parameters) = values.iter().find_map(|value| after_scheme(value.as_bytes())) else {
+        return Ok(None);
+    };
+    if values.iter().nth(1).is_some() {
         return Err(rejected("credential_ambiguous", "more than one `Authorization`"));
     }
     header::read(parameters).map(Some).ok_or_else(|| rejected("credential_malformed", "this is no signature"))

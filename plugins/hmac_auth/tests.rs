@@ -216,7 +216,7 @@ fn dates_bound_how_long_a_signature_is_good() {
 
 #[test]
 fn the_window_has_bounds_and_survives() {
-    let kit = kit();
+    let (kit, successor) = (kit(), kit());
     let plugin = kit.build("{replay_window: 2, clock_skew: 10s}").unwrap();
     plugin.run(sent("/1", &good("/1"))).authenticated();
     plugin.run(sent("/2", &good("/2"))).authenticated();
@@ -226,7 +226,6 @@ fn the_window_has_bounds_and_survives() {
     let again = kit.build("{replay_window: 3, clock_skew: 10s}").unwrap();
     again.run(sent("/1", &good("/1"))).denied(401, "signature_replayed");
     again.run(sent("/3", &good("/3"))).authenticated();
-    let successor = super::tests::kit();
     let next = successor.build("{clock_skew: 10s}").unwrap();
     successor.take_over_from(&kit);
     for path in ["/1", "/2", "/3"] {
