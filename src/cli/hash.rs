@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     if args.new {
         let made = key::generate()?;
         if args.password {
-            return print(&format!("password: {made}\npassword_hash: {}", hash_password(&made)?));
+            return print(&format!("password: {made}\npassword_hash: '{}'", hash_password(&made)?));
         }
         return print(&format!("key: {made}\nkey_sha256: {}", key::sha256(&made)));
     }
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         if key.len() > MAX_PASSWORD {
             return Err(format!("the password has more than {MAX_PASSWORD} bytes"));
         }
-        return print(&format!("password_hash: {}", hash_password(key)?));
+        return print(&format!("password_hash: '{}'", hash_password(key)?));
     }
     if key.len() < STRONG {
         eprint("a key this short may be guessed: `palisade hash --new` makes one that cannot");

@@ -54,7 +54,9 @@ impl Files {
         if let Some(name) = shown {
             curl.args(["--cert", &file(&format!("{name}.pem")), "--key", &file(&format!("{name}.key"))]);
         }
-        headers.iter().for_each(|line| drop(curl.args(["-H", line])));
+        for line in headers {
+            curl.args(["-H", line]);
+        }
         let done = curl.arg(format!("https://a.test:{port}{path}")).output().expect("apt-get install curl");
         let text = String::from_utf8(done.stdout).unwrap();
         let (head, body) =

@@ -61,7 +61,9 @@ fn curl(
 ) -> (u16, Value) {
     let mut curl = Command::new("curl");
     curl.args(["-s", "--max-time", "60", "-w", "\n%{http_code}", "-X", method]);
-    headers.iter().for_each(|line| drop(curl.args(["-H", line])));
+    for line in headers {
+        curl.args(["-H", line]);
+    }
     if let Some(body) = body {
         curl.args(["--data-binary", body]);
     }

@@ -144,6 +144,12 @@ fn end_of_value(chars: &[char], start: usize, in_flow: bool) -> usize {
             rest().skip(1).find(|(_, c)| **c == quote).map_or(chars.len(), |(index, _)| index + 1)
         }
         Some('[') => rest().find(|(_, c)| **c == ']').map_or(chars.len(), |(index, _)| index + 1),
+        // A stored password has commas of its own.
+        Some('$')
+            if chars.get(start..start + 7).is_some_and(|is| is.iter().collect::<String>() == "$argon2") =>
+        {
+            rest().find(|(_, c)| c.is_whitespace() || **c == '}').map_or(chars.len(), |(index, _)| index)
+        }
         Some(_) if in_flow => {
             rest().find(|(_, c)| matches!(c, ',' | '}')).map_or(chars.len(), |(index, _)| index)
         }
@@ -163,6 +169,7 @@ mod tests {
             ("redis: redis://:hunter2@a:1", "redis: redis://[hidden]@a:1"),
             ("{redis: \"rediss://u:p@ss/w@a\", x: y}", "{redis: \"rediss://[hidden]@a\", x: y}"),
             ("redis: redis://:${env:P}@a:1", "redis: redis://:${env:P}@a:1"),
+            ("{password_hash: $argon2id$v=19$m=8,t=1$a$b, x: y}", "{password_hash: [hidden] x: y}"),
             ("issuer: https://a.test/x", "issuer: https://a.test/x"),
             ("token: ${env:T}", "token: ${env:T}"),
             ("token: \"${env:T}\"", "token: \"${env:T}\""),
