@@ -15,7 +15,7 @@ routes:
   any: {paths: [/echo/any], upstream: demo, auth: {any: [basic-auth, key-auth]}, plugins: {basic-auth: {}, key-auth: {}}}
   anyone: {paths: [/echo/anyone], upstream: demo, plugins: {basic-auth: {anonymous: bob}}}
   full: {paths: [/echo/full], upstream: demo, plugins: {basic-auth: {concurrency: 1, queue: 1, queue_per_ip: 1, cache: 0s}}}
-consumers: {carol: {groups: [gold], basic-auth: [{username: carol, password_hash: "HASH"}]}}
+consumers: {carol: {groups: [gold], basic-auth: [{username: carol, password_hash: 'HASH'}]}}
 ";
 
 /// What `palisade hash --password` makes of a password.
