@@ -98,8 +98,11 @@ pub struct Mtls {
 /// What follows from a certificate.
 struct Known {
     validity: (i64, i64),
-    found: Result<(Arc<Principal>, Vec<(HeaderName, HeaderValue)>), Refusal>,
+    found: Result<(Arc<Principal>, Told), Refusal>,
 }
+
+/// What the origin is told.
+type Told = Vec<(HeaderName, HeaderValue)>;
 
 /// A reason code, and a word for the operator.
 type Refusal = (&'static str, &'static str);
