@@ -13,17 +13,20 @@
 
 mod acl;
 mod audit;
+mod basic_auth;
 mod coding;
 mod content_type;
 mod correlation_id;
 mod cors;
 mod csrf;
+mod hmac_auth;
 mod ip_restriction;
 mod json;
 mod json_limits;
 mod jwt;
 mod key_auth;
 mod media_type;
+mod mtls;
 mod ownership;
 mod presented;
 mod rate_limiting;
@@ -36,14 +39,17 @@ mod xml_limits;
 
 pub use acl::Acl;
 pub use audit::{Audit, flush as flush_audit, reopen as reopen_audit};
+pub use basic_auth::{BasicAuth, BasicCredential, hash_password};
 pub use content_type::ContentType;
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
 pub use csrf::Csrf;
+pub use hmac_auth::{HmacAuth, HmacCredential};
 pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
+pub use mtls::{Mtls, MtlsCredential};
 pub use ownership::Ownership;
 pub use rate_limiting::RateLimiting;
 pub use rbac::Rbac;
@@ -67,7 +73,10 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<Redirect>(),
     Descriptor::of::<Cors>(),
     // Authenticate
+    Descriptor::authenticator::<Mtls>().with_credentials::<MtlsCredential>(),
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
+    Descriptor::authenticator::<BasicAuth>().with_credentials::<BasicCredential>(),
+    Descriptor::authenticator::<HmacAuth>().with_credentials::<HmacCredential>(),
     Descriptor::authenticator::<Jwt>().with_credentials::<JwtCredential>(),
     // Authorize
     Descriptor::of::<Csrf>(),
@@ -99,7 +108,10 @@ mod tests {
                 "rate-limiting",
                 "redirect",
                 "cors",
+                "mtls",
                 "key-auth",
+                "basic-auth",
+                "hmac-auth",
                 "jwt",
                 "csrf",
                 "acl",

@@ -62,6 +62,7 @@ fn yaml_examples_load() {
                     "admin:",
                     "errors:",
                     "upstreams:",
+                    "stores:",
                     "watch:",
                 ]
                 .iter()

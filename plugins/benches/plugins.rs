@@ -3,7 +3,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use palisade_contract::{
-    Decision, Descriptor, Effect, Exchange, Outcome, Step, Verdict,
+    Decision, Descriptor, Effect, Exchange, Outcome, PeerCertificate, Step, Tls, Verdict,
     testkit::{Case, Instance, Kit},
 };
 use palisade_plugins::*;
@@ -33,6 +33,8 @@ fn plugins(c: &mut Criterion) {
     );
     let key_auth = kit.build("{}").unwrap();
     bench(c, "key-auth", &key_auth, || Case::get("/").header("apikey", "alice"));
+    basic_auth(c);
+    mtls(c);
     let acl = Kit::of(Descriptor::of::<Acl>()).build("allow: [gold]").unwrap();
     bench(c, "acl", &acl, || Case::get("/").principal("alice", &["gold"]));
     let size = Kit::of(Descriptor::of::<RequestSizeLimiting>()).build("allowed_payload_size: 1MiB").unwrap();
@@ -43,6 +45,33 @@ fn plugins(c: &mut Criterion) {
     bench(c, "response-headers", &headers, || Case::get("/"));
     let redirect = Kit::of(Descriptor::of::<Redirect>()).build("to: https").unwrap();
     bench(c, "redirect", &redirect, || Case::get("/"));
+}
+
+/// A login that is remembered: what every request after the first one costs.
+fn basic_auth(c: &mut Criterion) {
+    let hash = hash_password("sesame").unwrap();
+    let credential = format!("{{username: alice, password_hash: '{hash}'}}");
+    let kit = Kit::of(Descriptor::authenticator::<BasicAuth>().with_credentials::<BasicCredential>());
+    let plugin = kit.consumer("alice", &["gold"], &[&credential]).build("{cache: 1h}").unwrap();
+    let case = || Case::get("/").header("authorization", "Basic YWxpY2U6c2VzYW1l");
+    plugin.run(case()).authenticated();
+    bench(c, "basic-auth, remembered", &plugin, case);
+}
+
+/// A certificate that was seen before.
+fn mtls(c: &mut Criterion) {
+    let made = rcgen::generate_simple_self_signed(["api.partner.example".to_owned()]).unwrap();
+    let certificate =
+        Arc::new(PeerCertificate { chain: vec![made.cert.der().to_vec().into()], sha256: [7; 32] });
+    let kit = Kit::of(Descriptor::authenticator::<Mtls>().with_credentials::<MtlsCredential>());
+    let plugin = kit.consumer("acme", &["gold"], &["dns: api.partner.example"]).build("{}").unwrap();
+    bench(c, "mtls", &plugin, || {
+        Case::get("/").client(|client| {
+            let certificate = Some(certificate.clone());
+            let (version, cipher) = ("TLSv1.3".into(), "TLS13_AES_128_GCM_SHA256".into());
+            client.tls = Some(Tls { version, cipher, server_name: None, alpn: None, certificate });
+        })
+    });
 }
 
 /// A request as most are: from a proved consumer, through three plugins, answered by an origin.

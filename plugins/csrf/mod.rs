@@ -165,7 +165,8 @@ fn is_ambient(ex: &Exchange) -> bool {
         let scheme = value.as_bytes().get(..end).unwrap_or_default();
         REMEMBERED.iter().any(|one| scheme.eq_ignore_ascii_case(one))
     };
-    ex.header(COOKIE).is_some() || ex.header(AUTHORIZATION).is_some_and(scheme)
+    let certified = ex.client().tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+    certified || ex.header(COOKIE).is_some() || ex.header(AUTHORIZATION).is_some_and(scheme)
 }
 
 impl Csrf {

@@ -1,6 +1,6 @@
 use super::*;
 use palisade_contract::{
-    Descriptor,
+    Descriptor, PeerCertificate, Tls,
     testkit::{Case, Kit},
 };
 
@@ -54,6 +54,15 @@ fn changes_come_from_pages_of_the_service() {
     ] {
         plugin.run(post(headers)).denied(403, reason);
     }
+    let certificate = PeerCertificate { chain: Vec::new(), sha256: [0; 32] };
+    let tls = Tls {
+        version: "TLSv1.3".into(),
+        cipher: "x".into(),
+        server_name: None,
+        alpn: None,
+        certificate: Some(certificate.into()),
+    };
+    plugin.run(post(&[]).client(|client| client.tls = Some(tls))).denied(403, "csrf_origin");
     for method in ["GET", "HEAD", "OPTIONS"] {
         plugin.run(Case::new(method, "/").header("sec-fetch-site", "cross-site")).passed();
     }

@@ -1,5 +1,6 @@
 //! What an operator writes.
 
+use super::bound::Binding;
 use jsonwebtoken::Algorithm;
 use palisade_contract::{ConfigError, Secret, conf::units::HumanDuration};
 use schemars::JsonSchema;
@@ -41,6 +42,8 @@ pub struct Config {
     pub(super) leeway: HumanDuration,
     /// Refuse tokens without `exp`.
     pub(super) require_expiration: bool,
+    /// What is asked of tokens that are bound to a client's certificate (`cnf` with `x5t#S256`, RFC 8705).
+    pub(super) certificate_binding: Binding,
     /// The longest that a token may be good for, in whole seconds.
     pub(super) maximum_lifetime: Option<HumanDuration>,
     /// Claims that a token must have; `acl` looks at what they say.
@@ -109,6 +112,7 @@ impl Default for Config {
             fetch_timeout: seconds(5),
             leeway: seconds(0),
             require_expiration: true,
+            certificate_binding: Binding::WhereBound,
             maximum_lifetime: None,
             required_claims: Vec::new(),
             typ: None,

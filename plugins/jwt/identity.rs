@@ -1,6 +1,7 @@
 //! From verified claims to who is calling, and what the origin is told.
 
 use super::{
+    bound::{Thumbprint, thumbprint},
     config::{Config, JwtCredential},
     refusal::Refusal,
     verify::{Claims, Verified},
@@ -17,6 +18,8 @@ const MAX_ID: usize = 128;
 pub(super) struct Identity {
     pub(super) principal: Arc<Principal>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// The certificate that the token is bound to.
+    pub(super) bound: Option<Thumbprint>,
 }
 
 /// How claims become an identity.
@@ -57,6 +60,7 @@ impl Mapping {
             None => None,
             Some(consumers) => consumers.of(claims.value())?,
         };
+        let bound = thumbprint(claims.value())?;
         let mut headers = Vec::with_capacity(self.headers.len());
         for (claim, name) in &self.headers {
             if let Some(value) = nested(claims.value(), claim) {
@@ -75,7 +79,7 @@ impl Mapping {
             let credential = shown.map(Arc::from);
             let principal =
                 Principal { id, consumer, credential, claims: Arc::new(claims), anonymous: false };
-            Identity { principal: Arc::new(principal), headers }
+            Identity { principal: Arc::new(principal), headers, bound }
         }))
     }
 }

@@ -11,6 +11,7 @@
 //! | `identity` | who they say is calling |
 //! | `cache` | tokens that were verified before |
 
+mod bound;
 mod cache;
 mod config;
 mod crypto;
@@ -30,6 +31,7 @@ mod verify;
 pub use config::{Config, JwtCredential};
 
 use crate::json;
+use bound::Binding;
 use cache::Cache;
 use config::{Checks, media_type};
 use found::Places;
@@ -54,6 +56,7 @@ pub struct Jwt {
     checks: Checks,
     keys: Keys,
     mapping: Mapping,
+    binding: Binding,
     cache: Option<Cache<Identity>>,
     challenge: HeaderValue,
     invalid: HeaderValue,
@@ -106,6 +109,7 @@ impl PluginKind for Jwt {
                 checks,
                 keys,
                 mapping,
+                binding: config.certificate_binding,
                 cache: Cache::new(config.cache_size),
                 challenge: value(&challenge),
                 invalid: value(&invalid),
@@ -128,7 +132,7 @@ impl Jwt {
         }
         let id = self.cache.as_ref().map(|cache| (cache, cache.id(&token)));
         if let Some(known) = id.as_ref().and_then(|(cache, id)| cache.get(id, now)) {
-            return Judged::Good(known);
+            return self.bound(ex, known);
         }
         match self.prove(&token, now, may_wait) {
             Ok(identity) => {
@@ -136,9 +140,17 @@ impl Jwt {
                 if let Some((cache, id)) = id {
                     cache.put(id, identity.clone());
                 }
-                Judged::Good(identity)
+                self.bound(ex, identity)
             }
             Err(judged) => judged,
+        }
+    }
+
+    /// Asked of each request: a connection with another certificate may send a token that is known.
+    fn bound(&self, ex: &Exchange, identity: Arc<Verified<Identity>>) -> Judged {
+        match bound::check(self.binding, identity.value().bound.as_ref(), ex) {
+            Ok(()) => Judged::Good(identity),
+            Err(refusal) => Judged::Refused(refusal),
         }
     }
 

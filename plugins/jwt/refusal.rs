@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     ClaimMissing(&'static str),
     /// A claim has a type or a value that it cannot have.
     ClaimInvalid(&'static str),
+    /// It is bound to another certificate than the connection's, or to none.
+    Bound(&'static str),
     /// It belongs to no consumer.
     ConsumerUnknown,
 }
@@ -51,6 +53,7 @@ impl Refusal {
             Refusal::Audience => ("token_audience", "another `aud`"),
             Refusal::ClaimMissing(detail) => ("token_claim_missing", detail),
             Refusal::ClaimInvalid(detail) => ("token_claim_invalid", detail),
+            Refusal::Bound(detail) => ("token_certificate", detail),
             Refusal::ConsumerUnknown => ("token_consumer_unknown", "the claim names no consumer"),
         }
     }

@@ -42,6 +42,7 @@ pub(super) fn readers() -> Router<Gateway> {
         .route("/metrics", get(metrics))
         .route("/routes", get(|state| document(state, |gateway| gateway.routes_json())))
         .route("/upstreams", get(|state| document(state, |gateway| gateway.upstreams_json())))
+        .route("/stores", get(|state| document(state, |gateway| gateway.stores_json())))
         .route("/config/status", get(|state| document(state, |gateway| gateway.status_json())))
 }
 

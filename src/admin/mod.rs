@@ -54,6 +54,9 @@ pub trait AdminState: Send + Sync + 'static {
     /// Upstreams and their targets.
     fn upstreams_json(&self) -> Value;
 
+    /// Every store and how it is.
+    fn stores_json(&self) -> Value;
+
     /// Generation, time and source of what is serving, and the result of the last load.
     fn status_json(&self) -> Value;
 

@@ -43,6 +43,10 @@ impl AdminState for Fake {
         json!({ "upstreams": ["origin"] })
     }
 
+    fn stores_json(&self) -> Value {
+        json!({ "stores": ["main"] })
+    }
+
     fn status_json(&self) -> Value {
         json!({ "generation": 1 })
     }

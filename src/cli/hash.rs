@@ -1,11 +1,14 @@
 //! `palisade hash`.
 
 use super::{eprint, key, print};
+use palisade_plugins::hash_password;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, BufRead, IsTerminal, Read, Stdin};
 
 /// The longest key that key-auth looks at, in bytes.
 const MAX_KEY: usize = 4096;
+/// The longest password that basic-auth is sure to take beside a user name.
+const MAX_PASSWORD: usize = 512;
 /// Shorter keys are said to be weak: 128 bits in hexadecimal.
 const STRONG: usize = 32;
 
@@ -14,6 +17,7 @@ Example:
   palisade hash --new                     # make a key; it is shown this once
   palisade hash                           # type a key; it is not shown
   printf %s \"$KEY\" | palisade hash
+  palisade hash --password                # type a password, for `basic-auth`
 
 Paste the line `key_sha256: ...` into the consumer:
   consumers:
@@ -21,7 +25,8 @@ Paste the line `key_sha256: ...` into the consumer:
       key-auth:
         - key_sha256: ...
 
-A hash is no protection for a key that can be guessed: keys are random and long, not passwords.";
+A hash is no protection for a key that can be guessed: keys are random and long, not passwords. With `--password` the
+line is `password_hash: ...`, for a consumer's `basic-auth`; that one is slow to guess.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -29,16 +34,28 @@ pub(super) struct Args {
     /// Make a key of 256 random bits and print it too.
     #[arg(long)]
     new: bool,
+    /// Hash a password for `basic-auth`, not a key for `key-auth`.
+    #[arg(long)]
+    password: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
     if args.new {
         let made = key::generate()?;
+        if args.password {
+            return print(&format!("password: {made}\npassword_hash: '{}'", hash_password(&made)?));
+        }
         return print(&format!("key: {made}\nkey_sha256: {}", key::sha256(&made)));
     }
     let stdin = io::stdin();
     let line = if stdin.is_terminal() { ask(&stdin)? } else { read(stdin.lock())? };
     let key = checked(&line)?;
+    if args.password {
+        if key.len() > MAX_PASSWORD {
+            return Err(format!("the password has more than {MAX_PASSWORD} bytes"));
+        }
+        return print(&format!("password_hash: '{}'", hash_password(key)?));
+    }
     if key.len() < STRONG {
         eprint("a key this short may be guessed: `palisade hash --new` makes one that cannot");
     }
@@ -48,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
 /// Asks on the terminal, which does not show what is typed.
 fn ask(stdin: &Stdin) -> Result<String, String> {
     let silent = Silent::new(stdin).map_err(|error| format!("cannot hide what is typed: {error}"))?;
-    eprint("Type the key, then Enter; it is not shown.");
+    eprint("Type it, then Enter; it is not shown.");
     let mut line = String::new();
     let read = stdin.lock().take(MAX_KEY as u64 + 2).read_line(&mut line);
     drop(silent);

@@ -3,7 +3,7 @@
 use super::{
     addresses, entries, files,
     model::{Broken, Config},
-    raw, routes, sections, upstreams,
+    raw, routes, sections, stores, upstreams,
 };
 use palisade_contract::{
     ConfigError, ConfigErrors, Descriptor, Node, Place, Value,
@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Sections whose entries merge across files.
-const MAPS: [&str; 6] = ["listeners", "upstreams", "routes", "plugins", "consumers", "errors"];
+const MAPS: [&str; 7] = ["listeners", "stores", "upstreams", "routes", "plugins", "consumers", "errors"];
 /// Sections that stand in one file only; `version` may stand in each.
 const SINGLES: [&str; 9] =
     ["version", "limits", "client_ip", "admin", "watch", "demo", "drain_timeout", "state_dir", "run_dir"];
@@ -139,6 +139,7 @@ impl Making<'_> {
             .unwrap_or_else(|| state_dir.join("run"));
         let (consumers, credentials, no_consumers) =
             entries::consumers(whole.map("consumers"), registry, errors);
+        let (stores, no_stores) = stores::stores(whole.map("stores"), errors);
         let (upstreams, mut no_upstreams) = upstreams::upstreams(whole.map("upstreams"), errors);
         let (routes, no_routes) = routes::routes(whole.map("routes"), registry, errors);
         let before = errors.len();
@@ -159,6 +160,7 @@ impl Making<'_> {
             watch: sections::flag(single("watch"), errors),
             demo,
             drain_timeout: sections::drain_timeout(single("drain_timeout"), errors),
+            stores,
             upstreams,
             routes,
             plugins: entries::entries(whole.map("plugins"), registry, errors),
@@ -172,6 +174,7 @@ impl Making<'_> {
             sources,
             broken: Broken {
                 uncertain: false,
+                stores: no_stores,
                 upstreams: no_upstreams,
                 consumers: no_consumers,
                 routes: no_routes,

@@ -9,6 +9,7 @@
 //! | `addresses` | what is listened on, held side by side |
 //! | `sections` | listeners, limits, client addresses, admin |
 //! | `upstreams` | upstreams |
+//! | `stores` | state that several gateways share |
 //! | `routes` | routes and their patterns |
 //! | `entries` | plugin entries and consumers |
 //! | [`schema`] | JSON Schema of the whole configuration |
@@ -25,6 +26,7 @@ mod resilience;
 mod routes;
 pub mod schema;
 mod sections;
+mod stores;
 mod upstreams;
 
 pub use load::{LoadError, Read, load, read};

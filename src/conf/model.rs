@@ -8,6 +8,7 @@ pub use crate::path::Paths;
 use ipnet::IpNet;
 pub use palisade_contract::conf::At;
 use palisade_contract::{Consumer, Mode, Node, Place, Secret, conf::Sources, env::Credentials};
+use palisade_stores::Settings;
 use std::{
     collections::{BTreeMap, HashSet},
     net::SocketAddr,
@@ -40,6 +41,8 @@ pub struct Config {
     /// Where the control socket lives.
     pub run_dir: PathBuf,
     /// By name.
+    pub stores: BTreeMap<Arc<str>, At<Settings>>,
+    /// By name.
     pub upstreams: BTreeMap<Arc<str>, At<Upstream>>,
     /// By name.
     pub routes: BTreeMap<Arc<str>, At<Route>>,
@@ -65,6 +68,8 @@ pub struct Config {
 pub struct Broken {
     /// A whole file or section could not be read: what is missing may stand there.
     pub uncertain: bool,
+    /// True where a store is among it.
+    pub stores: bool,
     /// By name.
     pub upstreams: HashSet<Arc<str>>,
     /// By name.

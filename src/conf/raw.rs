@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 /// accepted and ignored.
 pub(super) fn not_yet(name: &str) -> Option<&'static str> {
     match name {
-        "stores" => Some("this release has no shared stores; a key that is not enforced is refused"),
         "body_bytes" | "body_timeout" | "buffered_bytes" => Some(
             "it is not decided here: write it in the top-level `limits`; a route may set `body_bytes` and \
              `body_timeout`",

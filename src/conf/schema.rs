@@ -2,6 +2,7 @@
 
 use super::raw::{RawAdmin, RawClientIp, RawCommon, RawErrorBody, RawLimits, RawListener, RawRoute};
 use super::raw_upstream::RawUpstream;
+use super::stores::RawStore;
 use palisade_contract::{Descriptor, conf::HumanDuration};
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -46,6 +47,7 @@ pub fn types(registry: &[Descriptor]) -> Value {
         "drain_timeout": drain_timeout,
         "state_dir": { "type": "string", "description": "Where files are written; default `$STATE_DIRECTORY`, else `./var`." },
         "run_dir": { "type": "string", "description": "Where the control socket lives; default `$RUNTIME_DIRECTORY`, else `state_dir/run`." },
+        "stores": map(generator.subschema_for::<RawStore>()),
         "upstreams": map(generator.subschema_for::<RawUpstream>()),
         "routes": map_of(json!({ "$ref": "#/$defs/Route" })),
         "plugins": section("Plugins", "Entries on every route."),

@@ -47,7 +47,7 @@ pub fn is_owned(name: &str) -> bool {
         }
         Some(b'f') => name == "forwarded",
         Some(b't') => matches!(name, "true-client-ip" | "traceparent"),
-        Some(b'c') => name == "cf-connecting-ip",
+        Some(b'c') => matches!(name, "cf-connecting-ip" | "client-cert" | "client-cert-chain"),
         Some(b'p') => matches!(name, "proxy" | "proxy-authorization" | "proxy-connection"),
         Some(b'k') => name == "keep-alive",
         Some(b'h') => name == "http2-settings",

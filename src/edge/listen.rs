@@ -10,13 +10,16 @@ use super::{
 };
 use crate::conf::model::Limits;
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use ipnet::IpNet;
-use palisade_contract::{Client, Tls};
+use palisade_contract::{Client, PeerCertificate, Tls};
 use pingora::{
     listeners::tls::Acceptor,
     protocols::{ALPN, Ssl, Stream},
     proxy::ProxyHttp,
 };
+use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     future::poll_fn,
@@ -356,7 +359,15 @@ fn tls_of(stream: &impl Ssl) -> Option<Tls> {
         // Nothing else is offered to clients.
         _ => None,
     };
-    Some(Tls { version, cipher: Arc::from(&*digest.cipher), server_name, alpn })
+    let certificate = stream.get_ssl().and_then(|tls| certificate(tls.peer_cert_chain_der()?));
+    Some(Tls { version, cipher: Arc::from(&*digest.cipher), server_name, alpn, certificate })
+}
+
+/// What a client has shown, verified in the handshake and again after it.
+fn certificate(chain: &[CertificateDer<'_>]) -> Option<Arc<PeerCertificate>> {
+    let sha256 = Sha256::digest(chain.first()?).into();
+    let chain = chain.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect();
+    Some(Arc::new(PeerCertificate { chain, sha256 }))
 }
 
 fn info(listener: &Listener, peer: SocketAddr, tls: Option<Tls>, limits: Arc<Limits>) -> ConnInfo {

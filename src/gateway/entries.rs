@@ -10,7 +10,7 @@ use crate::{
 use http::HeaderName;
 use palisade_contract::{
     BuildEnv, Built, ConfigError, Consumer, CredentialPlace, CredentialPlaces, Descriptor, EntryInfo, Mode,
-    Principal, Scope, Stage, env::FilesRead,
+    Principal, Scope, Stage, Stores, env::FilesRead,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -64,6 +64,7 @@ static NEXT_SLOT: AtomicUsize = AtomicUsize::new(1);
 pub(super) struct Builder<'a> {
     pub(super) config: &'a Config,
     pub(super) env: &'a CompileEnv<'a>,
+    stores: Stores,
     consumers: HashMap<Arc<str>, Arc<Consumer>>,
     groups: Option<BTreeSet<Arc<str>>>,
     headers: HashSet<HeaderName>,
@@ -81,7 +82,7 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(config: &'a Config, env: &'a CompileEnv<'a>) -> Self {
+    pub(super) fn new(config: &'a Config, env: &'a CompileEnv<'a>, stores: Stores) -> Self {
         let consumers =
             config.consumers.iter().map(|(name, entry)| (name.clone(), entry.consumer.clone())).collect();
         let complete = !config.broken.uncertain && config.broken.consumers.is_empty();
@@ -90,6 +91,7 @@ impl<'a> Builder<'a> {
         Builder {
             config,
             env,
+            stores,
             consumers,
             groups,
             headers: HashSet::new(),
@@ -198,6 +200,7 @@ impl<'a> Builder<'a> {
             state_dir: &self.config.state_dir,
             keep: self.env.keep,
             host: self.env.host,
+            stores: &self.stores,
             credential_places: &self.credential_places,
             files: &self.files,
             dry_run: self.env.dry_run,

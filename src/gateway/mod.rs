@@ -5,6 +5,7 @@
 
 mod entries;
 mod route;
+pub mod stores;
 #[cfg(test)]
 mod tests;
 pub mod view;
@@ -20,6 +21,7 @@ use crate::{
 use entries::{Builder, Scoped};
 use http::HeaderName;
 use palisade_contract::{ConfigError, Descriptor, Host, Secret, env::Keep};
+use palisade_stores::RedisStore;
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -43,6 +45,8 @@ pub struct Snapshot {
     pub none: Arc<RouteRuntime>,
     /// By name.
     pub routes: BTreeMap<Arc<str>, Arc<RouteRuntime>>,
+    /// By name.
+    pub stores: BTreeMap<Arc<str>, Arc<RedisStore>>,
     /// By name.
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     /// For requests whose route says nothing else.
@@ -86,7 +90,8 @@ impl Snapshot {
     pub fn compile(config: &Config, env: &CompileEnv<'_>) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let upstreams = compile_upstreams(config, env, &mut errors);
-        let mut builder = Builder::new(config, env);
+        let (stores, named) = stores::compile(config, env, &mut errors);
+        let mut builder = Builder::new(config, env, named);
         let everywhere = builder.everywhere(&mut errors);
         let overlays = Arc::new(builder.consumers(&everywhere, &mut errors));
         let mut routes = BTreeMap::new();
@@ -125,6 +130,7 @@ impl Snapshot {
                 router,
                 none,
                 routes,
+                stores,
                 upstreams,
                 limits: config.limits.clone(),
                 client_ip: config.client_ip.clone(),

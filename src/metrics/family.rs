@@ -106,6 +106,10 @@ families! {
         "time in one hook of an entry";
     plugin_events: IntCounterVec, "plugin_events_total", ["plugin", "event"], &[],
         "what plugins count besides their decisions; `plugin` is the entry's key, its page lists the events";
+    store_up: IntGaugeVec, "store_up", ["store"], &[],
+        "1 where commands of plugins go to a store, 0 where it is down, or a part of its cluster is";
+    store_commands: IntCounterVec, "store_commands_total", ["store", "outcome"], &[],
+        "commands of plugins to a store; `outcome` is `answered`, `refused`, `timeout`, `broken`, `busy` or `nonsense`, `down` where nothing was tried";
     edge_refused: IntCounterVec, "edge_refused_total", ["reason"], &[],
         "requests refused before any route was looked for";
     connections: IntGaugeVec, "connections", ["state"], &[],

@@ -41,6 +41,8 @@ pub struct Metrics {
     ejections: Mutex<HashMap<(Arc<str>, SocketAddr), u64>>,
     /// What has been shown of plugins' counts already.
     plugins: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
+    /// What has been counted of stores' commands already.
+    stores: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
     /// Of what the end is shown: of a list of revoked certificates, and the labels.
     ends: Mutex<HashSet<(bool, [String; 3])>>,
 }
@@ -62,6 +64,7 @@ impl Metrics {
             connections: Mutex::default(),
             ejections: Mutex::default(),
             plugins: Mutex::default(),
+            stores: Mutex::default(),
             ends: Mutex::default(),
             families,
         }
@@ -161,6 +164,35 @@ impl Metrics {
         });
         for (key, event) in shown.keys() {
             self.families.plugin_events.remove(&[key, event]);
+        }
+        *shown = next;
+    }
+
+    /// How stores are, and what has come of commands since the start. A store that is gone goes.
+    pub fn stores<'a, const N: usize>(
+        &self,
+        all: impl Iterator<Item = (&'a str, bool, [(&'static str, u64); N])>,
+    ) {
+        self.families.store_up.reset();
+        let mut shown = self.stores.lock();
+        let mut next = HashMap::new();
+        for (store, is_up, commands) in all {
+            if let Some(gauge) = self.families.store_up.get(&[store]) {
+                gauge.set(i64::from(is_up));
+            }
+            for (outcome, count) in commands {
+                let before = shown.remove(&(Arc::from(store), outcome)).unwrap_or(0);
+                if count > 0
+                    && let Some(counter) = self.families.store_commands.get(&[store, outcome])
+                {
+                    // A store with other settings counts anew, under its old name.
+                    counter.inc_by(count.checked_sub(before).unwrap_or(count));
+                }
+                next.insert((Arc::from(store), outcome), count);
+            }
+        }
+        for (store, outcome) in shown.keys() {
+            self.families.store_commands.remove(&[store, outcome]);
         }
         *shown = next;
     }

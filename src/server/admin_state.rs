@@ -8,7 +8,7 @@ use super::{
 use crate::{
     admin::{self, AdminState},
     conf::model::Config,
-    gateway::view,
+    gateway::{stores, view},
     serve::Server,
 };
 use palisade_contract::{Secret, verdict::BoxFuture};
@@ -64,6 +64,10 @@ impl AdminState for View {
                 .map(move |view| (&**name, view.address, view.state.takes_requests(), view.ejections))
         });
         self.gateway.metrics.targets(targets);
+        self.gateway.metrics.stores(snapshot.stores.iter().map(|(name, store)| {
+            let health = store.health();
+            (&**name, health.up, health.commands)
+        }));
         self.gateway.metrics.plugins(self.gateway.keep.counters());
         self.gateway.metrics.encode()
     }
@@ -78,6 +82,19 @@ impl AdminState for View {
             json!({ "name": &*upstream.name, "balance": upstream.balance(), "targets": upstream.targets() })
         });
         upstreams.collect()
+    }
+
+    fn stores_json(&self) -> Value {
+        let snapshot = self.gateway.snapshot();
+        let all = stores::views(&snapshot).map(|view| {
+            let since = shown(view.since());
+            let mut document = serde_json::to_value(view).unwrap_or_default();
+            if let Some(fields) = document.as_object_mut() {
+                fields.insert("since".to_owned(), since.into());
+            }
+            document
+        });
+        all.collect()
     }
 
     fn status_json(&self) -> Value {

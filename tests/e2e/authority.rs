@@ -49,7 +49,7 @@ impl Authority {
         self.made(name, |params| params.not_after = date!(end))
     }
 
-    fn made(&self, name: &str, change: impl Fn(&mut CertificateParams)) -> Signed {
+    pub fn made(&self, name: &str, change: impl Fn(&mut CertificateParams)) -> Signed {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let (key, serial) = (KeyPair::generate().unwrap(), SERIAL.fetch_add(1, Ordering::Relaxed));
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();

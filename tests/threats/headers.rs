@@ -22,6 +22,8 @@ const OWNED: [&str; 22] = [
     "x-forwarded-scheme",
     "x-forwarded-prefix",
     "x-forwarded-client-cert",
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     "x-ssl-client-cert",
     "x-client-ip",

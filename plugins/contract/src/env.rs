@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 
 use crate::{
     carry::{Carried, Carry},
-    conf::Place,
+    conf::{ConfigError, Place},
     counters::{Counter, Counters},
     credentials::CredentialPlaces,
     decision::EntryInfo,
     host::Host,
     principal::Consumer,
+    store::{Store, Stores},
 };
 
 /// A consumer's credential, with where it is written.
@@ -59,6 +60,8 @@ pub struct BuildEnv<'a> {
     pub keep: &'a Keep,
     /// HTTP calls, background work and time.
     pub host: &'a Arc<dyn Host>,
+    /// State that several gateways share.
+    pub stores: &'a Stores,
     /// Where the snapshot's authenticators look for credentials; complete when the first request comes.
     pub credential_places: &'a CredentialPlaces,
     /// What plugins read: with `watch` a change of it is a reason to read the configuration again.
@@ -82,6 +85,14 @@ impl BuildEnv<'_> {
     /// survives a reload.
     pub fn counter(&self, event: &'static str) -> Counter {
         self.keep.counters.get(&self.entry.key, event)
+    }
+
+    /// The store that `field` of the configuration names.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn store(&self, name: &str, field: &str) -> Result<Arc<dyn Store>, ConfigError> {
+        self.stores.get(name, field)
     }
 
     /// A path to read, relative to the file that the entry stands in. With `watch` the configuration is read again

@@ -46,6 +46,24 @@ pub struct Tls {
     pub server_name: Option<Arc<str>>,
     /// The protocol that was agreed on (ALPN, RFC 7301): `h2`, `http/1.1`; none where the client offered none.
     pub alpn: Option<&'static str>,
+    /// What the peer has shown, and the listener has verified. It is the peer's: behind a trusted proxy
+    /// ([`Client::behind_proxy`]) not the client's.
+    pub certificate: Option<Arc<PeerCertificate>>,
+}
+
+/// A certificate that the other end of a connection has shown, verified against the listener's authorities.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// The chain as it was shown, in DER, the peer's own first.
+    pub chain: Vec<Bytes>,
+    /// The SHA-256 of the peer's own.
+    pub sha256: [u8; 32],
+}
+
+impl fmt::Debug for PeerCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerCertificate({} in the chain)", self.chain.len())
+    }
 }
 
 /// What plugins change on the request to the origin. It is applied when the request is sent, so that later

@@ -17,6 +17,7 @@
 //! | [`host`] | HTTP calls, background work and time, outside of requests |
 //! | [`conf`] | the configuration as written: spanned YAML, errors with a caret, durations and sizes |
 //! | [`secret`] | values that never show in a log, an error or a debug print |
+//! | [`store`] | state that several gateways share |
 //! | `testkit` | drives one plugin from a table of requests, without sockets (feature `testkit`) |
 #![cfg_attr(
     test,
@@ -34,6 +35,7 @@ pub mod host;
 pub mod plugin;
 pub mod principal;
 pub mod secret;
+pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod verdict;
@@ -44,10 +46,11 @@ pub use counters::{Counter, Counters};
 pub use credentials::{CredentialPlace, CredentialPlaces};
 pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};
 pub use env::BuildEnv;
-pub use exchange::{Body, Client, Exchange, OriginChanges, Outcome, Tls};
+pub use exchange::{Body, Client, Exchange, OriginChanges, Outcome, PeerCertificate, Tls};
 pub use host::{Host, HttpClient, HttpError, HttpSettings, Task};
 pub use pingora_http::{RequestHeader, ResponseHeader};
 pub use plugin::{Authenticator, BodyNeed, Built, Descriptor, Hooks, Plugin, PluginKind, Stage};
 pub use principal::{Consumer, Principal};
 pub use secret::Secret;
+pub use store::{Answer, Command, Store, StoreError, Stores};
 pub use verdict::{Authentication, Denial, Fault, Reply, Step, Verdict};

@@ -43,7 +43,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -57,7 +57,7 @@ use std::{
 use crate::{
     Authentication, Body, BodyNeed, BuildEnv, Built, Client, ConfigErrors, Consumer, CredentialPlace,
     CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place,
-    Plugin, Principal, Scope, Stage, Verdict,
+    Plugin, Principal, Scope, Stage, Store, Stores, Verdict,
     conf::{Sources, parse},
     env::{CredentialEntry, Credentials, FilesRead, Keep},
 };
@@ -70,6 +70,7 @@ pub struct Kit {
     state_dir: PathBuf,
     keep: Keep,
     host: Arc<dyn Host>,
+    stores: Stores,
     credential_places: CredentialPlaces,
 }
 
@@ -83,6 +84,7 @@ impl Kit {
             state_dir: PathBuf::from("."),
             keep: Keep::default(),
             host: Arc::new(TestHost::offline()),
+            stores: Stores::default(),
             credential_places: CredentialPlaces::default(),
         }
     }
@@ -117,6 +119,13 @@ impl Kit {
     #[must_use]
     pub fn host(mut self, host: Arc<dyn Host>) -> Self {
         self.host = host;
+        self
+    }
+
+    /// The one store that the configuration has.
+    #[must_use]
+    pub fn store(mut self, name: &str, store: Arc<dyn Store>) -> Self {
+        self.stores = Stores::new(BTreeMap::from([(Arc::from(name), store)]), false);
         self
     }
 
@@ -173,6 +182,7 @@ impl Kit {
             state_dir: &self.state_dir,
             keep: &self.keep,
             host: &self.host,
+            stores: &self.stores,
             credential_places: &self.credential_places,
             files: &FilesRead::default(),
             dry_run: false,

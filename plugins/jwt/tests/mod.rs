@@ -1,5 +1,6 @@
 //! Tokens that are really signed, good ones and hostile ones.
 
+mod bound;
 mod claims;
 mod fetched;
 mod forged;

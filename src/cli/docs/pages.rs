@@ -6,7 +6,7 @@ use super::{
 };
 use crate::conf::schema;
 use palisade_contract::{
-    BuildEnv, CredentialPlaces, Descriptor, EntryInfo, Host, Mode, Node, Place, Scope, Stage,
+    BuildEnv, CredentialPlaces, Descriptor, EntryInfo, Host, Mode, Node, Place, Scope, Stage, Stores,
     conf::Sources,
     env::{FilesRead, Keep},
     host::NoHost,
@@ -14,7 +14,7 @@ use palisade_contract::{
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
     sync::Arc,
 };
@@ -88,6 +88,8 @@ fn stages(descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, Str
     let document = palisade_contract::conf::parse(Path::new(&file), example, &|_| None)
         .map_err(|errors| errors.render(&sources))?;
     let host: Arc<dyn Host> = Arc::new(NoHost);
+    // Whatever store the example names may be there.
+    let stores = Stores::new(BTreeMap::new(), true);
     let mut stages = BTreeSet::new();
     for (key, scope, node) in entries(&document, name) {
         let info = EntryInfo::new(key, name, scope, Place::of_file(Path::new(&file)), Mode::Enforce);
@@ -100,6 +102,7 @@ fn stages(descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, Str
             state_dir: Path::new("var"),
             keep: &Keep::default(),
             host: &host,
+            stores: &stores,
             credential_places: &CredentialPlaces::default(),
             files: &FilesRead::default(),
             dry_run: true,

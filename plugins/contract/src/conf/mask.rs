@@ -14,7 +14,7 @@ pub(crate) fn is_secret_name(key: &str) -> bool {
 /// True for what holds a key: TLS has the name of a file there, a consumer's credential has (or, by mistake,
 /// has in the hash's place) the key itself.
 fn is_key_name(key: &str) -> bool {
-    matches!(key, "key" | "apikey" | "key_sha256")
+    matches!(key, "key" | "apikey" | "key_sha256" | "password_hash")
 }
 
 /// True where a literal names a file, as keys of TLS do.
@@ -104,7 +104,31 @@ fn secret_spans(line: &str) -> Vec<(usize, usize)> {
         }
         index = next;
     }
+    spans.extend(
+        credentials_in_urls(&chars).filter(|(start, _)| !spans_hold(&spans, *start)).collect::<Vec<_>>(),
+    );
     spans
+}
+
+fn spans_hold(spans: &[(usize, usize)], index: usize) -> bool {
+    spans.iter().any(|(start, end)| (*start..*end).contains(&index))
+}
+
+/// What stands before the `@` of a URL, in characters: a user and a password. Rather too much than too little.
+fn credentials_in_urls(chars: &[char]) -> impl Iterator<Item = (usize, usize)> {
+    let begins = (0..chars.len()).filter(|index| chars.get(*index..*index + 3) == Some(&[':', '/', '/']));
+    begins.filter_map(|index| {
+        let start = index + 3;
+        let rest = chars.get(start..)?;
+        let whole =
+            rest.iter().position(|c| c.is_whitespace() || *c == '"' || *c == '\'').unwrap_or(rest.len());
+        let length = rest.get(..whole)?.iter().rposition(|c| *c == '@')?;
+        // A reference tells nothing.
+        let text: String = rest.get(..length)?.iter().collect();
+        let plain = text.trim_start_matches(':');
+        let reference = plain.starts_with("${") && plain.ends_with('}') && plain.matches('$').count() == 1;
+        (length > 0 && !reference).then_some((start, start + length))
+    })
 }
 
 /// Where a literal ends; `start` itself for what is no literal. Rather too late than too early.
@@ -120,6 +144,12 @@ fn end_of_value(chars: &[char], start: usize, in_flow: bool) -> usize {
             rest().skip(1).find(|(_, c)| **c == quote).map_or(chars.len(), |(index, _)| index + 1)
         }
         Some('[') => rest().find(|(_, c)| **c == ']').map_or(chars.len(), |(index, _)| index + 1),
+        // A stored password has commas of its own.
+        Some('$')
+            if chars.get(start..start + 7).is_some_and(|is| is.iter().collect::<String>() == "$argon2") =>
+        {
+            rest().find(|(_, c)| c.is_whitespace() || **c == '}').map_or(chars.len(), |(index, _)| index)
+        }
         Some(_) if in_flow => {
             rest().find(|(_, c)| matches!(c, ',' | '}')).map_or(chars.len(), |(index, _)| index)
         }
@@ -136,6 +166,11 @@ mod tests {
         for (line, expect) in [
             ("token: abc", "token: [hidden]"),
             ("  admin_token: abc # x", "  admin_token: [hidden]"),
+            ("redis: redis://:hunter2@a:1", "redis: redis://[hidden]@a:1"),
+            ("{redis: \"rediss://u:p@ss/w@a\", x: y}", "{redis: \"rediss://[hidden]@a\", x: y}"),
+            ("redis: redis://:${env:P}@a:1", "redis: redis://:${env:P}@a:1"),
+            ("{password_hash: $argon2id$v=19$m=8,t=1$a$b, x: y}", "{password_hash: [hidden] x: y}"),
+            ("issuer: https://a.test/x", "issuer: https://a.test/x"),
             ("token: ${env:T}", "token: ${env:T}"),
             ("token: \"${env:T}\"", "token: \"${env:T}\""),
             ("\"token\" : abc", "\"token\" : [hidden]"),
