@@ -59,6 +59,7 @@ use crate::{
     CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place,
     Plugin, Principal, Scope, Stage, Verdict,
     conf::{Sources, parse},
+    counters::Event,
     env::{CredentialEntry, Credentials, FilesRead, Keep},
 };
 
@@ -95,7 +96,7 @@ impl Kit {
     }
 
     /// What the plugin has counted of an event.
-    pub fn counted(&self, event: &'static str) -> u64 {
+    pub fn counted(&self, event: impl Into<Event>) -> u64 {
         self.keep.counters().get(&self.descriptor.name.into(), event).get()
     }
 

@@ -26,7 +26,7 @@ enum State {
 
 /// Adds `json.a.array_0.b` and so on. What was read before an error stays.
 pub(super) fn parse(store: &mut Store, text: &[u8], deepest: usize, most: usize) -> Result<(), String> {
-    let mut parser = Parser { text, place: 0, path: b"json".to_vec(), open: Vec::new(), key: 4 };
+    let mut parser = Parser { text, place: 0, path: b"json".to_vec(), open: Vec::new(), key: 4, names: 0 };
     parser.run(store, deepest, most)
 }
 
@@ -38,7 +38,12 @@ struct Parser<'a> {
     open: Vec<Container>,
     /// Where the path of the innermost container ends.
     key: usize,
+    /// The lengths of all paths so far.
+    names: usize,
 }
+
+/// How many times as long as the text all paths together may be.
+const NAMES: usize = 16;
 
 impl Parser<'_> {
     fn run(&mut self, store: &mut Store, deepest: usize, most: usize) -> Result<(), String> {
@@ -160,6 +165,11 @@ impl Parser<'_> {
 
     fn scalar(&mut self, store: &mut Store, most: usize) -> Result<(), String> {
         self.name_element();
+        // A long name above many values is written for each of them.
+        self.names += self.path.len();
+        if self.names > self.text.len() * NAMES + (1 << 16) {
+            return Err("the names are too long".into());
+        }
         let name = store.keep(&self.path);
         let from = store.buffer.len();
         match at(self.text, self.place) {
