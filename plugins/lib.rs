@@ -24,6 +24,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_headers;
+pub mod waf;
 
 pub use acl::Acl;
 pub use audit::{Audit, flush as flush_audit, reopen as reopen_audit};
@@ -37,6 +38,7 @@ pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
 pub use request_termination::RequestTermination;
 pub use response_headers::ResponseHeaders;
+pub use waf::Waf;
 
 use palisade_contract::Descriptor;
 
@@ -58,6 +60,8 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<Acl>(),
     // Limit
     Descriptor::of::<RequestSizeLimiting>(),
+    // Inspect
+    Descriptor::of::<Waf>(),
     // Transform
     Descriptor::of::<ResponseHeaders>(),
     Descriptor::of::<RequestTermination>(),
@@ -81,6 +85,7 @@ mod tests {
                 "jwt",
                 "acl",
                 "request-size-limiting",
+                "waf",
                 "response-headers",
                 "request-termination"
             ]

@@ -375,7 +375,9 @@ impl Instance {
     #[allow(clippy::panic, reason = "a test kit")]
     pub fn run(&self, case: Case) -> Ran {
         let plugin = self.built.plugin();
-        let sent = case.body.clone();
+        // A plugin that wants the whole of it is told where there is none.
+        let whole = matches!(plugin.request_body(), BodyNeed::Whole { .. });
+        let sent = case.body.clone().or(whole.then(Vec::new));
         let (head, body) = (case.response.clone(), case.response_body.clone());
         let mut ran = Ran {
             found: None,

@@ -154,6 +154,11 @@ impl Builder {
         &self.loaded.files
     }
 
+    /// The ids of the rules that were read so far, those among them that a directive takes away again.
+    pub fn rule_ids(&self) -> impl Iterator<Item = u64> {
+        self.ids.keys().copied()
+    }
+
     /// Compiles what was read.
     ///
     /// # Errors

@@ -1,0 +1,5 @@
+//! The rules of `core` over requests, and the entry's settings.
+
+mod attacks;
+mod benign;
+mod entry;
