@@ -100,6 +100,15 @@ impl Kit {
         self.keep.counters().get(&self.descriptor.name.into(), event).get()
     }
 
+    /// What instances share under a name, as [`BuildEnv::share`] gives it.
+    pub fn shared<T: std::any::Any + Send + Sync, E>(
+        &self,
+        name: &str,
+        init: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        self.keep.share(&format!("{}/{name}", self.descriptor.name), init)
+    }
+
     /// Takes over what the plugin carries along, as the process does that follows another at an upgrade.
     pub fn take_over_from(&self, predecessor: &Kit) {
         for (name, carried) in predecessor.keep.carried().all() {
