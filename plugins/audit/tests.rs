@@ -84,7 +84,8 @@ fn findings_are_written_as_they_are_and_cut_to_fit() {
     plugin.built.plugin().on_log(&ex);
     flush(Duration::from_secs(10));
     let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
-    let found: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(found[0].get("findings").is_none());
     assert_eq!(found[1]["findings"], serde_json::json!([{"plugin": "waf", "found": what}]));
     assert!(found[1].get("truncated").is_none());

@@ -93,17 +93,22 @@ pub(super) fn verdict(found: &Intervention, transaction: &Transaction) -> Verdic
     if let seclang::Verdict::Redirect(to) = &found.verdict
         && let Ok(to) = HeaderValue::from_str(to)
     {
-        return Verdict::Respond(Reply::new(StatusCode::FOUND, "waf_redirected").header(header::LOCATION, to));
+        return Verdict::Respond(
+            Reply::new(StatusCode::FOUND, "waf_redirected").header(header::LOCATION, to),
+        );
     }
     let written = StatusCode::from_u16(found.status).ok();
     let written = written.filter(|status| status.is_client_error() || status.is_server_error());
     let denial = match found.phase {
         // The fault is not the client's.
-        3.. => Denial::new(StatusCode::BAD_GATEWAY, "waf_response_blocked").message("The response was refused"),
+        3.. => {
+            Denial::new(StatusCode::BAD_GATEWAY, "waf_response_blocked").message("The response was refused")
+        }
         _ if BODY_RULES.contains(&found.rule) => {
             Denial::bad_request("waf_body_malformed").message("The body is not what its type says")
         }
-        _ => Denial::new(written.unwrap_or(StatusCode::FORBIDDEN), "waf_blocked").message("The request was refused"),
+        _ => Denial::new(written.unwrap_or(StatusCode::FORBIDDEN), "waf_blocked")
+            .message("The request was refused"),
     };
     Verdict::Deny(denial.detail(detail(found, transaction)))
 }

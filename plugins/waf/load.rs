@@ -178,7 +178,8 @@ fn differing(one: u64, other: u64) -> usize {
 
 /// The files of a pattern; at least one.
 pub(super) fn own_files(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let files = seclang::expand(folder, pattern).map_err(|error| format!("`{pattern}` cannot be read: {error}"))?;
+    let files =
+        seclang::expand(folder, pattern).map_err(|error| format!("`{pattern}` cannot be read: {error}"))?;
     if files.is_empty() { Err(format!("no file has a name like `{pattern}`")) } else { Ok(files) }
 }
 
@@ -215,7 +216,8 @@ pub(super) fn layout(crs: &Crs, folder: &Path, changed: &Path) -> Result<Layout,
     let apart = directory.join("owasp-crs.load").is_file();
     let places = [Some(&*directory), Some(changed).filter(|_| apart)];
     let mut places = places.into_iter().flatten().map(|place| place.join("crs-setup.conf"));
-    let setup = places.find(|file| file.is_file()).unwrap_or_else(|| directory.join("crs-setup.conf.example"));
+    let setup =
+        places.find(|file| file.is_file()).unwrap_or_else(|| directory.join("crs-setup.conf.example"));
     if !setup.is_file() {
         let message = format!("`{}` holds neither `crs-setup.conf` nor its example", directory.display());
         return Err(at("directory", message));
@@ -250,7 +252,10 @@ fn exclusion_text(exclusion: &Exclusion, index: usize) -> Result<String, (String
     let target = target.as_deref().map(|target| target.trim_start_matches('!'));
     if let Some(wrong) = target.filter(|target| !fits(target)) {
         let error = ConfigError::new(format!("`{wrong}` is not one variable"));
-        return Err(("target".into(), error.help("write `ARGS:password`, and each target in an exclusion of its own")));
+        return Err((
+            "target".into(),
+            error.help("write `ARGS:password`, and each target in an exclusion of its own"),
+        ));
     }
     if paths.is_empty() {
         return Ok(match target {
@@ -260,10 +265,14 @@ fn exclusion_text(exclusion: &Exclusion, index: usize) -> Result<String, (String
     }
     let mut text = String::new();
     for (number, path) in paths.iter().enumerate() {
-        let (start, operator) = path.strip_suffix('*').map_or((&**path, "streq"), |start| (start, "beginsWith"));
+        let (start, operator) =
+            path.strip_suffix('*').map_or((&**path, "streq"), |start| (start, "beginsWith"));
         if !start.starts_with('/') || !fits(start) || start.contains(['*', '%', '\\']) {
             let error = ConfigError::new(format!("`{path}` is not a path"));
-            return Err((format!("paths[{number}]"), error.help("write `/login`, or `/admin/*` for all below it")));
+            return Err((
+                format!("paths[{number}]"),
+                error.help("write `/login`, or `/admin/*` for all below it"),
+            ));
         }
         let id = MADE + 1 + (index as u64) * 100 + number as u64;
         let control = match target {

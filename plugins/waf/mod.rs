@@ -131,7 +131,11 @@ impl Plugin for Waf {
             Ok(plain) => plain,
             Err(denial) => {
                 let settled = self.settle(ex, transaction, Settled::Over);
-                return if matches!(settled, Step::Now(Ok(Verdict::Continue))) { denial.into() } else { settled };
+                return if matches!(settled, Step::Now(Ok(Verdict::Continue))) {
+                    denial.into()
+                } else {
+                    settled
+                };
             }
         };
         let kind = ex.header(header::CONTENT_TYPE).cloned();

@@ -25,8 +25,20 @@ const MIXED: [&str; 8] = [
 ];
 /// What stands in such a value before a credential.
 const SECRETS: [&str; 14] = [
-    "pass", "pwd", "secret", "token", "auth", "cookie", "session", "sid=", "api-key", "api_key", "apikey", "key=",
-    "credential", "private key",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "auth",
+    "cookie",
+    "session",
+    "sid=",
+    "api-key",
+    "api_key",
+    "apikey",
+    "key=",
+    "credential",
+    "private key",
 ];
 const SEVERITIES: [&str; 8] =
     ["EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"];
@@ -76,9 +88,8 @@ pub(super) fn finding(transaction: &Transaction, places: &CredentialPlaces) -> V
 fn one(rule: &MatchedRule, places: &CredentialPlaces) -> Value {
     let severity = rule.severity.and_then(|level| SEVERITIES.get(usize::from(level)));
     let variables = rule.variables.iter().take(MOST_VARIABLES);
-    let variables: Vec<Value> = variables
-        .map(|variable| json!({"name": variable.name, "value": piece(variable, places)}))
-        .collect();
+    let variables: Vec<Value> =
+        variables.map(|variable| json!({"name": variable.name, "value": piece(variable, places)})).collect();
     let tags: Vec<&str> = rule.tags.iter().map(|tag| &**tag).collect();
     json!({
         "id": rule.id,
@@ -99,7 +110,11 @@ fn piece<'v>(variable: &'v MatchedVariable, places: &CredentialPlaces) -> &'v st
     };
     let mixed = MIXED.iter().any(|mixed| variable.name.eq_ignore_ascii_case(mixed));
     let lower = || variable.piece.to_ascii_lowercase();
-    if held || (mixed && SECRETS.iter().any(|secret| lower().contains(secret))) { MASKED } else { &variable.piece }
+    if held || (mixed && SECRETS.iter().any(|secret| lower().contains(secret))) {
+        MASKED
+    } else {
+        &variable.piece
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +125,10 @@ mod tests {
     #[test]
     fn what_may_hold_a_secret_is_masked() {
         let places = CredentialPlaces::default();
-        places.complete(vec![CredentialPlace::Header("x-key".parse().unwrap()), CredentialPlace::Query("k".into())]);
+        places.complete(vec![
+            CredentialPlace::Header("x-key".parse().unwrap()),
+            CredentialPlace::Query("k".into()),
+        ]);
         for (name, value, shown) in [
             ("ARGS:q", "1 or 1=1", "1 or 1=1"),
             ("ARGS:k", "1 or 1=1", MASKED),

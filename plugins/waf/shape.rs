@@ -3,8 +3,13 @@
 use seclang::{Processor, Transaction};
 
 /// Types of several JSON documents in one body, a line each.
-const LINES: [&str; 5] =
-    ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/json-seq"];
+const LINES: [&str; 5] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/json-seq",
+];
 /// Types of what is no text; one of them that is text all the same is inspected as such.
 const FILES: [&str; 16] = [
     "image/",
@@ -100,10 +105,8 @@ mod tests {
 
     #[test]
     fn bodies_are_read_as_what_they_are() {
-        let rules = RuleSet::builder()
-            .text("x", r#"SecRule ARGS "@rx ." "id:1,phase:2,pass,log""#)
-            .build()
-            .unwrap();
+        let rules =
+            RuleSet::builder().text("x", r#"SecRule ARGS "@rx ." "id:1,phase:2,pass,log""#).build().unwrap();
         for (kind, body, names) in [
             ("text/plain", "hello", "ARGS:body"),
             ("", "{\"a\": {\"b\": 1}}", "ARGS:json.a.b"),

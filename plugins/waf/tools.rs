@@ -61,7 +61,8 @@ fn of_config(config: &Config) -> Result<Arc<RuleSet>, String> {
 fn about_pattern(pattern: &Path) -> Result<String, String> {
     let shown = pattern.to_string_lossy();
     let files = load::own_files(Path::new(""), &shown)?;
-    let files = files.iter().filter(|file| !pattern.is_dir() || file.extension().is_some_and(|end| end == "conf"));
+    let files =
+        files.iter().filter(|file| !pattern.is_dir() || file.extension().is_some_and(|end| end == "conf"));
     let builder = files.fold(RuleSet::builder(), |builder, file| builder.file(file));
     if builder.files_read().is_empty() {
         return Err(format!("`{shown}` holds no file that ends in `.conf`"));
@@ -91,12 +92,15 @@ fn describe(name: &str, rules: &RuleSet) -> String {
     for component in &rules.config().components {
         let _ = writeln!(text, "  {component}");
     }
-    let counts: Vec<String> = phases.iter().zip(1..).map(|(count, phase)| format!("{phase}: {count}")).collect();
+    let counts: Vec<String> =
+        phases.iter().zip(1..).map(|(count, phase)| format!("{phase}: {count}")).collect();
     let _ = writeln!(text, "  phases {}", counts.join(", "));
-    let counts: Vec<String> = families.iter().map(|(family, count)| format!("{family}xxx: {count}")).collect();
+    let counts: Vec<String> =
+        families.iter().map(|(family, count)| format!("{family}xxx: {count}")).collect();
     let _ = writeln!(text, "  ids    {}", counts.join(", "));
     for rule in rules.rules().filter(|rule| !rule.message.is_empty()) {
-        let _ = writeln!(text, "  {} phase {} {}:{} {}", rule.id, rule.phase, rule.file, rule.line, rule.message);
+        let _ =
+            writeln!(text, "  {} phase {} {}:{} {}", rule.id, rule.phase, rule.file, rule.line, rule.message);
     }
     for left_out in rules.left_out() {
         let _ = writeln!(text, "left out: {left_out}");

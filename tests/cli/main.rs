@@ -9,6 +9,7 @@
 )]
 
 mod init;
+mod waf;
 
 use sha2::{Digest, Sha256};
 use std::{
@@ -20,8 +21,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-const COMMANDS: [&str; 11] =
-    ["run", "upgrade", "check", "init", "demo", "hash", "routes", "schema", "docs", "completions", "help"];
+const COMMANDS: [&str; 12] = [
+    "run",
+    "upgrade",
+    "check",
+    "init",
+    "demo",
+    "hash",
+    "routes",
+    "waf",
+    "schema",
+    "docs",
+    "completions",
+    "help",
+];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn palisade() -> Command {

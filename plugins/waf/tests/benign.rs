@@ -82,7 +82,28 @@ const VALUES: &[&str] = &[
     "Section 3.2; see also 4.1; and/or 5",
     "What's the time? It's 10 -- or is it?",
     "alert: the system is down (confirm with ops)",
-    "null", "true", "undefined", "NaN", "", " ", "-", "'", "\"", "<", ">", "&", "%", ";", "--", "#", "$", "{}", "[]", "()", "..", "./",
+    "null",
+    "true",
+    "undefined",
+    "NaN",
+    "",
+    " ",
+    "-",
+    "'",
+    "\"",
+    "<",
+    ">",
+    "&",
+    "%",
+    ";",
+    "--",
+    "#",
+    "$",
+    "{}",
+    "[]",
+    "()",
+    "..",
+    "./",
     "../",
 ];
 
@@ -94,8 +115,14 @@ fn what_people_send_passes_in_every_place() {
             let ran = waf.run(case);
             if blocked(&ran) {
                 refused.push(format!("{value:?} in {place}: {:?}", ran.verdict));
-                let rules = ran.ex.findings().iter().flat_map(|found| found.what["rules"].as_array().unwrap().clone());
-                refused.extend(rules.map(|rule| format!("    {} {} {}", rule["id"], rule["message"], rule["variables"])));
+                let rules = ran
+                    .ex
+                    .findings()
+                    .iter()
+                    .flat_map(|found| found.what["rules"].as_array().unwrap().clone());
+                refused.extend(
+                    rules.map(|rule| format!("    {} {} {}", rule["id"], rule["message"], rule["variables"])),
+                );
             }
         }
     }

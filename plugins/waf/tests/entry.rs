@@ -110,7 +110,8 @@ fn bodies_that_do_not_parse_are_refused() {
 #[test]
 fn what_is_over_the_limit_is_decided_by_over_limit() {
     let kit = kit();
-    let build = |over: &str| kit.build(&format!("request_body: {{limit: 1KiB, over_limit: {over}}}")).unwrap();
+    let build =
+        |over: &str| kit.build(&format!("request_body: {{limit: 1KiB, over_limit: {over}}}")).unwrap();
     let long = |attack_at: usize| {
         let mut text = "a=1&".repeat(1000);
         text.insert_str(attack_at * 4, &format!("q={}&", super::attacks::coded(ATTACK)));
@@ -179,7 +180,8 @@ fn exclusions_hold_where_they_say() {
     assert!(!at(&target, &attack("/", "password")));
     assert!(at(&target, &attack("/", "q")));
     let paths = build("rule: 8503000-8503999, target: ARGS:q, paths: [/login, /admin/*]");
-    for (path, passes) in [("/login", true), ("/admin/x", true), ("/login/x", false), ("/administer", false)] {
+    for (path, passes) in [("/login", true), ("/admin/x", true), ("/login/x", false), ("/administer", false)]
+    {
         assert_eq!(!at(&paths, &attack(path, "q")), passes, "{path}");
     }
     assert!(at(&paths, &attack("/login", "p")));
@@ -195,17 +197,35 @@ fn what_is_wrong_is_said_with_its_place() {
     for (yaml, parts) in [
         ("ruleset: cors", &["did you mean"][..]),
         ("crs: {paranoia_level: 2}", &["it is for `ruleset: crs`"]),
-        ("{ruleset: crs, crs: {directory: /nowhere}}", &["crs.directory", "`/nowhere` holds no core rule set"]),
+        (
+            "{ruleset: crs, crs: {directory: /nowhere}}",
+            &["crs.directory", "`/nowhere` holds no core rule set"],
+        ),
         ("{ruleset: crs, crs: {paranoia_level: 5}}", &["crs.paranoia_level", "`5` is no paranoia level"]),
         ("rules: [\"nothing-*.conf\"]", &["rules[0]", "no file has a name like `nothing-*.conf`"]),
-        ("exclusions: [{rule: 8503031}]", &["exclusions[0].rule", "an id of `8503031`", "did you mean `8503030`"]),
+        (
+            "exclusions: [{rule: 8503031}]",
+            &["exclusions[0].rule", "an id of `8503031`", "did you mean `8503030`"],
+        ),
         ("exclusions: [{rule: x-y}]", &["`x-y` is neither an id nor a range"]),
-        ("exclusions: [{rule: 8503030, target: ARG:x}]", &["exclusions[0].target", "`ARG`", "`ARGS` is close to it"]),
+        (
+            "exclusions: [{rule: 8503030, target: ARG:x}]",
+            &["exclusions[0].target", "`ARG`", "`ARGS` is close to it"],
+        ),
         ("exclusions: [{rule: 8503030, target: \"ARGS:x|ARGS:y\"}]", &["is not one variable"]),
-        ("exclusions: [{rule: 8503030, paths: [login]}]", &["exclusions[0].paths[0]", "`login` is not a path"]),
+        (
+            "exclusions: [{rule: 8503030, paths: [login]}]",
+            &["exclusions[0].paths[0]", "`login` is not a path"],
+        ),
         (
             &format!("rules: [{bad}]"),
-            &["bad.conf:2:15", "rule 77: unknown operator `@rxx`", "SecRule ARGS \"@rxx evil\"", "^", "`@rx` is close"],
+            &[
+                "bad.conf:2:15",
+                "rule 77: unknown operator `@rxx`",
+                "SecRule ARGS \"@rxx evil\"",
+                "^",
+                "`@rx` is close",
+            ],
         ),
     ] {
         let error = kit().build(yaml).err().unwrap_or_else(|| panic!("{yaml} is taken"));
@@ -246,7 +266,8 @@ fn responses_are_inspected_where_that_is_asked_for() {
     };
     let leak = "<p>You have an error in your SQL syntax near 'x'</p>";
     core().run(answer("text/html", leak)).passed();
-    let build = |more: &str| kit().build(&format!("response_body: {{inspect: true, limit: 1KiB{more}}}")).unwrap();
+    let build =
+        |more: &str| kit().build(&format!("response_body: {{inspect: true, limit: 1KiB{more}}}")).unwrap();
     let waf = build("");
     let ran = waf.run(answer("text/html; charset=utf-8", leak));
     assert_eq!(ran.ex.findings()[0].what["outbound_score"], 4);

@@ -44,7 +44,9 @@ impl Sources {
         let index = usize::try_from(place.line.checked_sub(1)?).ok()?;
         match self.0.get(&place.file) {
             Some(text) => text.lines().nth(index).map(Cow::Borrowed),
-            None => fs::read_to_string(&place.file).ok()?.lines().nth(index).map(|line| line.to_owned().into()),
+            None => {
+                fs::read_to_string(&place.file).ok()?.lines().nth(index).map(|line| line.to_owned().into())
+            }
         }
     }
 }

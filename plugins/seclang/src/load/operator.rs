@@ -141,7 +141,9 @@ fn addresses<'a>(words: impl Iterator<Item = &'a str>) -> Result<Addresses, Prob
 pub(super) fn data(text: &str, folder: &Path) -> Vec<std::path::PathBuf> {
     let text = text.trim_start().trim_start_matches('!').trim_start();
     match text.split_once(char::is_whitespace) {
-        Some((name, parameter)) if name.to_ascii_lowercase().ends_with("fromfile") || name.ends_with(['F', 'f']) => {
+        Some((name, parameter))
+            if name.to_ascii_lowercase().ends_with("fromfile") || name.ends_with(['F', 'f']) =>
+        {
             files(parameter, folder)
         }
         _ => Vec::new(),
