@@ -81,6 +81,10 @@ fn help_is_as_it_was_reviewed() {
         assert!(help.contains("\nExample:\n  palisade "), "`{command} --help` shows no example");
         all.push_str(&format!("\n---- {command}\n\n{help}"));
     }
+    for command in ["check", "try"] {
+        let help = stdout(&run(&["waf", command, "--help"]));
+        all.push_str(&format!("\n---- waf {command}\n\n{help}"));
+    }
     golden("help.txt", &all);
 }
 

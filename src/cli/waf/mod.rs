@@ -8,6 +8,13 @@ use clap::Subcommand;
 use palisade_contract::Descriptor;
 use std::{path::PathBuf, process::ExitCode};
 
+const BOTH: &str = "\
+Example:
+  palisade waf check conf/waf/*.conf
+  palisade waf try --uri \"/?q=<script>\"
+
+`palisade waf COMMAND --help` shows more.";
+
 const CHECK: &str = "\
 Example:
   palisade waf check                                  # the rules that come with the gateway
@@ -31,6 +38,7 @@ are percent-encoded; Host, User-Agent, Accept and the body's length are added wh
 Exit codes: 0 the request passes, 3 it is refused, 1 rules that do not load, 2 a wrong command line.";
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = BOTH)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
