@@ -30,8 +30,11 @@ const CORE: [(&str, &str); 9] = [
 ];
 /// Where Debian keeps what an administrator changes of the core rule set.
 const DEBIAN: &str = "/etc/modsecurity/crs";
-/// Rules of the core rule set that need what there is not: 910100 of version 3 looks up the country of an address.
-const TOLERATED: [u64; 1] = [910_100];
+/// Rules of version 3 of the core rule set that are not run: they look up countries, ask a name server, or need an expression
+/// that goes back. The files `crs3*.conf` have rules in place of those that inspect something.
+const TOLERATED: [u64; 5] = [910_100, 910_140, 920_120, 942_130, 953_120];
+const CRS_3: &str = include_str!("core/crs3.conf");
+const CRS_3_LEVEL_2: &str = include_str!("core/crs3-level2.conf");
 /// The first id of the rules that are made from an entry.
 const MADE: u64 = 8_590_000;
 /// The most errors of rules that are shown.
@@ -78,7 +81,16 @@ pub(super) fn recipe(config: &Config, folder: &Path) -> Result<Recipe, Vec<Confi
     }
     match layout {
         Some(layout) => {
-            recipe.0.extend(TOLERATED.map(Part::Tolerate));
+            if layout.is_version_3() {
+                recipe.0.extend(TOLERATED.map(Part::Tolerate));
+                // What is left of a chain goes as well.
+                let ids = TOLERATED.map(|id| id.to_string()).join(" ");
+                recipe.text("crs", format!("SecRuleRemoveById {ids}\n"));
+                recipe.text("core/crs3.conf", CRS_3);
+                if crs.paranoia_level > 1 {
+                    recipe.text("core/crs3-level2.conf", CRS_3_LEVEL_2);
+                }
+            }
             layout.rules.iter().for_each(|file| recipe.file(file));
         }
         None if config.ruleset == Ruleset::Core => {
@@ -108,7 +120,18 @@ pub(super) fn build(recipe: &Recipe, config: &Config) -> Result<Arc<RuleSet>, Ve
     let builder = recipe.read();
     let unknown = unknown_ids(config, &builder);
     match builder.build() {
-        Ok(rules) if unknown.is_empty() => Ok(rules),
+        Ok(rules) if unknown.is_empty() => {
+            for rule in rules.left_out() {
+                let id = rule.rule.unwrap_or_default();
+                log::warn!(
+                    "waf: rule {id} is left out: {} ({}:{})",
+                    rule.message,
+                    rule.file.display(),
+                    rule.line
+                );
+            }
+            Ok(rules)
+        }
         Ok(_) => Err(unknown),
         Err(errors) => Err(unknown.into_iter().chain(shown(errors)).collect()),
     }
@@ -188,6 +211,13 @@ pub(super) fn own_files(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, St
 pub(super) struct Layout {
     pub(super) before: Vec<PathBuf>,
     pub(super) rules: Vec<PathBuf>,
+}
+
+impl Layout {
+    /// The next one has no rules against denial of service any more.
+    fn is_version_3(&self) -> bool {
+        self.rules.iter().any(|file| file.ends_with("REQUEST-912-DOS-PROTECTION.conf"))
+    }
 }
 
 /// Finds the files of a core rule set. `changed` is where a package keeps what is changed of it.

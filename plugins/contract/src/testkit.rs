@@ -524,7 +524,11 @@ impl Ran {
     #[track_caller]
     pub fn passed(self) -> Self {
         if !self.goes_on() {
-            panic!("it did not pass: {:?}", self.verdict);
+            let detail = match &self.verdict {
+                Ok(Verdict::Deny(denial)) => denial.private_detail(),
+                _ => None,
+            };
+            panic!("it did not pass: {:?} {detail:?}", self.verdict);
         }
         self
     }

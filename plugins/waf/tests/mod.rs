@@ -2,4 +2,5 @@
 
 mod attacks;
 mod benign;
+mod crs;
 mod entry;
