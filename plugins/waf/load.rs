@@ -120,20 +120,17 @@ pub(super) fn build(recipe: &Recipe, config: &Config) -> Result<Arc<RuleSet>, Ve
     let builder = recipe.read();
     let unknown = unknown_ids(config, &builder);
     match builder.build() {
-        Ok(rules) if unknown.is_empty() => {
-            for rule in rules.left_out() {
-                let id = rule.rule.unwrap_or_default();
-                log::warn!(
-                    "waf: rule {id} is left out: {} ({}:{})",
-                    rule.message,
-                    rule.file.display(),
-                    rule.line
-                );
-            }
-            Ok(rules)
-        }
+        Ok(rules) if unknown.is_empty() => Ok(rules),
         Ok(_) => Err(unknown),
         Err(errors) => Err(unknown.into_iter().chain(shown(errors)).collect()),
+    }
+}
+
+/// Says which rules are not run.
+pub(super) fn log_left_out(rules: &RuleSet, level: log::Level) {
+    for rule in rules.left_out() {
+        let (id, file) = (rule.rule.unwrap_or_default(), rule.file.display());
+        log::log!(level, "waf: rule {id} is left out: {} ({file}:{})", rule.message, rule.line);
     }
 }
 

@@ -17,6 +17,7 @@ pub use tools::{about_files, about_set};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use judge::{Seen, Settled};
+use log::Level;
 use palisade_contract::{
     Body, BodyNeed, BuildEnv, ConfigErrors, Counter, CredentialPlaces, Denial, Exchange, Fault, Hooks, Host,
     Plugin, PluginKind, ResponseHeader, Stage, Step, Verdict,
@@ -28,6 +29,7 @@ use std::{
     convert::Infallible,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 /// Bodies of more bytes than this are inspected aside: it takes some milliseconds.
@@ -67,7 +69,15 @@ impl PluginKind for Waf {
         let folder = env.entry.place.file.parent().unwrap_or(Path::new(""));
         let recipe = load::recipe(&config, folder).map_err(ConfigErrors)?;
         let Ok(sets) = env.share::<Sets, Infallible>("sets", || Ok(Sets::default()));
-        let rules = sets.get(&recipe, |recipe| load::build(recipe, &config)).map_err(ConfigErrors)?;
+        let rules = sets.get(&recipe, |recipe| {
+            let begun = Instant::now();
+            let rules = load::build(recipe, &config)?;
+            let level = if env.dry_run { Level::Debug } else { Level::Info };
+            load::log_left_out(&rules, level);
+            log::log!(level, "waf: compiled {} rules in {} ms", rules.len(), begun.elapsed().as_millis());
+            Ok(rules)
+        });
+        let rules = rules.map_err(ConfigErrors)?;
         for file in rules.files() {
             env.path_to_read(&file.to_string_lossy());
         }

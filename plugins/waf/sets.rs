@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 type Hash = [u8; 32];
@@ -74,9 +74,7 @@ impl Sets {
             return Ok(set);
         }
         let begun = SystemTime::now();
-        let clock = Instant::now();
         let set = build(recipe)?;
-        log::info!("waf: compiled {} rules in {} ms", set.len(), clock.elapsed().as_millis());
         let content = content_of(set.files(), Some(begun));
         known.insert(recipe.clone(), Known { set: Arc::downgrade(&set), content });
         Ok(set)
