@@ -122,7 +122,7 @@ fn files_are_found_as_releases_and_packages_have_them() {
     put("share/rules/REQUEST-900.conf.example");
     assert!(found().unwrap_err().message.contains("neither"));
     let example = put("share/crs-setup.conf.example");
-    assert_eq!(found().unwrap().before, [example.clone()]);
+    assert_eq!(found().unwrap().before, std::slice::from_ref(&example));
     assert_eq!(found().unwrap().rules, rules);
     // A package keeps its set-up apart.
     let changed = put("etc/crs-setup.conf");
@@ -131,7 +131,7 @@ fn files_are_found_as_releases_and_packages_have_them() {
     let before = put("etc/REQUEST-900-EXCLUSION-RULES-BEFORE-CRS.conf");
     let after = put("etc/RESPONSE-999-EXCLUSION-RULES-AFTER-CRS.conf");
     assert_eq!(found().unwrap().before, [changed, before.clone()]);
-    assert_eq!(found().unwrap().rules, [&rules[..], &[after.clone()]].concat());
+    assert_eq!(found().unwrap().rules, [&rules[..], std::slice::from_ref(&after)].concat());
     // One's own beside the rules comes first, and plugins of the core rule set in their places.
     let (own, config) = (put("share/crs-setup.conf"), put("share/plugins/x-config.conf"));
     let (first, last) = (put("share/plugins/x-before.conf"), put("share/plugins/x-after.conf"));
