@@ -35,6 +35,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_headers;
+pub mod waf;
 mod xml_limits;
 
 pub use acl::Acl;
@@ -57,6 +58,7 @@ pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
 pub use request_termination::RequestTermination;
 pub use response_headers::ResponseHeaders;
+pub use waf::Waf;
 pub use xml_limits::XmlLimits;
 
 use palisade_contract::Descriptor;
@@ -89,6 +91,8 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<ContentType>(),
     Descriptor::of::<JsonLimits>(),
     Descriptor::of::<XmlLimits>(),
+    // Inspect
+    Descriptor::of::<Waf>(),
     // Transform
     Descriptor::of::<ResponseHeaders>(),
     Descriptor::of::<RequestTermination>(),
@@ -121,6 +125,7 @@ mod tests {
                 "content-type",
                 "json-limits",
                 "xml-limits",
+                "waf",
                 "response-headers",
                 "request-termination"
             ]

@@ -14,8 +14,8 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use std::{error::Error, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
-use tokio::runtime::Handle;
+use std::{error::Error, num::NonZero, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
+use tokio::{runtime::Handle, sync::Semaphore};
 
 /// How long a connection to a dependency waits for its next call.
 const IDLE: Duration = Duration::from_secs(60);
@@ -24,12 +24,17 @@ const IDLE_CONNECTIONS: usize = 4;
 
 /// The runtime that background work runs on.
 #[derive(Debug, Clone)]
-pub struct Tokio(Handle);
+pub struct Tokio {
+    runtime: Handle,
+    /// What is computed aside at a time: as much as there are processors.
+    computing: Arc<Semaphore>,
+}
 
 impl Tokio {
     /// The runtime that this is called on.
     pub fn current() -> Self {
-        Tokio(Handle::current())
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Tokio { runtime: Handle::current(), computing: Arc::new(Semaphore::new(processors)) }
     }
 }
 
@@ -40,12 +45,27 @@ impl Host for Tokio {
 
     fn spawn(&self, name: &str, work: BoxFuture<'static, ()>) -> Task {
         let name = name.to_owned();
-        let running = self.0.spawn(async move {
+        let running = self.runtime.spawn(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 log::error!("background work panicked and has ended: {name}");
             }
         });
         Task::new(move || running.abort())
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let (runtime, computing) = (self.runtime.clone(), self.computing.clone());
+        Box::pin(async move {
+            let Ok(turn) = computing.acquire_owned().await else { return };
+            // The turn lasts as long as the work, although nobody may wait for it any more.
+            let done = runtime.spawn_blocking(move || {
+                work();
+                drop(turn);
+            });
+            if done.await.is_err() {
+                log::error!("what a plugin computed aside panicked");
+            }
+        })
     }
 
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {

@@ -81,6 +81,8 @@ fields! {
     UpstreamUs,
     /// What each plugin decided.
     Decisions,
+    /// What plugins have found in the request, such as the rules of a firewall that matched.
+    Findings,
 }
 
 /// A choice of fields.

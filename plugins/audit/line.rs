@@ -6,12 +6,18 @@ use super::{
     text,
 };
 use http::{HeaderName, Version};
-use palisade_contract::{Decision, Exchange};
+use palisade_contract::{Decision, Exchange, Finding};
+use serde_json::Value;
 
 /// The longest line, its line break included.
 pub(super) const LONGEST: usize = 8 << 10;
 /// The part of a line that is kept for what has a length of its own: numbers, addresses, the end.
 const MARGIN: usize = 1 << 10;
+
+/// The least room for a part of a value.
+const LEAST: usize = 64;
+/// How deep a value may be.
+const DEEPEST: usize = 8;
 
 /// What a line holds.
 #[derive(Debug)]
@@ -31,6 +37,9 @@ pub(super) fn write(out: &mut Vec<u8>, ex: &Exchange, layout: &Layout) {
     outcome(&mut line, ex);
     if line.fields.has(Field::Decisions) {
         decisions(&mut line, ex);
+    }
+    if line.fields.has(Field::Findings) && !ex.findings().is_empty() {
+        findings(&mut line, ex.findings());
     }
     if !layout.headers.is_empty() {
         headers(&mut line, ex, layout);
@@ -181,6 +190,24 @@ fn effect(line: &mut Line<'_>, decision: &Decision) {
     line.out.push(b'}');
 }
 
+fn findings(line: &mut Line<'_>, findings: &[Finding]) {
+    line.raw(b",\"findings\":[");
+    for (index, finding) in findings.iter().enumerate() {
+        if index > 0 {
+            line.out.push(b',');
+        }
+        line.raw(b"{\"plugin\":\"");
+        text::string(line.out, finding.plugin.as_bytes(), LONGEST / 4);
+        line.raw(b",\"found\":");
+        line.value(&finding.what, 0);
+        line.out.push(b'}');
+        if line.cut {
+            break;
+        }
+    }
+    line.out.push(b']');
+}
+
 /// A line that is being made. Fields begin with a comma; the first one becomes the bracket.
 struct Line<'a> {
     out: &'a mut Vec<u8>,
@@ -259,6 +286,52 @@ impl Line<'_> {
         self.raw(b":\"");
         let room = self.room().min(LONGEST / 4);
         self.cut |= !value(self.out, room);
+    }
+
+    /// A value of any form: what does not fit is left out, and what is open is closed all the same.
+    fn value(&mut self, value: &Value, depth: usize) {
+        match value {
+            Value::String(text) => {
+                self.out.push(b'"');
+                let room = self.room().min(LONGEST / 4);
+                self.cut |= !text::string(self.out, text.as_bytes(), room);
+            }
+            Value::Array(items) => {
+                self.out.push(b'[');
+                for (index, item) in items.iter().enumerate() {
+                    if !self.has_room(depth) {
+                        break;
+                    }
+                    self.raw(if index > 0 { b"," } else { b"" });
+                    self.value(item, depth + 1);
+                }
+                self.out.push(b']');
+            }
+            Value::Object(members) => {
+                self.out.push(b'{');
+                for (index, (name, member)) in members.iter().enumerate() {
+                    if !self.has_room(depth) {
+                        break;
+                    }
+                    self.raw(if index > 0 { b",\"" } else { b"\"" });
+                    text::string(self.out, name.as_bytes(), LEAST);
+                    self.out.push(b':');
+                    self.value(member, depth + 1);
+                }
+                self.out.push(b'}');
+            }
+            Value::Number(number) => self.raw(number.to_string().as_bytes()),
+            Value::Bool(true) => self.raw(b"true"),
+            Value::Bool(false) => self.raw(b"false"),
+            Value::Null => self.raw(b"null"),
+        }
+    }
+
+    /// Whether another part of a value may begin. What is open at this depth is closed within the margin.
+    fn has_room(&mut self, depth: usize) -> bool {
+        let enough = self.room() > 2 * LEAST && depth < DEEPEST;
+        self.cut |= !enough;
+        enough
     }
 
     fn end(self) {

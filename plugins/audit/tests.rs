@@ -69,6 +69,32 @@ fn a_line_is_bounded_and_says_what_it_left_out() {
 }
 
 #[test]
+fn findings_are_written_as_they_are_and_cut_to_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = Kit::of(DESCRIPTOR).state_dir(dir.path()).build("file: a.jsonl").unwrap();
+    let mut ex = plugin.run(Case::get("/")).ex;
+    let what = serde_json::json!({"score": 5, "rules": [{"id": 1, "message": "a \"b\"\n", "none": null}], "on": true});
+    ex.set_finding(&"waf".into(), "replaced".into());
+    ex.set_finding(&"waf".into(), what.clone());
+    plugin.built.plugin().on_log(&ex);
+    let long = serde_json::json!(vec![vec!["x".repeat(300); 10]; 100]);
+    ex.set_finding(&"waf#b".into(), long);
+    let deep = (0..100).fold(serde_json::json!(1), |inner, _| serde_json::json!({"a": [inner]}));
+    ex.set_finding(&"waf#c".into(), deep);
+    plugin.built.plugin().on_log(&ex);
+    flush(Duration::from_secs(10));
+    let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
+    let found: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(found[0].get("findings").is_none());
+    assert_eq!(found[1]["findings"], serde_json::json!([{"plugin": "waf", "found": what}]));
+    assert!(found[1].get("truncated").is_none());
+    assert_eq!(found[2]["truncated"], true);
+    assert!(found[2]["findings"][1]["found"].as_array().unwrap().len() > 1);
+    assert!(text.lines().all(|line| line.len() < line::LONGEST));
+}
+
+#[test]
 fn decisions_say_which_entry_decided_what() {
     let dir = tempfile::tempdir().unwrap();
     let plugin = Kit::of(DESCRIPTOR).state_dir(dir.path()).build("file: a.jsonl").unwrap();

@@ -166,5 +166,41 @@ fn rate_limiting(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, plugins, rate_limiting, audit);
+/// A request as browsers send it.
+fn with_browser(case: Case) -> Case {
+    case.header("host", "shop.example.com")
+        .header(
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0",
+        )
+        .header("accept", "application/json, text/plain, */*")
+        .header("accept-language", "en-GB,en;q=0.9,de;q=0.8")
+        .header("accept-encoding", "gzip, deflate, br")
+        .header("referer", "https://shop.example.com/products?page=2")
+        .header("cookie", "session=0123456789abcdef; theme=dark")
+        .header("cache-control", "no-cache")
+}
+
+/// JSON of about so many bytes, in records as APIs have them.
+fn json(bytes: usize) -> String {
+    let record = r#"{"id":4711,"name":"Miles O'Brien","tags":["red","blue"],"note":"Please call before 5, thanks.","price":12.5}"#;
+    format!("[{}]", vec![record; bytes.div_ceil(record.len() + 1)].join(","))
+}
+
+fn waf(c: &mut Criterion) {
+    let waf = Kit::of(Descriptor::of::<Waf>()).credential_places(Vec::new()).build("{}").unwrap();
+    bench(c, "waf, a small GET", &waf, || {
+        with_browser(Case::get("/products/4711?color=red&size=XL&sort=price"))
+    });
+    for (name, bytes) in [("2 KB", 2048), ("32 KB", 32 << 10), ("1 MB", 1_000_000)] {
+        let body = json(bytes);
+        bench(c, &format!("waf, a POST of {name} of JSON"), &waf, || {
+            with_browser(Case::new("POST", "/orders"))
+                .header("content-type", "application/json")
+                .body(body.clone())
+        });
+    }
+}
+
+criterion_group!(benches, plugins, waf, rate_limiting, audit);
 criterion_main!(benches);

@@ -13,6 +13,7 @@ mod routes;
 mod run;
 mod schema;
 mod upgrade;
+mod waf;
 
 use clap::{Parser, Subcommand};
 use palisade_contract::Descriptor;
@@ -56,6 +57,8 @@ enum Command {
     Hash(hash::Args),
     /// Show the compiled routes: what each takes, its plugins in order, where it leads.
     Routes(routes::Args),
+    /// Check rules of the firewall, and try requests on them.
+    Waf(waf::Args),
     /// Print the JSON Schema of the configuration, for editors.
     Schema(schema::Args),
     /// Write the reference of the configuration and its plugins, or check that it is fresh.
@@ -89,6 +92,7 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
         Command::Schema(args) => schema::run(&args, &registry),
         Command::Docs(args) => docs::run(&args, &registry),
         Command::Completions(args) => completions::run(&args),
+        Command::Waf(args) => return waf::run(&args, &registry).unwrap_or_else(|message| refuse(&message)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,7 +20,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use palisade_contract::{Counters, EntryInfo};
+use palisade_contract::{Counters, EntryInfo, counters::Event};
 use parking_lot::Mutex;
 use prometheus::{IntCounterVec, TextEncoder};
 
@@ -40,7 +40,7 @@ pub struct Metrics {
     /// What has been counted of targets that were put aside already.
     ejections: Mutex<HashMap<(Arc<str>, SocketAddr), u64>>,
     /// What has been shown of plugins' counts already.
-    plugins: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
+    plugins: Mutex<HashMap<(Arc<str>, Event), u64>>,
     /// What has been counted of stores' commands already.
     stores: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
     /// Of what the end is shown: of a list of revoked certificates, and the labels.
@@ -156,11 +156,11 @@ impl Metrics {
         let mut shown = self.plugins.lock();
         let mut next = HashMap::new();
         counters.each(|key, event, count| {
-            let before = shown.remove(&(key.clone(), event)).unwrap_or(0);
+            let before = shown.remove(&(key.clone(), event.clone())).unwrap_or(0);
             if let Some(counter) = self.families.plugin_events.get(&[key, event]) {
                 counter.inc_by(count.saturating_sub(before));
             }
-            next.insert((key.clone(), event), count);
+            next.insert((key.clone(), event.clone()), count);
         });
         for (key, event) in shown.keys() {
             self.families.plugin_events.remove(&[key, event]);

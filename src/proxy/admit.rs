@@ -89,6 +89,8 @@ impl Proxy {
             }
             Err(denial) => (&snapshot.none, Some(denial)),
         };
+        let body_limit = route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes);
+        host_side.body_limit = body_limit;
         flight.replace(Box::new(Flight {
             run: Run::new(ex.begun()),
             ex,
@@ -97,7 +99,7 @@ impl Proxy {
             connection,
             host: host.value,
             guard,
-            body_limit: route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes),
+            body_limit,
             share: None,
             _counted: counted,
         }));

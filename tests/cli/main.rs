@@ -9,6 +9,7 @@
 )]
 
 mod init;
+mod waf;
 
 use sha2::{Digest, Sha256};
 use std::{
@@ -20,8 +21,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-const COMMANDS: [&str; 11] =
-    ["run", "upgrade", "check", "init", "demo", "hash", "routes", "schema", "docs", "completions", "help"];
+const COMMANDS: [&str; 12] = [
+    "run",
+    "upgrade",
+    "check",
+    "init",
+    "demo",
+    "hash",
+    "routes",
+    "waf",
+    "schema",
+    "docs",
+    "completions",
+    "help",
+];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn palisade() -> Command {
@@ -67,6 +80,10 @@ fn help_is_as_it_was_reviewed() {
         let help = stdout(&run(&[command, "--help"]));
         assert!(help.contains("\nExample:\n  palisade "), "`{command} --help` shows no example");
         all.push_str(&format!("\n---- {command}\n\n{help}"));
+    }
+    for command in ["check", "try"] {
+        let help = stdout(&run(&["waf", command, "--help"]));
+        all.push_str(&format!("\n---- waf {command}\n\n{help}"));
     }
     golden("help.txt", &all);
 }

@@ -60,7 +60,7 @@ mod successors;
 mod surplus;
 mod tls;
 mod upgrade;
-mod upstreams;
+mod waf;
 mod walkthrough;
 mod wire;
 mod wiring;

@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt,
     sync::{
@@ -26,18 +27,21 @@ impl Counter {
     }
 }
 
+/// What is counted: a word of a plugin's code, or of what it was configured with; never one of a client's.
+pub type Event = Cow<'static, str>;
+
 /// All counts of plugins, by entry key and event. They go with a sweep after the last plugin that holds them.
 #[derive(Default)]
-pub struct Counters(Mutex<HashMap<(Arc<str>, &'static str), Counter>>);
+pub struct Counters(Mutex<HashMap<(Arc<str>, Event), Counter>>);
 
 impl Counters {
     /// The count of an event of the entry with this key; the same one for everybody who asks.
-    pub fn get(&self, key: &Arc<str>, event: &'static str) -> Counter {
-        self.0.lock().entry((key.clone(), event)).or_default().clone()
+    pub fn get(&self, key: &Arc<str>, event: impl Into<Event>) -> Counter {
+        self.0.lock().entry((key.clone(), event.into())).or_default().clone()
     }
 
     /// For the gateway's metrics: shows all counts, by entry key and event.
-    pub fn each(&self, mut show: impl FnMut(&Arc<str>, &'static str, u64)) {
+    pub fn each(&self, mut show: impl FnMut(&Arc<str>, &Event, u64)) {
         for ((key, event), counter) in &*self.0.lock() {
             show(key, event, counter.get());
         }
@@ -68,11 +72,11 @@ mod tests {
         held.add(1);
         let seen = |counters: &Counters| {
             let mut seen = Vec::new();
-            counters.each(|key, event, count| seen.push((key.to_string(), event, count)));
+            counters.each(|key, event, count| seen.push((key.to_string(), event.to_string(), count)));
             seen
         };
         counters.sweep();
-        assert_eq!(seen(&counters), [("audit".to_owned(), "lost", 3)]);
+        assert_eq!(seen(&counters), [("audit".to_owned(), "lost".to_owned(), 3)]);
         drop(held);
         counters.sweep();
         assert_eq!(seen(&counters), []);

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::{
     carry::{Carried, Carry},
     conf::{ConfigError, Place},
-    counters::{Counter, Counters},
+    counters::{Counter, Counters, Event},
     credentials::CredentialPlaces,
     decision::EntryInfo,
     host::Host,
@@ -81,9 +81,9 @@ impl BuildEnv<'_> {
             .filter_map(|entry| Some((&entry.consumer, entry.value.downcast_ref::<C>()?, &entry.place)))
     }
 
-    /// The count of an event of this entry, shown in the metrics. `event` is a word of the plugin's code. It
-    /// survives a reload.
-    pub fn counter(&self, event: &'static str) -> Counter {
+    /// The count of an event of this entry, shown in the metrics. `event` is a word of the plugin's code, or one of a few
+    /// that its configuration gives. It survives a reload.
+    pub fn counter(&self, event: impl Into<Event>) -> Counter {
         self.keep.counters.get(&self.entry.key, event)
     }
 

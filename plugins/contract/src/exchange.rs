@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use serde_json::Value;
+
 use crate::{decision::Decision, principal::Principal};
 
 /// Who is at the other end of the connection.
@@ -113,6 +115,15 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
+/// What a plugin has found in a request, for the record.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The key of the entry that found it.
+    pub plugin: Arc<str>,
+    /// Usually an object.
+    pub what: Value,
+}
+
 /// One request and its response.
 ///
 /// [`Exchange::request`] is the canonical request: the router, all plugins, the record and the origin see this
@@ -139,6 +150,8 @@ pub struct HostSide {
     pub decisions: Vec<Decision>,
     pub to_origin: OriginChanges,
     pub outcome: Outcome,
+    pub findings: Vec<Finding>,
+    pub body_limit: u64,
     /// Which instance is running; set by the chain before each hook.
     pub slot: usize,
     pub state: Vec<(usize, Box<dyn Any + Send + Sync>)>,
@@ -164,6 +177,8 @@ impl Exchange {
                 decisions: Vec::new(),
                 to_origin: OriginChanges::default(),
                 outcome: Outcome::default(),
+                findings: Vec::new(),
+                body_limit: 1 << 20,
                 slot: 0,
                 state: Vec::new(),
             },
@@ -280,6 +295,25 @@ impl Exchange {
     /// What became of the request so far.
     pub fn outcome(&self) -> &Outcome {
         &self.host.outcome
+    }
+
+    /// The most bytes that the request's body may have: the route's limit.
+    pub fn body_limit(&self) -> u64 {
+        self.host.body_limit
+    }
+
+    /// Adds to the request's record what an entry has found in it, by the entry's key; what it said before is replaced.
+    /// It is the plugin that bounds it and keeps credentials out of it: whoever reads the record reads this.
+    pub fn set_finding(&mut self, plugin: &Arc<str>, what: Value) {
+        match self.host.findings.iter_mut().find(|finding| finding.plugin == *plugin) {
+            Some(finding) => finding.what = what,
+            None => self.host.findings.push(Finding { plugin: plugin.clone(), what }),
+        }
+    }
+
+    /// What plugins have found in the request.
+    pub fn findings(&self) -> &[Finding] {
+        &self.host.findings
     }
 
     /// State of this plugin instance in this request; made with `Default` the first time.

@@ -20,6 +20,10 @@ pub trait Host: Send + Sync + 'static {
     /// `name`.
     fn spawn(&self, name: &str, work: BoxFuture<'static, ()>) -> Task;
 
+    /// Computes something that takes more than a few milliseconds where it keeps no request waiting. Of such work only
+    /// some is done at a time; the rest waits. Where it panics the future ends, and nothing came of it.
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+
     /// Waits.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
 }
@@ -103,6 +107,10 @@ impl Host for NoHost {
 
     fn spawn(&self, _: &str, _: BoxFuture<'static, ()>) -> Task {
         Task(None)
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        Box::pin(async move { work() })
     }
 
     fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {

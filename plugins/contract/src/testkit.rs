@@ -59,6 +59,7 @@ use crate::{
     CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place,
     Plugin, Principal, Scope, Stage, Store, Stores, Verdict,
     conf::{Sources, parse},
+    counters::Event,
     env::{CredentialEntry, Credentials, FilesRead, Keep},
 };
 
@@ -97,8 +98,17 @@ impl Kit {
     }
 
     /// What the plugin has counted of an event.
-    pub fn counted(&self, event: &'static str) -> u64 {
+    pub fn counted(&self, event: impl Into<Event>) -> u64 {
         self.keep.counters().get(&self.descriptor.name.into(), event).get()
+    }
+
+    /// What instances share under a name, as [`BuildEnv::share`] gives it.
+    pub fn shared<T: std::any::Any + Send + Sync, E>(
+        &self,
+        name: &str,
+        init: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        self.keep.share(&format!("{}/{name}", self.descriptor.name), init)
     }
 
     /// Takes over what the plugin carries along, as the process does that follows another at an upgrade.
@@ -394,7 +404,9 @@ impl Instance {
     #[allow(clippy::panic, reason = "a test kit")]
     pub fn run(&self, case: Case) -> Ran {
         let plugin = self.built.plugin();
-        let sent = case.body.clone();
+        // A plugin that wants the whole of it is told where there is none.
+        let whole = matches!(plugin.request_body(), BodyNeed::Whole { .. });
+        let sent = case.body.clone().or(whole.then(Vec::new));
         let (head, body) = (case.response.clone(), case.response_body.clone());
         let mut ran = Ran {
             found: None,
@@ -532,7 +544,11 @@ impl Ran {
     #[track_caller]
     pub fn passed(self) -> Self {
         if !self.goes_on() {
-            panic!("it did not pass: {:?}", self.verdict);
+            let detail = match &self.verdict {
+                Ok(Verdict::Deny(denial)) => denial.private_detail(),
+                _ => None,
+            };
+            panic!("it did not pass: {:?} {detail:?}", self.verdict);
         }
         self
     }

@@ -19,7 +19,7 @@ mod variable;
 pub use config::{Config, OverLimit};
 pub use engine::outcome::{Intervention, MatchedRule, MatchedVariable, Scores, Verdict};
 pub use error::{LoadError, LoadErrors};
-pub use load::Builder;
+pub use load::{Builder, expand};
 pub use rule::{Engine, Processor};
 pub use ruleset::{RuleInfo, RuleSet};
 pub use transaction::Transaction;

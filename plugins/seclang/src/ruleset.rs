@@ -16,6 +16,7 @@ use crate::{
 use std::{
     collections::HashSet,
     fmt,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -35,6 +36,7 @@ pub struct RuleSet {
     pub(crate) kept: Kept,
     used: HashSet<Variable>,
     pub(crate) left_out: Vec<LoadError>,
+    files: Vec<PathBuf>,
     /// What lets the fast way leave out rules; `None` where the reference way is asked for.
     pub(crate) plan: Option<Plan>,
     #[allow(clippy::vec_box, reason = "a transaction holds the box, so that it is cheap to move")]
@@ -49,7 +51,7 @@ impl RuleSet {
     }
 
     pub(crate) fn compile(loaded: Loaded, reference: bool) -> Result<Self, Vec<LoadError>> {
-        let Loaded { mut config, mut chains, items, transforms, names } = loaded;
+        let Loaded { mut config, mut chains, items, transforms, names, files } = loaded;
         let targets = chains.iter_mut().flat_map(|chain| &mut chain.links).flat_map(|link| &mut link.targets);
         for target in targets.filter(|target| target.variable == Variable::Tx && target.tx.is_none()) {
             let all = (0..names.len()).filter_map(|number| u16::try_from(number).ok());
@@ -73,6 +75,7 @@ impl RuleSet {
             kept: Kept::default(),
             used,
             left_out: Vec::new(),
+            files,
             plan: None,
             idle: Mutex::new(Vec::new()),
         };
@@ -98,6 +101,12 @@ impl RuleSet {
     #[must_use]
     pub fn left_out(&self) -> &[LoadError] {
         &self.left_out
+    }
+
+    /// The files that were read for it, those with data included.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// What directives set.

@@ -174,6 +174,30 @@ impl Transaction {
         self.work.state.request_body_access && self.work.state.engine != Engine::Off
     }
 
+    /// How the body is read, where the host knows better than the request's type says; before
+    /// [`request_body`](Self::request_body).
+    pub fn set_processor(&mut self, processor: Processor) {
+        self.work.state.processor = Some(processor);
+    }
+
+    /// How the body will be read: what the request's type or a rule said.
+    #[must_use]
+    pub fn processor(&self) -> Option<Processor> {
+        self.work.state.processor
+    }
+
+    /// An argument of the body that the host has found in a form of its own; `ARGS_POST` and `ARGS` have it.
+    pub fn body_argument(&mut self, name: &[u8], value: &[u8]) {
+        let store = &mut self.work.store;
+        let (name, value) = (store.keep(name), store.keep(value));
+        store.add(List::Args, name, value, Origin::Form);
+    }
+
+    /// The body that was given is the beginning of one: `INBOUND_DATA_ERROR` says so.
+    pub fn body_is_cut(&mut self) {
+        self.work.store.set_copied(Variable::InboundDataError, b"1");
+    }
+
     /// A piece of the request's body. What is over the limit leads to an intervention with status 413, or is left out
     /// where the rules say `ProcessPartial`.
     pub fn body_chunk(&mut self, chunk: &[u8]) -> Option<&Intervention> {

@@ -1,8 +1,10 @@
 //! How errors are shown: place, path and message, the line with a caret, what to write instead.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::{self, Write},
+    fs,
     path::Path,
     sync::Arc,
 };
@@ -37,9 +39,15 @@ impl Sources {
         self.1.get(place?)
     }
 
-    fn line(&self, place: &Place) -> Option<&str> {
+    /// A line of a file. One that the configuration only names, such as rules of a firewall, is read for this.
+    fn line(&self, place: &Place) -> Option<Cow<'_, str>> {
         let index = usize::try_from(place.line.checked_sub(1)?).ok()?;
-        self.0.get(&place.file)?.lines().nth(index)
+        match self.0.get(&place.file) {
+            Some(text) => text.lines().nth(index).map(Cow::Borrowed),
+            None => {
+                fs::read_to_string(&place.file).ok()?.lines().nth(index).map(|line| line.to_owned().into())
+            }
+        }
     }
 }
 
@@ -108,7 +116,7 @@ fn render_one(shown: &mut String, error: &ConfigError, sources: &Sources) -> fmt
 fn excerpt(shown: &mut String, place: &Place, sources: &Sources) -> fmt::Result {
     let Some(line) = sources.line(place) else { return Ok(()) };
     let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1);
-    let (line, column) = mask_line(line.strip_prefix('\u{feff}').unwrap_or(line), column);
+    let (line, column) = mask_line(line.strip_prefix('\u{feff}').unwrap_or(&line), column);
     let cut = if line.chars().count() > MAX_WIDTH { column.saturating_sub(MAX_WIDTH / 2) } else { 0 };
     let line: String = line.chars().skip(cut).take(MAX_WIDTH).collect();
     let number = place.line.to_string();

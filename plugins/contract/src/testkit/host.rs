@@ -45,6 +45,7 @@ struct State {
     sleeps: u64,
     calls: Vec<String>,
     tasks: usize,
+    computed: usize,
 }
 
 impl TestHost {
@@ -63,6 +64,11 @@ impl TestHost {
     /// The addresses that were called so far.
     pub fn calls(&self) -> Vec<String> {
         self.shared.state.lock().calls.clone()
+    }
+
+    /// How often something was computed aside.
+    pub fn computed(&self) -> usize {
+        self.shared.state.lock().computed
     }
 
     /// Waits until so many tasks run.
@@ -136,6 +142,11 @@ impl Host for TestHost {
             ended.store(true, Ordering::Release);
             thread.thread().unpark();
         })
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        self.shared.state.lock().computed += 1;
+        Box::pin(async move { work() })
     }
 
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {

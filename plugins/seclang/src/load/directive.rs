@@ -249,6 +249,7 @@ impl Builder {
     fn unicode_map(&mut self, directive: &Directive, file: &Word, page: Option<&Word>) {
         let folder = directive.path().parent().unwrap_or(Path::new(""));
         let path = folder.join(&file.text);
+        self.loaded.files.push(path.clone());
         let page = page.and_then(|word| word.text.parse().ok()).unwrap_or(20127);
         let mapping = fs::read(&path)
             .map_err(|error| format!("cannot read `{}`: {error}", path.display()))

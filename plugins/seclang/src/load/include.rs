@@ -5,9 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The files that a pattern stands for, in the order of their names. A pattern without `*` and `?` stands for itself, and a
-/// folder for all files in it.
-pub(super) fn files(base: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
+/// The files that a pattern stands for, below `base` unless it is absolute, in the order of their names. A pattern without `*`
+/// and `?` stands for itself, and a folder for all files in it.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn files(base: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
     let full = base.join(pattern);
     let mut found = vec![PathBuf::new()];
     for part in full.components() {

@@ -10,6 +10,8 @@ mod source;
 mod targets;
 mod update;
 
+pub use include::files as expand;
+
 use crate::{
     config::Config,
     error::{LoadError, LoadErrors},
@@ -74,6 +76,8 @@ pub(crate) struct Loaded {
     pub(crate) items: Vec<Item>,
     pub(crate) transforms: Vec<Transforms>,
     pub(crate) names: TxNames,
+    /// The files that were read, those with data included.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Collects files and text, and compiles them to a [`RuleSet`].
@@ -143,6 +147,18 @@ impl Builder {
         self
     }
 
+    /// The files that were read so far or could not be, those with data included: a host that watches or shares rule sets
+    /// wants to know.
+    #[must_use]
+    pub fn files_read(&self) -> &[PathBuf] {
+        &self.loaded.files
+    }
+
+    /// The ids of the rules that were read so far, those among them that a directive takes away again.
+    pub fn rule_ids(&self) -> impl Iterator<Item = u64> {
+        self.ids.keys().copied()
+    }
+
     /// Compiles what was read.
     ///
     /// # Errors
@@ -164,6 +180,7 @@ impl Builder {
     }
 
     fn read(&mut self, path: &Path, depth: usize) {
+        self.loaded.files.push(path.to_path_buf());
         match fs::read(path).map(String::from_utf8) {
             Ok(Ok(text)) => self.directives(path, &text, depth),
             Ok(Err(_)) => self.errors.push(LoadError::of_file(path, "the file is not in UTF-8".into())),

@@ -143,6 +143,19 @@ fn addresses<'a>(words: impl Iterator<Item = &'a str>) -> Result<Addresses, Prob
     Addresses::parse(words).map_err(|word| Problem::Parameter(format!("`{word}` is no address or network")))
 }
 
+/// The files that an operator reads.
+pub(super) fn data(text: &str, folder: &Path) -> Vec<std::path::PathBuf> {
+    let text = text.trim_start().trim_start_matches('!').trim_start();
+    match text.split_once(char::is_whitespace) {
+        Some((name, parameter))
+            if name.to_ascii_lowercase().ends_with("fromfile") || name.ends_with(['F', 'f']) =>
+        {
+            files(parameter, folder)
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// The one file of a name with spaces, or each file of a list.
 fn files(text: &str, folder: &Path) -> Vec<std::path::PathBuf> {
     let whole = folder.join(text.trim());

@@ -40,6 +40,7 @@ impl Builder {
         let namespaces = actions.as_ref().map_or(&[][..], |actions| &actions.namespaces);
         let targets = Targets::parse(&variables.text, &mut self.loaded.names, namespaces);
         let folder = directive.path().parent().unwrap_or(Path::new(""));
+        self.loaded.files.extend(operator::data(&asked.text, folder));
         let operator = operator::parse(&asked.text, folder, &mut self.loaded.names);
         let mut complete = Some(());
         let mut note = |builder: &mut Self, word: &Word, error| {
