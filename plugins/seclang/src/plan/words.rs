@@ -7,8 +7,8 @@ use aho_corasick::{
     dfa::DFA,
 };
 
-/// With more phrases the automaton is the smaller and slower one.
-const MANY: usize = 2000;
+/// Phrases of more bytes together have the smaller and slower automaton.
+const MANY: usize = 24_000;
 
 /// Phrases that are looked for together, in any case.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ pub(crate) struct Memory {
 }
 
 impl Words {
-    pub(super) fn new<'a>(words: impl ExactSizeIterator<Item = &'a Vec<u8>>) -> Option<Self> {
-        if words.len() >= MANY {
+    pub(super) fn new<'a>(words: impl Iterator<Item = &'a Vec<u8>> + Clone) -> Option<Self> {
+        if words.clone().map(Vec::len).sum::<usize>() > MANY {
             let builder = &mut AhoCorasick::builder();
             let builder = builder.ascii_case_insensitive(true).kind(Some(AhoCorasickKind::ContiguousNFA));
             return Some(Self::Many(builder.build(words).ok()?));
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn phrases_are_found_whatever_texts_share() {
         let words: Vec<Vec<u8>> = ["Passwd", "etc/pass", "x", "cmd.exe"].map(|word| word.into()).into();
-        let many: Vec<Vec<u8>> = (0..MANY).map(|number| format!("no{number:06}").into_bytes()).collect();
+        let many: Vec<Vec<u8>> = (0..MANY / 8).map(|number| format!("no{number:06}").into_bytes()).collect();
         let all: Vec<Vec<u8>> = words.iter().cloned().chain(many).collect();
         let long = "a/".repeat(150);
         let texts: Vec<String> = ["", "etc/passwd", "X", "etc/passwd", "cmd.exe", "cmd.ex", "none"]

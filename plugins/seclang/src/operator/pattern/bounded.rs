@@ -77,76 +77,85 @@ impl Bounded {
 /// An expression without what looks around or back, that matches from every place from which the given one does.
 fn widen(source: &str) -> String {
     let text = source.as_bytes();
-    let mut out = String::with_capacity(source.len());
-    // For each open group: where it begins, its number where it captures, and whether it is left out.
-    let mut open: Vec<(usize, Option<usize>, bool)> = Vec::new();
-    let mut groups: Vec<String> = vec![String::new()];
+    let mut wide =
+        Wide { out: String::with_capacity(source.len()), open: Vec::new(), groups: vec![String::new()] };
     let mut place = 0;
-    let copy = |out: &mut String, from: usize, to: usize| {
-        out.push_str(source.get(from..to).unwrap_or_default());
-    };
     while place < text.len() {
-        match at(text, place) {
-            b'\\' => {
-                let next = at(text, place + 1);
-                let digits =
-                    text.iter().skip(place + 1).take(2).take_while(|byte| byte.is_ascii_digit()).count();
-                if matches!(next, b'1'..=b'9') {
-                    let number = source.get(place + 1..place + 1 + digits).and_then(|text| text.parse().ok());
-                    out.push_str(&repeated(number.and_then(|number: usize| groups.get(number))));
-                    place += 1 + digits;
-                } else {
-                    copy(&mut out, place, place + 2);
-                    place += 2;
-                }
-            }
-            b'[' => {
-                let end = class_end(text, place);
-                copy(&mut out, place, end);
-                place = end;
-            }
-            b'(' => {
-                let rest = source.get(place..).unwrap_or_default();
-                let look = ["(?<=", "(?<!", "(?=", "(?!"].iter().find(|mark| rest.starts_with(**mark));
-                let number = (!rest.starts_with("(?") || rest.starts_with("(?P<")).then_some(groups.len());
-                if number.is_some() {
-                    groups.push(String::new());
-                }
-                let skip = look.map_or(if rest.starts_with("(?>") { 3 } else { 1 }, |mark| mark.len());
-                let start = out.len();
-                out.push_str(match (look, number, skip) {
-                    (None, None, 1) => "(",
-                    _ => "(?:",
-                });
-                open.push((start, number.filter(|_| !rest.starts_with("(?P<")), look.is_some()));
-                place += skip;
-                if let (Some(_), Some(end)) = (number, rest.find('>').filter(|_| rest.starts_with("(?P<"))) {
-                    place += end;
-                }
-            }
-            b')' => {
-                place += 1;
-                let Some((start, number, left_out)) = open.pop() else {
-                    out.push(')');
-                    continue;
+        let rest = source.get(place..).unwrap_or_default();
+        let length = match at(text, place) {
+            b'\\' if matches!(at(text, place + 1), b'1'..=b'9') => wide.back(rest),
+            b'(' => wide.begin(rest),
+            b')' => wide.end(),
+            plain => {
+                let length = match plain {
+                    b'\\' => 2,
+                    b'[' => class_end(text, place) - place,
+                    _ => 1,
                 };
-                if left_out {
-                    out.truncate(start);
-                    out.push_str("(?:)");
-                    continue;
-                }
-                out.push(')');
-                if let Some(group) = number.and_then(|number| groups.get_mut(number)) {
-                    *group = out.get(start..).unwrap_or_default().to_string();
-                }
+                wide.out.push_str(rest.get(..length).unwrap_or_default());
+                length
             }
-            _ => {
-                copy(&mut out, place, place + 1);
-                place += 1;
-            }
+        };
+        place += length;
+    }
+    wide.out
+}
+
+/// What is written of an expression so far.
+struct Wide {
+    out: String,
+    /// For each open group: where it begins, its number where it captures, and whether it is left out.
+    open: Vec<(usize, Option<usize>, bool)>,
+    /// The groups that capture, by number.
+    groups: Vec<String>,
+}
+
+impl Wide {
+    /// A reference to what a group matched. This and the next two say how many bytes of the source they took.
+    fn back(&mut self, rest: &str) -> usize {
+        let digits = rest.bytes().skip(1).take(2).take_while(u8::is_ascii_digit).count();
+        let number = rest.get(1..=digits).and_then(|text| text.parse::<usize>().ok());
+        let group = number.and_then(|number| self.groups.get(number));
+        self.out.push_str(&repeated(group));
+        1 + digits
+    }
+
+    fn begin(&mut self, rest: &str) -> usize {
+        let look = ["(?<=", "(?<!", "(?=", "(?!"].iter().find(|mark| rest.starts_with(**mark));
+        let named = rest.starts_with("(?P<") || (rest.starts_with("(?<") && look.is_none());
+        let captures = named || !rest.starts_with("(?");
+        let number = captures.then_some(self.groups.len());
+        if captures {
+            self.groups.push(String::new());
+        }
+        // A named group is not kept: what refers to it is taken as anything.
+        self.open.push((self.out.len(), number.filter(|_| !named), look.is_some()));
+        let atomic = rest.starts_with("(?>");
+        self.out.push_str(if captures || look.is_some() || atomic { "(?:" } else { "(" });
+        match look {
+            Some(mark) => mark.len(),
+            None if atomic => 3,
+            None if named => rest.find('>').map_or(1, |end| end + 1),
+            None => 1,
         }
     }
-    out
+
+    fn end(&mut self) -> usize {
+        match self.open.pop() {
+            Some((start, _, true)) => {
+                self.out.truncate(start);
+                self.out.push_str("(?:)");
+            }
+            Some((start, number, false)) => {
+                self.out.push(')');
+                if let Some(group) = number.and_then(|number| self.groups.get_mut(number)) {
+                    *group = self.out.get(start..).unwrap_or_default().to_string();
+                }
+            }
+            None => self.out.push(')'),
+        }
+        1
+    }
 }
 
 /// What a group may have matched, in any case; anything where that is not plain.
@@ -222,6 +231,7 @@ mod tests {
             r"(?i:(?:x[)]\))(?:) (?:(?:z)|(?i:(?:z)))(?:(?:x[)]\))|(?i:(?:x[)]\)))))"
         );
         assert_eq!(widen(r"(?>a)(?P<n>b)\3"), "(?:a)(?:b)(?:.*)");
+        assert_eq!(widen(r"(?<n>a)(b)\2"), "(?:a)(?:b)(?:(?:b)|(?i:(?:b)))");
     }
 
     #[test]
