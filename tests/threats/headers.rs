@@ -6,7 +6,7 @@
 
 use crate::gate::Gate;
 
-const OWNED: [&str; 22] = [
+const OWNED: [&str; 24] = [
     "x-consumer-id",
     "x-consumer-groups",
     "x-consumer-anything",
