@@ -110,7 +110,7 @@ pub struct RequestBody {
 pub struct ResponseBody {
     /// Inspect responses. They are then held whole before the client sees a byte.
     pub(super) inspect: bool,
-    /// The types that are inspected. Others are held as well, up to 16 times the limit.
+    /// The types that are inspected; all where the list is empty. Others are held as well, up to 16 times the limit.
     pub(super) types: Vec<String>,
     /// The most bytes that are inspected, decoded.
     pub(super) limit: Size,

@@ -45,26 +45,43 @@ pub(super) fn recipe(config: &Config, folder: &Path) -> Result<Recipe, Vec<Confi
     let (mut recipe, mut errors) = (Recipe::default(), Vec::new());
     recipe.text("core/base.conf", BASE);
     let crs = config.crs.clone().unwrap_or_default();
-    let layout = match config.ruleset {
+    let mut layout = None;
+    match config.ruleset {
         Ruleset::Core => {
             if config.crs.is_some() {
                 errors.push(ConfigError::at("crs", "it is for `ruleset: crs`").help("write `ruleset: crs`"));
             }
             recipe.text("core/setup.conf", SETUP);
-            None
         }
-        Ruleset::Crs => match layout(&crs, folder, Path::new(DEBIAN)) {
-            Ok(layout) => {
-                layout.before.iter().for_each(|file| recipe.file(file));
+        Ruleset::Crs => match self::layout(&crs, folder, Path::new(DEBIAN)) {
+            Ok(found) => {
+                found.before.iter().for_each(|file| recipe.file(file));
                 recipe.text("crs", settings(&crs));
-                Some(layout)
+                layout = Some(found);
             }
-            Err(error) => {
-                errors.push(error);
-                None
-            }
+            Err(error) => errors.push(error),
         },
-    };
+    }
+    own(config, folder, &mut recipe, &mut errors);
+    match layout {
+        Some(layout) => core_rule_set(&layout, &crs, &mut recipe),
+        None => {
+            CORE.iter().for_each(|(name, text)| recipe.text(name, *text));
+            if config.response_body.inspect {
+                recipe.text("core/responses.conf", RESPONSES);
+            }
+            recipe.text("core/verdict.conf", VERDICT);
+        }
+    }
+    match overruling(config) {
+        Ok(text) => recipe.text("response_body", text),
+        Err(error) => errors.push(error),
+    }
+    if errors.is_empty() { Ok(recipe) } else { Err(errors) }
+}
+
+/// The entry's exclusions and its own files.
+fn own(config: &Config, folder: &Path, recipe: &mut Recipe, errors: &mut Vec<ConfigError>) {
     for (index, exclusion) in config.exclusions.iter().enumerate() {
         match exclusion_text(exclusion, index) {
             Ok(text) => recipe.text(&format!("exclusions[{index}]"), text),
@@ -79,40 +96,44 @@ pub(super) fn recipe(config: &Config, folder: &Path) -> Result<Recipe, Vec<Confi
             Err(message) => errors.push(ConfigError::at(format!("rules[{index}]"), message)),
         }
     }
-    match layout {
-        Some(layout) => {
-            if layout.is_version_3() {
-                recipe.0.extend(TOLERATED.map(Part::Tolerate));
-                // What is left of a chain goes as well.
-                let ids = TOLERATED.map(|id| id.to_string()).join(" ");
-                recipe.text("crs", format!("SecRuleRemoveById {ids}\n"));
-                recipe.text("core/crs3.conf", CRS_3);
-                if crs.paranoia_level > 1 {
-                    recipe.text("core/crs3-level2.conf", CRS_3_LEVEL_2);
-                }
-            }
-            layout.rules.iter().for_each(|file| recipe.file(file));
+}
+
+fn core_rule_set(layout: &Layout, crs: &Crs, recipe: &mut Recipe) {
+    if layout.is_version_3() {
+        recipe.0.extend(TOLERATED.map(Part::Tolerate));
+        // What is left of a chain goes as well.
+        let ids = TOLERATED.map(|id| id.to_string()).join(" ");
+        recipe.text("crs", format!("SecRuleRemoveById {ids}\n"));
+        recipe.text("core/crs3.conf", CRS_3);
+        if crs.paranoia_level > 1 {
+            recipe.text("core/crs3-level2.conf", CRS_3_LEVEL_2);
         }
-        None if config.ruleset == Ruleset::Core => {
-            CORE.iter().for_each(|(name, text)| recipe.text(name, *text));
-            if config.response_body.inspect {
-                recipe.text("core/responses.conf", RESPONSES);
-            }
-            recipe.text("core/verdict.conf", VERDICT);
-        }
-        None => {}
     }
-    // What the entry says holds, whatever files say.
+    layout.rules.iter().for_each(|file| recipe.file(file));
+}
+
+/// What the entry says holds, whatever files say.
+fn overruling(config: &Config) -> Result<String, ConfigError> {
+    let types = &config.response_body.types;
+    let fits = |text: &String| {
+        text.contains('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'\\;,".contains(&byte))
+    };
+    if let Some(index) = types.iter().position(|text| !fits(text)) {
+        let wrong = types.get(index).map_or("", String::as_str);
+        let error =
+            ConfigError::at(format!("response_body.types[{index}]"), format!("`{wrong}` is not a type"));
+        return Err(error.help("write `text/html`"));
+    }
     let responses = if config.response_body.inspect { "On" } else { "Off" };
-    let types = config.response_body.types.join(" ");
-    recipe.text(
-        "response_body.types",
-        format!(
-            "SecRuleEngine On\nSecRequestBodyAccess On\nSecRequestBodyLimit 0\nSecRequestBodyNoFilesLimit 4294967295\n\
-             SecResponseBodyLimit 0\nSecResponseBodyAccess {responses}\nSecResponseBodyMimeType {types}\n"
-        ),
-    );
-    if errors.is_empty() { Ok(recipe) } else { Err(errors) }
+    let types = if types.is_empty() {
+        "SecResponseBodyMimeTypesClear".to_owned()
+    } else {
+        format!("SecResponseBodyMimeType {}", types.join(" "))
+    };
+    Ok(format!(
+        "SecRuleEngine On\nSecRequestBodyAccess On\nSecRequestBodyLimit 0\nSecRequestBodyNoFilesLimit 4294967295\n\
+         SecResponseBodyLimit 0\nSecResponseBodyAccess {responses}\n{types}\n"
+    ))
 }
 
 /// Compiles a recipe.

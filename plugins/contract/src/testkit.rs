@@ -43,6 +43,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::{
+    any::Any,
     collections::{BTreeMap, HashMap},
     future::Future,
     net::IpAddr,
@@ -103,12 +104,9 @@ impl Kit {
     }
 
     /// What instances share under a name, as [`BuildEnv::share`] gives it.
-    pub fn shared<T: std::any::Any + Send + Sync, E>(
-        &self,
-        name: &str,
-        init: impl FnOnce() -> Result<T, E>,
-    ) -> Result<Arc<T>, E> {
-        self.keep.share(&format!("{}/{name}", self.descriptor.name), init)
+    pub fn shared<T: Default + Any + Send + Sync>(&self, name: &str) -> Arc<T> {
+        let share = |name: &str| self.keep.share::<T, ()>(name, || Ok(T::default()));
+        share(&format!("{}/{name}", self.descriptor.name)).unwrap_or_default()
     }
 
     /// Takes over what the plugin carries along, as the process does that follows another at an upgrade.
@@ -544,11 +542,7 @@ impl Ran {
     #[track_caller]
     pub fn passed(self) -> Self {
         if !self.goes_on() {
-            let detail = match &self.verdict {
-                Ok(Verdict::Deny(denial)) => denial.private_detail(),
-                _ => None,
-            };
-            panic!("it did not pass: {:?} {detail:?}", self.verdict);
+            panic!("it did not pass: {:?} {:?}", self.verdict, self.ex.findings());
         }
         self
     }

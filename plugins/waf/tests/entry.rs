@@ -207,6 +207,10 @@ fn what_is_wrong_is_said_with_its_place() {
             "exclusions: [{rule: 8503031}]",
             &["exclusions[0].rule", "an id of `8503031`", "did you mean `8503030`"],
         ),
+        (
+            "response_body: {types: [\"text/html\\nSecRuleEngine Off\"]}",
+            &["response_body.types[0]", "is not a type"],
+        ),
         ("exclusions: [{rule: x-y}]", &["`x-y` is neither an id nor a range"]),
         (
             "exclusions: [{rule: 8503030, target: ARG:x}]",
@@ -239,10 +243,7 @@ fn what_is_wrong_is_said_with_its_place() {
 fn one_compiled_set_serves_all_that_use_it() {
     let kit = kit();
     let (one, two) = (kit.build("{}").unwrap(), kit.build("request_body: {limit: 1KiB}").unwrap());
-    let sets = || {
-        let Ok(sets) = kit_sets(&kit);
-        sets.len()
-    };
+    let sets = || kit.shared::<super::super::sets::Sets>("sets").len();
     assert_eq!(sets(), 1);
     let other = kit.build("response_body: {inspect: true}").unwrap();
     assert_eq!(sets(), 2);
@@ -252,11 +253,6 @@ fn one_compiled_set_serves_all_that_use_it() {
     assert_eq!(sets(), 1);
     drop(next);
     assert_eq!(sets(), 0);
-}
-
-/// What the kit's plugins share.
-fn kit_sets(kit: &Kit) -> Result<Arc<super::super::sets::Sets>, std::convert::Infallible> {
-    kit.shared("sets", || Ok(super::super::sets::Sets::default()))
 }
 
 #[test]
@@ -281,6 +277,7 @@ fn responses_are_inspected_where_that_is_asked_for() {
     build(", over_limit: skip").run(long()).passed();
     build(", over_limit: inspect_prefix").run(long()).denied(502, "waf_response_blocked");
     build(", types: [image/png]").run(answer("image/png", leak)).denied(502, "waf_response_blocked");
+    build(", types: []").run(answer("image/png", leak)).denied(502, "waf_response_blocked");
 }
 
 #[test]
