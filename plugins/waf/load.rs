@@ -4,7 +4,6 @@ use super::{
     config::{Config, Crs, Exclusion, Ids, Ruleset},
     sets::Recipe,
 };
-use crate::waf::sets::Part;
 use palisade_contract::{ConfigError, Place};
 use seclang::{Builder, LoadError, LoadErrors, RuleSet};
 use std::{
@@ -30,11 +29,6 @@ const CORE: [(&str, &str); 9] = [
 ];
 /// Where Debian keeps what an administrator changes of the core rule set.
 const DEBIAN: &str = "/etc/modsecurity/crs";
-/// Rules of version 3 of the core rule set that are not run: they look up countries, ask a name server, or need an expression
-/// that goes back. The files `crs3*.conf` have rules in place of those that inspect something.
-const TOLERATED: [u64; 5] = [910_100, 910_140, 920_120, 942_130, 953_120];
-const CRS_3: &str = include_str!("core/crs3.conf");
-const CRS_3_LEVEL_2: &str = include_str!("core/crs3-level2.conf");
 /// The first id of the rules that are made from an entry.
 const MADE: u64 = 8_590_000;
 /// The most errors of rules that are shown.
@@ -64,7 +58,7 @@ pub(super) fn recipe(config: &Config, folder: &Path) -> Result<Recipe, Vec<Confi
     }
     own(config, folder, &mut recipe, &mut errors);
     match layout {
-        Some(layout) => core_rule_set(&layout, &crs, &mut recipe),
+        Some(layout) => layout.rules.iter().for_each(|file| recipe.file(file)),
         None => {
             CORE.iter().for_each(|(name, text)| recipe.text(name, *text));
             if config.response_body.inspect {
@@ -96,20 +90,6 @@ fn own(config: &Config, folder: &Path, recipe: &mut Recipe, errors: &mut Vec<Con
             Err(message) => errors.push(ConfigError::at(format!("rules[{index}]"), message)),
         }
     }
-}
-
-fn core_rule_set(layout: &Layout, crs: &Crs, recipe: &mut Recipe) {
-    if layout.is_version_3() {
-        recipe.0.extend(TOLERATED.map(Part::Tolerate));
-        // What is left of a chain goes as well.
-        let ids = TOLERATED.map(|id| id.to_string()).join(" ");
-        recipe.text("crs", format!("SecRuleRemoveById {ids}\n"));
-        recipe.text("core/crs3.conf", CRS_3);
-        if crs.paranoia_level > 1 {
-            recipe.text("core/crs3-level2.conf", CRS_3_LEVEL_2);
-        }
-    }
-    layout.rules.iter().for_each(|file| recipe.file(file));
 }
 
 /// What the entry says holds, whatever files say.
@@ -144,14 +124,6 @@ pub(super) fn build(recipe: &Recipe, config: &Config) -> Result<Arc<RuleSet>, Ve
         Ok(rules) if unknown.is_empty() => Ok(rules),
         Ok(_) => Err(unknown),
         Err(errors) => Err(unknown.into_iter().chain(shown(errors)).collect()),
-    }
-}
-
-/// Says which rules are not run.
-pub(super) fn log_left_out(rules: &RuleSet, level: log::Level) {
-    for rule in rules.left_out() {
-        let (id, file) = (rule.rule.unwrap_or_default(), rule.file.display());
-        log::log!(level, "waf: rule {id} is left out: {} ({file}:{})", rule.message, rule.line);
     }
 }
 
@@ -229,13 +201,6 @@ pub(super) fn own_files(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, St
 pub(super) struct Layout {
     pub(super) before: Vec<PathBuf>,
     pub(super) rules: Vec<PathBuf>,
-}
-
-impl Layout {
-    /// The next one has no rules against denial of service any more.
-    fn is_version_3(&self) -> bool {
-        self.rules.iter().any(|file| file.ends_with("REQUEST-912-DOS-PROTECTION.conf"))
-    }
 }
 
 /// Finds the files of a core rule set. `changed` is where a package keeps what is changed of it.

@@ -73,7 +73,6 @@ impl PluginKind for Waf {
             let begun = Instant::now();
             let rules = load::build(recipe, &config)?;
             let level = if env.dry_run { Level::Debug } else { Level::Info };
-            load::log_left_out(&rules, level);
             log::log!(level, "waf: compiled {} rules in {} ms", rules.len(), begun.elapsed().as_millis());
             Ok(rules)
         });

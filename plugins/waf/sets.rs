@@ -20,8 +20,6 @@ pub(super) enum Part {
     File(PathBuf),
     /// Text of ours, under the name that errors about it bear.
     Text(String, String),
-    /// Rules that may be left out where they cannot be run.
-    Tolerate(u64),
 }
 
 /// What a rule set is made of.
@@ -42,7 +40,6 @@ impl Recipe {
         self.0.iter().fold(RuleSet::builder(), |builder, part| match part {
             Part::File(path) => builder.file(path),
             Part::Text(name, text) => builder.text(name, text),
-            Part::Tolerate(id) => builder.tolerate(&[*id]),
         })
     }
 }

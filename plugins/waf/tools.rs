@@ -76,7 +76,7 @@ fn counted(errors: &LoadErrors) -> String {
     format!("{errors}\n{count} error{}", if count == 1 { "" } else { "s" })
 }
 
-/// Files, phases and families of a set, and the rules that were left out.
+/// Files, phases and families of a set.
 fn describe(name: &str, rules: &RuleSet) -> String {
     let mut phases = [0_usize; 5];
     let mut families: BTreeMap<u64, usize> = BTreeMap::new();
@@ -101,9 +101,6 @@ fn describe(name: &str, rules: &RuleSet) -> String {
     for rule in rules.rules().filter(|rule| !rule.message.is_empty()) {
         let _ =
             writeln!(text, "  {} phase {} {}:{} {}", rule.id, rule.phase, rule.file, rule.line, rule.message);
-    }
-    for left_out in rules.left_out() {
-        let _ = writeln!(text, "left out: {left_out}");
     }
     text
 }
