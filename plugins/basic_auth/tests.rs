@@ -262,9 +262,11 @@ fn mistakes_are_refused_at_load() {
         &[&credential("x", &good)],
     );
     assert!(twice.build("{}").unwrap_err().contains("belongs to the consumer `a` already"));
-    let plain = Kit::of(DESCRIPTOR).check_credential("{username: a, password: hunter2}").unwrap_err();
-    assert!(plain.contains("not stored as it is") && plain.contains("hash --password"), "{plain}");
-    assert!(!plain.contains("hunter2"), "{plain}");
+    for (more, words) in [("", "`password_hash` is missing"), (", password_hash: x", "not valid here")] {
+        let yaml = format!("{{username: a, password: hunter2{more}}}");
+        let plain = Kit::of(DESCRIPTOR).check_credential(&yaml).unwrap_err();
+        assert!(plain.contains(words) && !plain.contains("hunter2"), "{plain}");
+    }
 }
 
 #[test]
