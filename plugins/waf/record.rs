@@ -106,6 +106,8 @@ fn piece<'v>(variable: &'v MatchedVariable, places: &CredentialPlaces) -> &'v st
     let held = match list {
         "REQUEST_HEADERS" => name.parse::<HeaderName>().is_ok_and(|name| places.holds_header(&name)),
         "ARGS" | "ARGS_GET" => places.holds_query(name),
+        // What was captured, perhaps of a password: whose value it was is not known any more.
+        "TX" => name.bytes().all(|byte| byte.is_ascii_digit()),
         _ => false,
     };
     let mixed = MIXED.iter().any(|mixed| variable.name.eq_ignore_ascii_case(mixed));
@@ -136,6 +138,8 @@ mod tests {
             ("REQUEST_HEADERS:User-Agent", "sqlmap", "sqlmap"),
             ("QUERY_STRING", "q=<script>&access_Token=abc", MASKED),
             ("QUERY_STRING", "q=<script>", "q=<script>"),
+            ("TX:1", "hunter2", MASKED),
+            ("TX:SCORE", "5", "5"),
         ] {
             let variable = MatchedVariable { name: name.into(), piece: value.into() };
             assert_eq!(piece(&variable, &places), shown, "{name} {value}");
