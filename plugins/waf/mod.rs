@@ -209,7 +209,8 @@ impl Waf {
 
     /// The body as rules see it.
     fn readable(&self, ex: &Exchange, body: &Bytes) -> Result<judge::Readable, Denial> {
-        let mut plain = coding::decode(&coding::codings(ex), body, self.limit_of(ex), coding::RATIO).map_err(undecoded)?;
+        let mut plain = coding::decode(&coding::codings(ex), body, self.limit_of(ex), coding::RATIO)
+            .map_err(undecoded)?;
         let cut = plain.cut;
         if cut {
             match self.over_limit {
