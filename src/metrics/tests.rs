@@ -232,6 +232,7 @@ fn the_document_lists_every_metric() {
     let counters = Counters::default();
     let _held = counters.get(&"audit".into(), "x");
     metrics.plugins(&counters);
+    metrics.stores([("main", true, [("x", 1)])].into_iter());
     metrics.ends([(false, labels("a"), 1), (true, labels("a"), 1)].into_iter());
     metrics.reloaded(true, 2);
     let _ = metrics.encode();
