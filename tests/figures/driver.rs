@@ -78,18 +78,22 @@ pub struct Report {
 impl Report {
     /// A figure that must not be more than its target.
     fn most(&mut self, what: &str, figure: f64, target: f64, unit: &str) {
-        self.line(what, figure, format!("≤ {target} {unit}"), figure <= target, unit);
+        self.line(what, figure, &format!("≤ {target} {unit}"), figure <= target, unit);
     }
 
     /// A figure that must not be less.
     fn least(&mut self, what: &str, figure: f64, target: f64, unit: &str) {
-        self.line(what, figure, format!("≥ {target} {unit}"), figure >= target, unit);
+        self.line(what, figure, &format!("≥ {target} {unit}"), figure >= target, unit);
     }
 
     /// One that a debug build on a busy machine cannot reach.
     fn quiet(&mut self, what: &str, figure: f64, target: f64, unit: &str) {
-        let good = self.lenient || figure <= target;
-        self.line(what, figure, format!("≤ {target} {unit}"), good, unit);
+        let target_text = format!("≤ {target} {unit}");
+        if self.lenient && figure > target {
+            show(what, figure, &target_text, "not judged here", unit);
+        } else {
+            self.line(what, figure, &target_text, figure <= target, unit);
+        }
     }
 
     /// Memory, of which a debug build takes more.
@@ -104,10 +108,14 @@ impl Report {
         self.most(what, figure, target, unit);
     }
 
-    fn line(&mut self, what: &str, figure: f64, target: String, good: bool, unit: &str) {
+    fn line(&mut self, what: &str, figure: f64, target: &str, good: bool, unit: &str) {
         self.failed |= !good;
-        println!("  {what:<58} {figure:>9.2} {unit:<6} {target:<16} {}", if good { "PASS" } else { "FAIL" });
+        show(what, figure, target, if good { "PASS" } else { "FAIL" }, unit);
     }
+}
+
+fn show(what: &str, figure: f64, target: &str, verdict: &str, unit: &str) {
+    println!("  {what:<58} {figure:>9.2} {unit:<6} {target:<16} {verdict}");
 }
 
 #[tokio::main]
