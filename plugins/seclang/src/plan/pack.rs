@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// The most expressions in one automaton.
 const MOST: usize = 24;
 /// The most bytes of states that noise makes the expressions of one automaton need, each by itself. Together they need more.
-const MOST_NOISE: usize = 48 << 10;
+const MOST_NOISE: usize = 112 << 10;
 /// The most phrases in one automaton, unless one rule has more.
 const MOST_PHRASES: usize = 1200;
 

@@ -12,7 +12,7 @@ use regex_automata::{
 use regex_syntax::hir::Hir;
 
 /// The most bytes of a cache.
-const CACHE: usize = 1 << 20;
+const CACHE: usize = 2 << 20;
 /// When the cache is full, a scan that makes a state of fewer bytes than this gives up: text that is made to need a new state
 /// at every byte costs more than asking each expression.
 const BYTES_A_STATE: usize = 32;
