@@ -150,7 +150,7 @@ fn rate_limiting(c: &mut Criterion) {
     drop(memory);
     for (name, fields) in [
         ("a minute", "minute: 1000000"),
-        ("a bucket", "rate: 1000000/s"),
+        ("a bucket", "rate: 1/s, burst: 1000000"),
         (
             "a second, a minute, an hour and a day",
             "second: 1000000, minute: 1000000, hour: 1000000, day: 1000000",
