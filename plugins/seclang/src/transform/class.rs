@@ -105,22 +105,41 @@ pub(crate) fn continued(value: &[u8], (from, known): (usize, u32)) -> u32 {
     }
 }
 
+/// Several bytes at a time, each of them without waiting for the one before: what pairs of bytes say is looked for only
+/// where both are there.
 fn inside(value: &[u8]) -> u32 {
-    let mut found = 0;
-    let mut before = 0;
-    for byte in value {
-        let class = TABLE.get(usize::from(*byte)).copied().unwrap_or(OTHER);
-        found |= class;
-        let white = SPACE | OTHER_SPACE;
-        if class & white != 0 && before & white != 0 {
-            found |= SPACES;
+    const WHITE: u32 = SPACE | OTHER_SPACE;
+    let class = |byte: &u8| TABLE.get(usize::from(*byte)).copied().unwrap_or(OTHER);
+    let chunks = value.chunks_exact(4);
+    let rest = chunks.remainder().iter().map(class).fold(0, |all, one| all | one);
+    let mut lanes = [rest, 0, 0, 0];
+    for chunk in chunks {
+        for (lane, byte) in lanes.iter_mut().zip(chunk) {
+            *lane |= class(byte);
         }
-        if class & X != 0 && before & ZERO != 0 {
-            found |= HEX;
-        }
-        before = class;
+    }
+    let mut found = lanes.iter().fold(0, |all, lane| all | lane);
+    if found & WHITE != 0 && pair(value, is_white, is_white) {
+        found |= SPACES;
+    }
+    if found & ZERO != 0 && found & X != 0 && pair(value, |byte| byte == b'0', |byte| byte | 0x20 == b'x') {
+        found |= HEX;
     }
     found
+}
+
+fn is_white(byte: u8) -> bool {
+    byte == b' ' || byte.wrapping_sub(b'\t') < 5
+}
+
+/// Whether some byte is the one and the byte after it the other.
+fn pair(value: &[u8], one: impl Fn(u8) -> bool, other: impl Fn(u8) -> bool) -> bool {
+    // Without a branch for each byte, so that the compiler compares many of them at once.
+    const CHUNK: usize = 256;
+    let after = value.get(1..).unwrap_or_default();
+    value.chunks(CHUNK).zip(after.chunks(CHUNK)).any(|(before, after)| {
+        before.iter().zip(after).fold(false, |all, (before, after)| all | (one(*before) & other(*after)))
+    })
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ impl Buffers {
     ) -> &'a [u8] {
         let mut classes = classes | class::ALWAYS;
         let mut changed = false;
-        for transformation in chain {
+        for (transformation, after) in chain.iter().zip(1..) {
             if transformation.needs() & classes == 0 {
                 continue;
             }
@@ -187,7 +187,9 @@ impl Buffers {
                 transformation.apply(value, &mut self.front, mapping);
                 changed = true;
             }
-            classes = class::of(&self.front) | class::ALWAYS;
+            if after < chain.len() {
+                classes = class::of(&self.front) | class::ALWAYS;
+            }
         }
         if changed { &self.front } else { value }
     }
