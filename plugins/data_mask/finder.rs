@@ -1,8 +1,8 @@
 //! Finds what must not be shown in a line of text, and tells quickly where there can be nothing.
 
 use super::{
-    iban,
-    numbers::{self, Id, Numbers},
+    checks, iban,
+    numbers::{Id, Numbers},
     stack::{self, Frames},
     tokens::{self, Token},
 };
@@ -173,7 +173,7 @@ impl Finder {
             let all = regex.find_iter(line).filter(|found| {
                 let alone = |at: Option<&u8>| !at.is_some_and(u8::is_ascii_alphanumeric);
                 let before = found.start().checked_sub(1).and_then(|at| line.get(at));
-                alone(before) && alone(line.get(found.end())) && numbers::corsican(found.as_bytes())
+                alone(before) && alone(line.get(found.end())) && checks::corsican(found.as_bytes())
             });
             all.for_each(|found| add(found.start(), found.end(), *rule));
         }

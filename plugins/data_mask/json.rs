@@ -2,13 +2,12 @@
 //! what comes in is, and what is none is an error.
 
 use super::{
-    finder::Hit,
-    json_text::{decode, encode, is_number, number_end, string_end, whole},
+    fate::{Fate, by_rule, judge, number},
+    json_text::{decode, encode, is_number, number_end, string_end},
     paths::{Paths, Set, To},
     rules::Action,
-    text::{Text, Work, apply},
+    text::Work,
 };
-use memchr::memchr;
 
 /// How deep arrays and objects may stand in each other.
 const DEPTH: usize = 256;
@@ -42,13 +41,6 @@ struct Frame {
     rule: Option<usize>,
 }
 
-/// What becomes of a value.
-enum Fate {
-    Stays,
-    Becomes(String),
-    Goes,
-}
-
 /// A JSON text, or several with line ends between them.
 #[derive(Debug)]
 pub(super) struct Json {
@@ -66,7 +58,6 @@ pub(super) struct Json {
     /// The begin of a string, number or word, and how far it was read.
     held: Vec<u8>,
     resume: usize,
-    hits: Vec<Hit>,
 }
 
 impl Json {
@@ -83,7 +74,6 @@ impl Json {
             skip: None,
             held: Vec::new(),
             resume: 0,
-            hits: Vec::new(),
         }
     }
 
@@ -228,7 +218,7 @@ impl Json {
         let set = self.frames.last().map_or(0, |frame| frame.set);
         let (set, rule) = if set == 0 { (0, None) } else { paths.step(set, To::Member(&name)) };
         self.member = (set, rule, false);
-        match self.judge(work, &name) {
+        match judge(work, &name) {
             Fate::Stays => self.pending.extend_from_slice(token),
             Fate::Becomes(text) => encode(&text, &mut self.pending),
             Fate::Goes => {
@@ -271,7 +261,7 @@ impl Json {
             let fate = match (&text, rule) {
                 _ if goes => Fate::Goes,
                 (Some(text), Some(rule)) => by_rule(work, rule, text),
-                (Some(text), None) => self.judge(work, text),
+                (Some(text), None) => judge(work, text),
                 (None, _) if first == b'n' => Fate::Stays,
                 (None, Some(rule)) => by_rule(work, rule, &String::from_utf8_lossy(token)),
                 (None, None) if matches!(first, b't' | b'f') => Fate::Stays,
@@ -377,57 +367,11 @@ impl Json {
         self.pending.clear();
         self.comma = None;
     }
-
-    /// What becomes of a string for what stands in it.
-    fn judge(&mut self, work: &mut Work<'_>, text: &str) -> Fate {
-        let bytes = text.as_bytes();
-        let mut hits = std::mem::take(&mut self.hits);
-        work.finder.inline(bytes, 0, false, &mut hits);
-        let fate = match hits.as_slice() {
-            // All that there is of it is what was found.
-            [hit] if is_all(bytes, hit) => by_rule(work, hit.rule, text.trim()),
-            [] if memchr(b'\n', bytes).is_none() && work.finder.trace(bytes).is_none() => Fate::Stays,
-            hits => {
-                let (before, mut out) = (work.tally.total, Vec::with_capacity(bytes.len()));
-                if memchr(b'\n', bytes).is_some() || hits.is_empty() {
-                    Text::default().push(work, bytes, true, &mut out);
-                } else {
-                    apply(work, bytes, 0, hits, &mut out);
-                }
-                match String::from_utf8(out) {
-                    _ if work.tally.total == before => Fate::Stays,
-                    Ok(text) => Fate::Becomes(text),
-                    // What an operator's pattern has cut in the middle of a character.
-                    Err(error) => Fate::Becomes(String::from_utf8_lossy(error.as_bytes()).into_owned()),
-                }
-            }
-        };
-        self.hits = hits;
-        fate
-    }
 }
 
 /// What stands between the quotes.
 fn inner(token: &[u8]) -> &[u8] {
     token.get(1..token.len().saturating_sub(1)).unwrap_or_default()
-}
-
-fn is_all(text: &[u8], hit: &Hit) -> bool {
-    let around = [text.get(..hit.start), text.get(hit.end..)];
-    around.iter().all(|part| part.unwrap_or_default().trim_ascii().is_empty())
-}
-
-fn by_rule(work: &mut Work<'_>, rule: usize, text: &str) -> Fate {
-    match work.tally.note(work.rules, rule) {
-        Action::Mask(mask) => Fate::Becomes(mask.of(text)),
-        Action::Remove | Action::Deny => Fate::Goes,
-    }
-}
-
-fn number(work: &mut Work<'_>, token: &[u8]) -> Fate {
-    let Some(digits) = whole(token) else { return Fate::Stays };
-    let rule = work.finder.number_of_json(&digits);
-    rule.map_or(Fate::Stays, |rule| by_rule(work, rule, &String::from_utf8_lossy(&digits)))
 }
 
 /// The place behind `true`, `false` or `null`; none where it is not there whole.

@@ -1,8 +1,10 @@
 //! `data-mask`: what responses must not give away is masked, removed or refused.
 
+mod checks;
 mod compile;
 mod config;
 mod events;
+mod fate;
 mod finder;
 mod iban;
 mod json;

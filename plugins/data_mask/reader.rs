@@ -177,7 +177,7 @@ impl Reader {
         end: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Broken> {
-        let mut work = Work { finder: &masks.finder, rules: &masks.rules, tally };
+        let mut work = Work { finder: &masks.finder, rules: &masks.rules, tally, hits: Vec::new() };
         match self {
             Reader::Json(json) => json.push(&mut work, &masks.paths, piece, end, out),
             Reader::Events(events) => events.push(&mut work, &masks.paths, (piece, end), masks.max, out),

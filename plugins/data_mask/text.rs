@@ -21,6 +21,8 @@ pub(super) struct Work<'w> {
     pub(super) finder: &'w Finder,
     pub(super) rules: &'w [Rule],
     pub(super) tally: &'w mut Tally,
+    /// Used again and again.
+    pub(super) hits: Vec<Hit>,
 }
 
 /// What goes on over the ends of lines.
@@ -43,7 +45,6 @@ pub(super) struct Text {
     /// A token goes on.
     swallow: bool,
     block: Block,
-    hits: Vec<Hit>,
 }
 
 /// A part of a line.
@@ -155,7 +156,7 @@ impl Text {
         } else if self.block == Block::Trace {
             self.block = Block::None;
         }
-        let mut hits = std::mem::take(&mut self.hits);
+        let mut hits = std::mem::take(&mut work.hits);
         work.finder.inline(line, from, view.goes_on, &mut hits);
         let zone = if view.goes_on { to - WINDOW } else { to };
         hits.retain(|hit| !view.goes_on || hit.start < zone);
@@ -169,7 +170,7 @@ impl Text {
             }
         }
         apply(work, line.get(..done).unwrap_or(line), from, &hits, out);
-        self.hits = hits;
+        work.hits = hits;
         (done, dropped)
     }
 }

@@ -23,7 +23,7 @@ fn json_stays_json_and_what_is_not_changed_stays_as_it_was() {
         // Members and items go with their commas.
         (r#"{"a":"x@example.com","b":1}"#, r#"{"b":1}"#),
         (r#"{"a":1,"b":"x@example.com"}"#, r#"{"a":1}"#),
-        (r#"{"a":1 , "b":"x@example.com" , "c":2 }"#, r#"{"a":1  , "c":2 }"#),
+        (r#"{"a":1 , "b":"x@example.com" , "c":2 }"#, r#"{"a":1 , "c":2 }"#),
         (r#"{"a":"x@example.com"}"#, "{}"),
         (r#"["x@example.com", "y@example.com", 1]"#, r#"[ 1]"#),
         (r#"{"x@example.com":{"a":[1,2]},"b":1}"#, r#"{"b":1}"#),
@@ -159,7 +159,7 @@ fn text_is_read_line_by_line() {
             "a\n[removed]\nb",
         ),
         ("k=-----BEGIN OPENSSH PRIVATE KEY----- MIIE -----END OPENSSH PRIVATE KEY-----;", "k=[removed];"),
-        ("-----BEGIN PRIVATE KEY-----\nMIIE\nwithout an end", "[removed]"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE\nwithout an end", "[removed]\n"),
         (
             "Error\njava.lang.Oops: x\n\tat a.b.C.d(C.java:1)\n\tat e.f.G.h(G.java:2)\n\nend\n",
             "Error\njava.lang.Oops: x\n[removed]\n\nend\n",

@@ -215,7 +215,8 @@ fn little_is_held() {
         assert!(count * 1000 - given.len() <= LINE + 1000);
     }
     let mut json = Json::new(false, masks.max);
-    let mut work = super::super::text::Work { finder: &masks.finder, rules: &masks.rules, tally: &mut tally };
+    let mut work =
+        text::Work { finder: &masks.finder, rules: &masks.rules, tally: &mut tally, hits: Vec::new() };
     json.push(&mut work, &masks.paths, b"[\"a\",1,", false, &mut given).unwrap();
     assert!(given.ends_with(b"[\"a\",1"));
 }
