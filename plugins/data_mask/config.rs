@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 /// changed stays as it was written. Other text is read line by line. What cannot be read is not passed on: it is 502, or where
 /// it comes in pieces cut off. `data-mask: {}` looks for cards, private keys, API keys and stack traces.
 ///
-/// In `mode: monitor` responses stay as they are, and what is found is recorded and counted.
+/// In `mode: monitor` responses stay as they are, and what is found is recorded and counted. The record has counts under
+/// `findings`, metrics count events; both by the kind, by the pattern's name or by the field's path as you wrote it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -188,23 +189,23 @@ impl Kind {
     }
 
     pub(super) fn look_for(self, finder: &mut Finder, rule: usize) -> Result<(), TooLarge> {
-        let id = match self {
-            Kind::Card => Id::Card,
-            Kind::UsSsn => Id::UsSsn,
-            Kind::UkNhs => Id::UkNhs,
-            Kind::DeTaxId => Id::DeTaxId,
-            Kind::FrNir => Id::FrNir,
-            Kind::EsDni => Id::EsDni,
-            Kind::NlBsn => Id::NlBsn,
-            Kind::PlPesel => Id::PlPesel,
-            Kind::Iban => return Ok(finder.iban(rule)),
-            Kind::Email => return Ok(finder.email(rule)),
-            Kind::Jwt => return Ok(finder.token(Token::Jwt, rule)),
-            Kind::Bearer => return Ok(finder.token(Token::Bearer, rule)),
-            Kind::ApiKey => return Ok(finder.token(Token::ApiKey, rule)),
-            Kind::PrivateKey => return Ok(finder.key(rule)),
+        match self {
+            Kind::Card => finder.number(Id::Card, rule),
+            Kind::UsSsn => finder.number(Id::UsSsn, rule),
+            Kind::UkNhs => finder.number(Id::UkNhs, rule),
+            Kind::DeTaxId => finder.number(Id::DeTax, rule),
+            Kind::FrNir => return finder.french(rule),
+            Kind::EsDni => finder.number(Id::EsDni, rule),
+            Kind::NlBsn => finder.number(Id::NlBsn, rule),
+            Kind::PlPesel => finder.number(Id::PlPesel, rule),
+            Kind::Iban => finder.iban(rule),
+            Kind::Email => finder.email(rule),
+            Kind::Jwt => finder.token(Token::Jwt, rule),
+            Kind::Bearer => finder.token(Token::Bearer, rule),
+            Kind::ApiKey => finder.token(Token::ApiKey, rule),
+            Kind::PrivateKey => finder.key(rule),
             Kind::StackTrace => return finder.frames(rule),
-        };
-        finder.number(id, rule)
+        }
+        Ok(())
     }
 }

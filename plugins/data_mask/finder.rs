@@ -56,11 +56,14 @@ pub(super) struct Finder {
 pub(super) type TooLarge = Box<dyn std::error::Error + Send + Sync>;
 
 impl Finder {
-    pub(super) fn number(&mut self, id: Id, rule: usize) -> Result<(), TooLarge> {
+    pub(super) fn number(&mut self, id: Id, rule: usize) {
         self.numbers.add(id, rule);
-        if id == Id::FrNir {
-            self.corsican = Some((Regex::new(CORSICAN)?, rule));
-        }
+    }
+
+    /// French numbers, those with a letter among them.
+    pub(super) fn french(&mut self, rule: usize) -> Result<(), TooLarge> {
+        self.numbers.add(Id::FrNir, rule);
+        self.corsican = Some((Regex::new(CORSICAN)?, rule));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ pub(super) enum Id {
     Card,
     UsSsn,
     UkNhs,
-    DeTaxId,
+    DeTax,
     FrNir,
     EsDni,
     NlBsn,
@@ -26,7 +26,7 @@ impl Id {
     fn least(self) -> usize {
         match self {
             Id::Card => 13,
-            Id::UsSsn | Id::DeTaxId | Id::PlPesel => 11,
+            Id::UsSsn | Id::DeTax | Id::PlPesel => 11,
             Id::UkNhs => 10,
             Id::FrNir => 15,
             Id::EsDni => 7,
@@ -44,7 +44,7 @@ impl Id {
             Id::Card => card(digits, groups),
             Id::UsSsn => ssn(digits, groups),
             Id::UkNhs => matches!(groups, [10] | [3, 3, 4]) && nhs(digits),
-            Id::DeTaxId => matches!(groups, [11] | [2, 3, 3, 3]) && tax_id(digits),
+            Id::DeTax => matches!(groups, [11] | [2, 3, 3, 3]) && tax_id(digits),
             Id::FrNir => matches!(groups, [15] | [13, 2] | [1, 2, 2, 2, 3, 3, 2]) && nir(digits),
             Id::NlBsn => matches!(groups, [9] | [4, 2, 3] | [3, 3, 3]) && bsn(digits),
             Id::PlPesel => groups == [11] && pesel(digits),
@@ -76,13 +76,13 @@ impl Written<'_> {
     /// Nothing in front of it makes it a part of a word or of a fraction.
     fn begins(&self, at: usize) -> bool {
         let before = self.before(at, 1);
-        !before.is_ascii_alphanumeric() && !(before == b'.' && self.before(at, 2).is_ascii_digit())
+        !(before.is_ascii_alphanumeric() || before == b'.' && self.before(at, 2).is_ascii_digit())
     }
 
     /// Nor does what is behind it.
     fn ends(&self, at: usize) -> bool {
         let after = self.byte(at);
-        !after.is_ascii_alphanumeric() && !(after == b'.' && self.byte(at + 1).is_ascii_digit())
+        !(after.is_ascii_alphanumeric() || after == b'.' && self.byte(at + 1).is_ascii_digit())
     }
 }
 
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     const ALL: [Id; 8] =
-        [Id::Card, Id::UsSsn, Id::UkNhs, Id::DeTaxId, Id::FrNir, Id::EsDni, Id::NlBsn, Id::PlPesel];
+        [Id::Card, Id::UsSsn, Id::UkNhs, Id::DeTax, Id::FrNir, Id::EsDni, Id::NlBsn, Id::PlPesel];
 
     fn found(ids: &[Id], text: &str) -> Vec<String> {
         let mut numbers = Numbers::default();
@@ -301,9 +301,9 @@ mod tests {
             (Id::UsSsn, "078-05-1120", "078051120"),
             (Id::UkNhs, "9434765919", "9434765918"),
             (Id::UkNhs, "943 476 5919", "943 47 65919"),
-            (Id::DeTaxId, "86095742719", "86095742718"),
-            (Id::DeTaxId, "47 036 892 816", "47 036 892 817"),
-            (Id::DeTaxId, "65929970489", "11111111115"),
+            (Id::DeTax, "86095742719", "86095742718"),
+            (Id::DeTax, "47 036 892 816", "47 036 892 817"),
+            (Id::DeTax, "65929970489", "11111111115"),
             (Id::FrNir, "255081416802538", "255081416802539"),
             (Id::FrNir, "2 55 08 14 168 025 38", "2 55 08 14 168 025 39"),
             (Id::EsDni, "12345678Z", "12345678A"),

@@ -123,7 +123,10 @@ impl Token {
             Token::Bearer => {
                 let first = run(end, |byte| byte == b' ');
                 let last = run(first, is_token);
-                (last - first >= 8).then_some((first, last))
+                // A word of prose has no digit, and is not so long.
+                let token = text.get(first..last).unwrap_or_default();
+                let is_token = token.len() >= 20 || token.iter().any(u8::is_ascii_digit);
+                (token.len() >= 8 && is_token).then_some((first, last))
             }
             Token::ApiKey => {
                 let key = KEYS.get(index)?;

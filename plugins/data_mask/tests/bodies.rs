@@ -150,6 +150,7 @@ fn text_is_read_line_by_line() {
         ("GB29 NWBK 6016 1331 9268 19", "**** **** **** **** **** **"),
         ("id=S-123456;", "id=****56;"),
         ("authorization: Bearer abcdefgh.12345678", "authorization: Bearer ****"),
+        ("Bearer authentication, bearer 123", "Bearer authentication, bearer 123"),
         ("t=eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln&x", "t=****&x"),
         ("eyJhbGciOiJub25lIn0", "eyJhbGciOiJub25lIn0"),
         ("AKIAIOSFODNN7EXAMPLE xAKIAIOSFODNN7EXAMPLE", "**** xAKIAIOSFODNN7EXAMPLE"),
