@@ -18,6 +18,14 @@ fn send(gateway: &Gateway, method: &str, target: &str, who: &str, body: &str) ->
     client.response()
 }
 
+/// Asks until it is refused as too often, more often than any limit of a minute twice: that may end in between.
+fn until_limited(gateway: &Gateway, path: &str, who: &str) {
+    let mut client = gateway.connect();
+    client.request("GET", path, &[who]).expect(200);
+    let limited = (0..300).any(|_| client.request("GET", path, &[who]).status == 429);
+    assert!(limited, "{path}");
+}
+
 /// What a response of any example must not tell.
 fn tells_nothing(answer: &Response) {
     for name in ["server", "x-powered-by", "x-aspnet-version"] {
@@ -75,9 +83,7 @@ mod retail_shop {
         assert_eq!(send(&gateway, "POST", "/cart", CAROL, &deep).expect(400).reason(), "json_depth");
         let long = format!("{{\"product\":\"{}\"}}", "x".repeat(40_000));
         send(&gateway, "POST", "/cart", CAROL, &long).expect(413);
-        let mut client = gateway.connect();
-        let statuses: Vec<u16> = (0..70).map(|_| client.request("GET", "/cart", &[DAVE]).status).collect();
-        assert_eq!((statuses[0], statuses[69]), (200, 429));
+        until_limited(&gateway, "/cart", DAVE);
     }
 
     #[test]
@@ -156,10 +162,7 @@ mod patient_records {
         let length = format!("Content-Length: {}", long.len());
         client.send(head("PUT", "/profiles/alice", &[MAY, JSON, &length]));
         client.response().expect(413);
-        let mut client = gateway.connect();
-        let statuses: Vec<u16> =
-            (0..130).map(|_| client.request("GET", "/profiles/bob", &[RECEPTION]).status).collect();
-        assert_eq!((statuses[0], statuses[129]), (200, 429));
+        until_limited(&gateway, "/profiles/bob", RECEPTION);
     }
 
     #[test]
@@ -223,8 +226,10 @@ mod social_profiles {
         let long = format!("{{\"display_name\":\"A\",\"bio\":\"{}\"}}", "x".repeat(3000));
         let refused = send(&gateway, "PUT", "/profiles/alice", ALICE, &long).expect(400);
         assert_eq!(refused.reason(), "json_string_length");
-        send(&gateway, "PUT", "/profiles/alice", ALICE, "{\"display_name\":\"A\"}").expect(200);
-        send(&gateway, "PUT", "/profiles/alice", ALICE, "{\"display_name\":\"A\"}").expect(429);
+        let change = || send(&gateway, "PUT", "/profiles/alice", ALICE, "{\"display_name\":\"A\"}");
+        change().expect(200);
+        // A few in a minute, and not many in an hour.
+        assert!((0..25).any(|_| change().status == 429));
     }
 
     #[test]
@@ -313,10 +318,7 @@ mod payments {
         let long = format!("{{\"tenant\":\"acme\",\"note\":\"{}\"}}", "x".repeat(9 << 10));
         send(&gateway, "POST", "/orders", &writer, &long).expect(413);
         gateway.request("GET", "/orders", &[&format!("x-long: {}", "x".repeat(9 << 10))]).expect(431);
-        let mut client = gateway.connect();
-        let statuses: Vec<u16> =
-            (0..70).map(|_| client.request("GET", "/orders", &[&writer]).status).collect();
-        assert_eq!((statuses[0], statuses[69]), (200, 429));
+        until_limited(&gateway, "/orders", &writer);
     }
 
     #[test]
