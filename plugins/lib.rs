@@ -19,6 +19,7 @@ mod content_type;
 mod correlation_id;
 mod cors;
 mod csrf;
+mod data_mask;
 mod hmac_auth;
 mod ip_restriction;
 mod json;
@@ -45,6 +46,7 @@ pub use content_type::ContentType;
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
 pub use csrf::Csrf;
+pub use data_mask::DataMask;
 pub use hmac_auth::{HmacAuth, HmacCredential};
 pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
@@ -95,6 +97,8 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<Waf>(),
     // Transform
     Descriptor::of::<ResponseHeaders>(),
+    // Before those above where it is about responses: what they say is the operator's own.
+    Descriptor::of::<DataMask>(),
     Descriptor::of::<RequestTermination>(),
 ];
 
@@ -127,6 +131,7 @@ mod tests {
                 "xml-limits",
                 "waf",
                 "response-headers",
+                "data-mask",
                 "request-termination"
             ]
         );

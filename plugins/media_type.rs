@@ -1,7 +1,7 @@
 //! Media types: what a message says that its body is (RFC 9110 §8.3).
 
-use http::{HeaderMap, header::CONTENT_TYPE};
-use palisade_contract::ConfigError;
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use palisade_contract::{ConfigError, Denial};
 
 /// What a `Content-Type` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,13 @@ pub(crate) struct MediaType<'h> {
 /// A `Content-Type` that can be read in more than one way, or in none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
+
+impl From<Malformed> for Denial {
+    fn from(_: Malformed) -> Self {
+        Denial::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type_malformed")
+            .message("The Content-Type is not one media type")
+    }
+}
 
 impl<'h> MediaType<'h> {
     /// What a message says of its body; none where it says nothing.
@@ -92,6 +99,15 @@ impl<'h> MediaType<'h> {
             (Some(value), None) => unquoted(value).map(Some),
             _ => Err(Malformed),
         }
+    }
+
+    /// True where no other charset than UTF-8 is named.
+    ///
+    /// # Errors
+    /// More than one is named.
+    pub(crate) fn is_utf8(self) -> Result<bool, Malformed> {
+        let charset = self.parameter("charset")?;
+        Ok(charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8")))
     }
 
     fn parameters(self) -> impl Iterator<Item = Result<(&'h str, &'h str), Malformed>> {
@@ -236,6 +252,11 @@ mod tests {
         assert_eq!(of("multipart/form-data"), Ok(None));
         assert_eq!(of("multipart/form-data; boundary=a; boundary=b"), Err(Malformed));
         assert_eq!(of("multipart/form-data; boundary=\"a\\b\""), Err(Malformed));
+        let utf8 = |text: &'static str| MediaType::parse(text).unwrap().is_utf8();
+        assert_eq!(utf8("text/xml"), Ok(true));
+        assert_eq!(utf8("text/xml; charset=\"UTF-8\""), Ok(true));
+        assert_eq!(utf8("text/xml; charset=utf-16"), Ok(false));
+        assert_eq!(utf8("text/xml; charset=utf-8; charset=utf-8"), Err(Malformed));
     }
 
     #[test]

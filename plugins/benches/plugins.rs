@@ -1,9 +1,11 @@
 //! The hot path of each plugin: `cargo bench -p palisade-plugins`.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
+use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use palisade_contract::{
-    Decision, Descriptor, Effect, Exchange, Outcome, PeerCertificate, Step, Tls, Verdict,
+    Body, Decision, Descriptor, Effect, Exchange, Outcome, PeerCertificate, ResponseHeader, Step, Tls,
+    Verdict,
     testkit::{Case, Instance, Kit},
 };
 use palisade_plugins::*;
@@ -202,5 +204,41 @@ fn waf(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, plugins, waf, rate_limiting, audit);
+/// Responses that are read whole. Without a hit nothing is parsed and nothing copied.
+fn data_mask(c: &mut Criterion) {
+    let default = Kit::of(Descriptor::of::<DataMask>());
+    let all = "{find: [{kinds: [card, iban, us-ssn, uk-nhs, de-tax-id, fr-nir, es-dni, nl-bsn, pl-pesel, email, jwt, bearer, \
+               private-key, api-key, stack-trace]}], fields: [{paths: [customer.tax_id, '**.password']}], max_body_size: 16MiB}";
+    let (default, all) = (default.build("max_body_size: 16MiB").unwrap(), default.build(all).unwrap());
+    let plain = json(1_000_000);
+    let escaped = plain.replace(", thanks", ", \\\"thanks\\\"\\n\u{2026}");
+    let hit = plain.replace("before 5", "4111111111111111");
+    let one = plain.replacen("before 5", "4111111111111111", 1);
+    let mut group = c.benchmark_group("data-mask, 1 MB of JSON");
+    for (name, plugin, body) in [
+        ("no hit", &default, &plain),
+        ("no hit, every kind", &all, &plain),
+        ("no hit, escapes, every kind", &all, &escaped),
+        ("one hit", &default, &one),
+        ("a hit in each record", &default, &hit),
+    ] {
+        let mut ex = Case::get("/").exchange();
+        let body = Bytes::from(body.clone());
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let mut head = ResponseHeader::build(200, None).unwrap();
+                head.insert_header("content-type", "application/json").unwrap();
+                let plugin = plugin.built.plugin();
+                assert!(matches!(plugin.on_response(&mut ex, &mut head), Step::Now(Ok(Verdict::Continue))));
+                let mut body = Body::new(body.clone(), true);
+                assert!(matches!(plugin.on_response_body(&mut ex, &mut body), Ok(Verdict::Continue)));
+                body
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, plugins, waf, data_mask, rate_limiting, audit);
 criterion_main!(benches);

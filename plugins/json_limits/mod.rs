@@ -93,16 +93,13 @@ impl JsonLimits {
     }
 
     fn judge(&self, ex: &Exchange, body: &Bytes) -> Result<(), Denial> {
-        let declared = MediaType::of(&ex.request.headers).map_err(|_| malformed_type())?;
+        let declared = MediaType::of(&ex.request.headers)?;
         if body.is_empty() || declared.is_some_and(|declared| !declared.is_json()) {
             return Ok(());
         }
-        if let Some(declared) = declared {
-            let charset = declared.parameter("charset").map_err(|_| malformed_type())?;
-            if charset.is_some_and(|charset| !charset.eq_ignore_ascii_case("utf-8")) {
-                let denial = Denial::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "json_not_utf8");
-                return Err(denial.message("JSON is UTF-8 (RFC 8259)"));
-            }
+        if !declared.map_or(Ok(true), MediaType::is_utf8)? {
+            let denial = Denial::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "json_not_utf8");
+            return Err(denial.message("JSON is UTF-8 (RFC 8259)"));
         }
         let plain = coding::whole(ex, body, self.max(), coding::RATIO)?;
         scan::scan(&plain, &self.0).map_err(|refused| {
@@ -110,11 +107,6 @@ impl JsonLimits {
             denial.message(refused.message).detail(refused.detail)
         })
     }
-}
-
-fn malformed_type() -> Denial {
-    Denial::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type_malformed")
-        .message("The Content-Type is not one media type")
 }
 
 impl Plugin for JsonLimits {

@@ -88,18 +88,13 @@ impl XmlLimits {
     }
 
     fn judge(&self, ex: &Exchange, body: &Bytes) -> Result<(), Denial> {
-        let malformed = |_| {
-            Denial::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type_malformed")
-                .message("The Content-Type is not one media type")
-        };
-        let declared = MediaType::of(&ex.request.headers).map_err(malformed)?;
+        let declared = MediaType::of(&ex.request.headers)?;
         let Some(declared) = declared.filter(|declared| declared.is_xml()) else { return Ok(()) };
         if body.is_empty() {
             return Ok(());
         }
         // It goes before what the document says of itself (RFC 7303 §3).
-        let charset = declared.parameter("charset").map_err(malformed)?;
-        if charset.is_some_and(|charset| !charset.eq_ignore_ascii_case("utf-8")) {
+        if !declared.is_utf8()? {
             let denial = Denial::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "xml_not_utf8");
             return Err(denial.message("XML must be UTF-8 here"));
         }

@@ -199,8 +199,9 @@ async fn deliver(session: &mut Session, ctx: &mut Ctx, mut head: ResponseHeader,
         for name in [header::CONTENT_ENCODING, header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES] {
             head.remove_header(&name);
         }
-        head.remove_header("content-md5");
-        head.remove_header("content-digest");
+        for name in ["content-md5", "content-digest", "repr-digest", "digest"] {
+            head.remove_header(name);
+        }
         let own = body.into_bytes();
         if !share.resize(share.bytes().saturating_add(own.len())) {
             return ctx.answer(session, &no_room()).await;

@@ -41,6 +41,8 @@ pub struct Ctx {
     pub(super) tunnel: bool,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
+    /// What is left of a response's body where trailers end it.
+    pub(super) last_piece: Option<Bytes>,
     /// The status that was sent to the client.
     pub(super) status: u16,
     /// A stable reason code where the gateway made the answer or the transfer broke.
@@ -107,6 +109,7 @@ impl Ctx {
             tunnel: false,
             request_bytes: 0,
             response_bytes: 0,
+            last_piece: None,
             status: 0,
             reason: None,
             body: RequestBody::Streamed,

@@ -33,6 +33,7 @@ pub(crate) use refused::answer_refused;
 use crate::server::Gateway;
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use palisade_contract::{RequestHeader, ResponseHeader};
 use pingora::{
     Error, Result,
@@ -169,6 +170,25 @@ impl ProxyHttp for Proxy {
     ) -> Result<Option<Duration>> {
         ctx.on_response_body(session, body, end)?;
         Ok(None)
+    }
+
+    /// Here and not where trailers are sent: only from here does a refusal end the answer.
+    fn upstream_response_trailer_filter(
+        &self,
+        session: &mut Session,
+        _trailers: &mut HeaderMap,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<()> {
+        ctx.on_response_trailers(session)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<Option<Bytes>> {
+        Ok(ctx.last_piece.take())
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Ctx>) -> FailToProxy {

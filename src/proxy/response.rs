@@ -50,7 +50,10 @@ impl Ctx {
         if streamed && head.status != StatusCode::SWITCHING_PROTOCOLS {
             // A piece may be replaced by another of another length.
             head.remove_header(&header::CONTENT_LENGTH);
-            if session.req_header().version == http::Version::HTTP_11 {
+            head.remove_header(&header::TRAILER);
+            let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+                || session.req_header().method == http::Method::HEAD;
+            if session.req_header().version == http::Version::HTTP_11 && !bodiless {
                 head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
             }
         }
@@ -80,6 +83,17 @@ impl Ctx {
             *body = Some(piece.into_bytes());
         }
         self.response_bytes += body.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Trailers end the body of the origin's answer: a plugin that reads it is told, and what it still has comes in their
+    /// place. They were made for other bytes, and nobody has looked at them.
+    pub(super) fn on_response_trailers(&mut self, session: &mut Session) -> Result<()> {
+        if self.flight.as_ref().is_some_and(|flight| flight.chain.response_body_need() == BodyNeed::Stream) {
+            let mut last = None;
+            self.on_response_body(session, &mut last, true)?;
+            self.last_piece = Some(last.unwrap_or_default());
+        }
         Ok(())
     }
 }

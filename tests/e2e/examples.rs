@@ -44,7 +44,8 @@ fn serve(example: &Path) {
     }
 }
 
-fn named(example: &str) -> Gateway {
+/// An example of `conf/examples`, started.
+pub fn named(example: &str) -> Gateway {
     start(&Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/examples").join(example)).0
 }
 
@@ -79,7 +80,7 @@ fn patient_records_says_who_saw_what_when_from_where_and_with_what_outcome() {
             refused,
             json!({
                 "principal": "reception", "consumer": "reception", "method": "PUT", "route": "change-record",
-                "params": {"name": "alice"}, "client": "127.0.0.1", "reason": "acl_denied",
+                "params": {"name": "alice"}, "client": "127.0.0.1", "reason": "rbac_denied",
             }),
         ),
     ] {
@@ -88,7 +89,7 @@ fn patient_records_says_who_saw_what_when_from_where_and_with_what_outcome() {
         }
         assert!(line["time"].as_str().unwrap().ends_with('Z') && line["duration_us"].is_u64(), "{line:#}");
         let text = line["decisions"].to_string();
-        assert!(text.contains("key-auth") && text.contains("acl"), "{line:#}");
+        assert!(text.contains("key-auth") && text.contains("rbac"), "{line:#}");
         assert!(!line.to_string().contains("clinic-key"), "{line:#}");
     }
     // Nobody sees a record while that cannot be written down.
@@ -153,7 +154,7 @@ fn start(example: &Path) -> (Gateway, Vec<String>) {
 }
 
 /// Puts a token in the place of `TOKEN({…})`.
-fn with_token(header: &str) -> String {
+pub fn with_token(header: &str) -> String {
     let Some((before, claims)) = header.strip_suffix(')').and_then(|header| header.split_once("TOKEN("))
     else {
         return header.to_owned();

@@ -15,6 +15,7 @@ mod harness;
 mod signer;
 mod tokens;
 
+mod attacks;
 mod audit;
 mod audit_sinks;
 mod auth;
@@ -25,6 +26,7 @@ mod canonical;
 mod carried;
 mod client_certificates;
 mod cors;
+mod data_mask;
 mod examples;
 mod expiry;
 mod faults;

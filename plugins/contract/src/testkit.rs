@@ -176,9 +176,14 @@ impl Kit {
 
     /// Builds the plugin from its own fields; an error is rendered as an operator would see it.
     pub fn build(&self, yaml: &str) -> Result<Instance, String> {
+        self.build_as(yaml, Mode::Enforce)
+    }
+
+    /// Builds it as an entry with a `mode`.
+    pub fn build_as(&self, yaml: &str, mode: Mode) -> Result<Instance, String> {
         let node = node(yaml)?;
         let name = self.descriptor.name;
-        let info = EntryInfo::new(name, name, Scope::Route, node.place.clone(), Mode::Enforce);
+        let info = EntryInfo::new(name, name, Scope::Route, node.place.clone(), mode);
         let groups = self.consumers.values().flat_map(|consumer| consumer.groups.clone()).collect();
         let env = BuildEnv {
             entry: &info,
