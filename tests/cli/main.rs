@@ -8,6 +8,7 @@
     reason = "tests may panic"
 )]
 
+mod consumers;
 mod init;
 mod waf;
 

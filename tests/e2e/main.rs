@@ -24,6 +24,7 @@ mod buffers;
 mod canonical;
 mod carried;
 mod client_certificates;
+mod consumers;
 mod cors;
 mod examples;
 mod expiry;
