@@ -97,9 +97,9 @@ fn a_directory_is_seen_to_change_without_a_reload() {
         (&known["ok"], &known["consumers"], &known["credentials"]),
         (&true.into(), &1.into(), &0.into())
     );
-    // None of it was a reload of the configuration, although that is watched too and the directory is below it.
-    let status: Value = serde_json::from_str(&admin(&gateway, "/config/status")).unwrap();
-    assert_eq!(status["generation"], 1, "{}", gateway.log());
+    // None of it was a reload of the configuration, although that is watched too and the directory is below it. What was
+    // written just before the start counts as one change.
+    assert!(gateway.log().matches("files have changed").count() <= 1, "{}", gateway.log());
     let all =
         format!("{}{}{}", gateway.log(), admin(&gateway, "/metrics"), admin(&gateway, "/config/status"));
     assert!([first, second, third].iter().all(|key| !all.contains(key)), "{all}");
@@ -248,7 +248,7 @@ fn a_store_is_asked_and_what_it_said_holds_for_staleness() {
 #[test]
 fn past_staleness_a_store_that_is_gone_or_talks_nonsense_lets_nobody_in() {
     let mut redis = Redis::start(free_port());
-    let gateway = on_store(redis.1, "1s");
+    let gateway = on_store(redis.1, "200ms");
     until("the store", || (status(&gateway, "no such key") == 401).then_some(()));
     let dave = key(&gateway, &["add", "dave"]);
     let hash = redis.cli(&["--raw", "KEYS", "test:key:*"]).trim().to_owned();
