@@ -57,9 +57,9 @@ fn write(dir: &Path) {
 
 /// Memory of the process that is there, in bytes.
 fn resident() -> u64 {
-    let text = fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * rustix::param::page_size() as u64
+    let text = fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 fn open(dir: &Path, previous: Option<&Directory>) -> (Directory, Duration) {
