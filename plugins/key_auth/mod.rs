@@ -18,7 +18,8 @@ use std::{borrow::Cow, sync::Arc, time::SystemTime};
 /// The longest key that is looked at, in bytes.
 const MAX_KEY: usize = 4096;
 
-/// Identifies a consumer by a secret key. Keys are random and long, so that they are stored as SHA-256 only.
+/// Identifies a consumer by a secret key. Keys are random and long, so that they are stored as SHA-256 only. Many of them
+/// stand [in a directory or a store](../consumers.md).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
