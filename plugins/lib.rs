@@ -51,7 +51,7 @@ pub use hmac_auth::{HmacAuth, HmacCredential};
 pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
 pub use jwt::{Jwt, JwtCredential};
-pub use key_auth::{KeyAuth, KeyCredential};
+pub use key_auth::{KeyAuth, KeyCredential, KeyRead, is_key_id, key_expiry, key_id};
 pub use mtls::{Mtls, MtlsCredential};
 pub use ownership::Ownership;
 pub use rate_limiting::RateLimiting;

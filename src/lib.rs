@@ -5,6 +5,7 @@
 //! | [`admin`] | the admin API and the probes |
 //! | [`cli`] | the command line, one file a subcommand |
 //! | [`conf`] | the configuration directory, read and checked |
+//! | [`consumers`] | consumers outside of the configuration, up to millions |
 //! | [`gateway`] | the compiled snapshot that requests are served by |
 //! | [`router`], [`fold`], `unicode` | host, path, method and headers to a route; look-alikes of a path |
 //! | [`chain`] | a route's plugins in order |
@@ -38,6 +39,7 @@ pub mod chain;
 pub mod cli;
 mod coding;
 pub mod conf;
+pub mod consumers;
 pub mod demo;
 pub mod edge;
 pub mod fold;

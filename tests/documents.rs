@@ -63,6 +63,7 @@ fn yaml_examples_load() {
                     "errors:",
                     "upstreams:",
                     "stores:",
+                    "consumer_source:",
                     "watch:",
                 ]
                 .iter()
@@ -83,6 +84,7 @@ fn yaml_examples_load() {
             fs::write(dir.path().join("example.yaml"), &text).unwrap();
             let keys = include_str!("../conf/examples/payments/bank.jwks.json");
             fs::write(dir.path().join("keys.json"), keys).unwrap();
+            fs::create_dir(dir.path().join("keys")).unwrap();
             // References name upstreams that are not there: they are read here; plugins' pages are compiled by a
             // test of `palisade docs`.
             let reference = document.ends_with("configuration.md")

@@ -77,7 +77,7 @@ const LAYERS: [&[&str]; 14] = [
     &["chain", "router", "upstream"],
     &["when", "metrics"],
     &["edge"],
-    &["pem"],
+    &["pem", "consumers"],
     &["conf"],
     // They know nothing but each other.
     &["budget", "coding", "fold", "host", "logging", "path", "serve", "unicode"],

@@ -57,8 +57,7 @@ impl Keys {
                 path: format!("consumers.{}.key-auth", consumer.name),
                 ..error.place(place.clone())
             };
-            let read = credential.hash().and_then(|hash| Ok((hash, credential.expires()?, credential.id()?)));
-            let (hash, expires, id) = match read {
+            let KeyRead { hash, expires, id } = match credential.read() {
                 Ok(read) => read,
                 Err(error) => {
                     errors.push(placed(error));
@@ -72,6 +71,7 @@ impl Keys {
                 errors.push(placed(error));
                 continue;
             }
+            let id = id.map_or_else(|| key_id(&hash), Into::into);
             let principal = Arc::new(Principal::of_consumer(consumer.clone(), Some(id)));
             keys.entry(prefix(&hash)).or_default().push(Key { hash, expires, principal });
         }
@@ -81,10 +81,31 @@ impl Keys {
     /// The key is hashed first, and only hashes are compared: what time tells about a look-up is about the hash
     /// of a guess, from which nothing follows for the next guess. The last comparison is constant-time all the
     /// same.
-    pub(super) fn find(&self, key: &[u8]) -> Option<&Key> {
-        let hash: [u8; 32] = Sha256::digest(key).into();
-        self.0.get(&prefix(&hash))?.iter().find(|known| bool::from(known.hash.ct_eq(&hash)))
+    pub(super) fn find(&self, hash: &[u8; 32]) -> Option<&Key> {
+        self.0.get(&prefix(hash))?.iter().find(|known| bool::from(known.hash.ct_eq(hash)))
     }
+}
+
+/// What is stored of a key.
+pub(super) fn hashed(key: &[u8]) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+/// The name of a key that has been given none: the hash's first 12 digits.
+pub fn key_id(hash: &[u8; 32]) -> Arc<str> {
+    let first: [u8; 6] = hash.first_chunk().copied().unwrap_or_default();
+    hex::encode(first).into()
+}
+
+/// A key as it is looked up.
+#[derive(Debug)]
+pub struct KeyRead<'a> {
+    /// The SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// From then on it is refused.
+    pub expires: Option<SystemTime>,
+    /// The name that it has been given; else [`key_id`].
+    pub id: Option<&'a str>,
 }
 
 fn prefix(hash: &[u8; 32]) -> [u8; 8] {
@@ -92,9 +113,17 @@ fn prefix(hash: &[u8; 32]) -> [u8; 8] {
 }
 
 impl KeyCredential {
+    /// What is written, checked.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing of the key is in it.
+    pub fn read(&self) -> Result<KeyRead<'_>, ConfigError> {
+        Ok(KeyRead { hash: self.hash()?, expires: self.expires()?, id: self.id()? })
+    }
+
     fn hash(&self) -> Result<[u8; 32], ConfigError> {
         let mut hash = [0u8; 32];
-        hex::decode_to_slice(self.key_sha256.to_ascii_lowercase(), &mut hash).map_err(|_| {
+        hex::decode_to_slice(&self.key_sha256, &mut hash).map_err(|_| {
             // What stands there may be the key itself.
             ConfigError::new("`key_sha256` is not a SHA-256 in hex (64 digits)")
                 .help("`palisade hash` makes it from a key")
@@ -103,30 +132,36 @@ impl KeyCredential {
     }
 
     fn expires(&self) -> Result<Option<SystemTime>, ConfigError> {
-        let Some(text) = &self.expires else { return Ok(None) };
-        let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-            let is_date = text.len() == "2027-01-31".len();
-            is_date.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()
-        });
-        time.map(|time| Some(SystemTime::from(time))).ok_or_else(|| {
-            ConfigError::new("`expires` is not a time")
-                .help("write it as `2027-01-31T00:00:00Z` or `2027-01-31`")
-        })
+        self.expires.as_deref().map(key_expiry).transpose()
     }
 
     /// It goes to the origin in a header.
-    fn id(&self) -> Result<Arc<str>, ConfigError> {
-        match &self.id {
-            None => Ok(self.key_sha256.to_ascii_lowercase().chars().take(12).collect::<String>().into()),
-            Some(id)
-                if !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
-            {
-                Ok(id.as_str().into())
-            }
-            Some(_) => {
+    fn id(&self) -> Result<Option<&str>, ConfigError> {
+        match self.id.as_deref() {
+            Some(id) if !is_key_id(id) => {
                 let error = ConfigError::new("`id` is not a name that a header can carry");
                 Err(error.help(format!("write letters, digits and signs without spaces, at most {MAX_ID}")))
             }
+            id => Ok(id),
         }
     }
+}
+
+/// The time from which on a key is refused, as it is written.
+///
+/// # Errors
+/// It is none.
+pub fn key_expiry(text: &str) -> Result<SystemTime, ConfigError> {
+    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let is_date = text.len() == "2027-01-31".len();
+        is_date.then(|| format!("{text}T00:00:00Z").parse().ok()).flatten()
+    });
+    time.map(SystemTime::from).ok_or_else(|| {
+        ConfigError::new("`expires` is not a time").help("write it as `2027-01-31T00:00:00Z` or `2027-01-31`")
+    })
+}
+
+/// What a key can be named.
+pub fn is_key_id(text: &str) -> bool {
+    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -2,14 +2,14 @@
 
 mod credential;
 
-pub use credential::KeyCredential;
+pub use credential::{KeyCredential, KeyRead, is_key_id, key_expiry, key_id};
 
 use crate::presented::{cookies, query_pairs};
-use credential::Keys;
+use credential::{Keys, hashed};
 use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{
-    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
-    Hooks, Plugin, PluginKind, Stage, Step,
+    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, ConsumerSource, CredentialPlace,
+    Denial, Exchange, Held, Hooks, Plugin, PluginKind, Principal, Stage, Step,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,7 +18,8 @@ use std::{borrow::Cow, sync::Arc, time::SystemTime};
 /// The longest key that is looked at, in bytes.
 const MAX_KEY: usize = 4096;
 
-/// Identifies a consumer by a secret key. Keys are random and long, so that they are stored as SHA-256 only.
+/// Identifies a consumer by a secret key. Keys are random and long, so that they are stored as SHA-256 only. Many of them
+/// stand [in a directory or a store](../consumers.md).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -57,6 +58,7 @@ pub struct KeyAuth {
     hide: bool,
     challenge: HeaderValue,
     keys: Keys,
+    source: Option<Arc<dyn ConsumerSource>>,
 }
 
 impl PluginKind for KeyAuth {
@@ -100,6 +102,7 @@ impl PluginKind for KeyAuth {
                 hide: config.hide_credentials,
                 challenge,
                 keys,
+                source: env.source(),
             }),
             _ => Err(errors.into()),
         }
@@ -180,23 +183,46 @@ impl KeyAuth {
         }
     }
 
-    fn judge(&self, ex: &mut Exchange) -> Authentication {
-        let accepted = match self.presented(ex) {
-            Err(denial) => return Authentication::Rejected(denial),
-            Ok(None) => return Authentication::NoCredential,
+    fn judge(&self, ex: &Exchange) -> Step<'static, Authentication> {
+        let rejected = |denial| Step::Now(Ok(Authentication::Rejected(denial)));
+        let hash = match self.presented(ex) {
+            Err(denial) => return rejected(denial),
+            Ok(None) => return Step::Now(Ok(Authentication::NoCredential)),
             Ok(Some(key)) if key.is_empty() || key.len() > MAX_KEY || key.contains(&0) => {
-                return Authentication::Rejected(rejected("credential_malformed", "The key cannot be one"));
+                return rejected(malformed());
             }
-            Ok(Some(key)) => self.keys.find(&key),
+            Ok(Some(key)) => hashed(&key),
         };
-        match accepted {
-            None => Authentication::Rejected(rejected("credential_unknown", "The key is not known")),
-            Some(key) if key.expires.is_some_and(|expires| SystemTime::now() >= expires) => {
-                Authentication::Rejected(rejected("credential_expired", "The key has expired"))
-            }
-            Some(key) => Authentication::Authenticated(key.principal.clone()),
+        if let Some(key) = self.keys.find(&hash) {
+            return Step::Now(Ok(accepted(&key.principal, key.expires)));
+        }
+        let Some(source) = &self.source else { return rejected(unknown()) };
+        match source.find_key(&hash) {
+            Step::Now(found) => Step::Now(found.map(held)),
+            Step::Later(found) => Step::later(async move { found.await.map(held) }),
         }
     }
+}
+
+/// A key that somebody has, where it has not expired.
+fn accepted(principal: &Arc<Principal>, expires: Option<SystemTime>) -> Authentication {
+    if expires.is_some_and(|expires| SystemTime::now() >= expires) {
+        Authentication::Rejected(rejected("credential_expired", "The key has expired"))
+    } else {
+        Authentication::Authenticated(principal.clone())
+    }
+}
+
+fn held(found: Option<Held>) -> Authentication {
+    found.map_or_else(|| Authentication::Rejected(unknown()), |held| accepted(&held.principal, held.expires))
+}
+
+fn malformed() -> Denial {
+    rejected("credential_malformed", "The key cannot be one")
+}
+
+fn unknown() -> Denial {
+    rejected("credential_unknown", "The key is not known")
 }
 
 fn rejected(reason: &'static str, message: &'static str) -> Denial {
@@ -218,7 +244,7 @@ impl Authenticator for KeyAuth {
         let found = self.judge(ex);
         // Also what is not a key of ours is not the origin's business.
         self.hide(ex);
-        Step::Now(Ok(found))
+        found
     }
 
     fn challenge(&self) -> HeaderValue {

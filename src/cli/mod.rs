@@ -4,6 +4,7 @@
 
 mod check;
 mod completions;
+mod consumers;
 mod demo;
 mod docs;
 mod hash;
@@ -55,6 +56,8 @@ enum Command {
     Demo(demo::Args),
     /// Make a key for a consumer, or turn one into the form that is stored.
     Hash(hash::Args),
+    /// Add, rotate, revoke and list consumers outside of the configuration.
+    Consumers(consumers::Args),
     /// Show the compiled routes: what each takes, its plugins in order, where it leads.
     Routes(routes::Args),
     /// Check rules of the firewall, and try requests on them.
@@ -88,6 +91,7 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
         Command::Init(args) => init::run(&args, &registry),
         Command::Demo(args) => demo::run(&args, registry),
         Command::Hash(args) => hash::run(&args),
+        Command::Consumers(args) => consumers::run(&args, &registry),
         Command::Routes(args) => routes::run(&args, &registry),
         Command::Schema(args) => schema::run(&args, &registry),
         Command::Docs(args) => docs::run(&args, &registry),

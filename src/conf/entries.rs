@@ -2,6 +2,7 @@
 
 use super::{
     model::{At, Common, ConsumerConfig, Entry, OnFault},
+    names,
     raw::{RawCommon, RawOnFault},
     sections::{at, check_name, mapping, read, wrong},
     suggest,
@@ -165,14 +166,9 @@ pub(super) fn consumers(
             node.get("groups").and_then(|groups| read::<Vec<String>>(groups, errors)).unwrap_or_default();
         for (index, group) in groups.iter().enumerate() {
             // Groups go to the origin as a list in a header.
-            if group.is_empty()
-                || group.len() > 128
-                || !group.chars().all(|c| c.is_ascii_graphic() && c != ',')
-            {
-                errors.push(
-                    wrong(node, &format!("groups[{index}]"), format!("`{group}` cannot be a group"))
-                        .help("groups have 1 to 128 visible ASCII characters and no comma"),
-                );
+            if !names::is_group(group) {
+                let message = format!("`{group}` cannot be a group");
+                errors.push(wrong(node, &format!("groups[{index}]"), message).help(names::GROUPS));
             }
         }
         let name: Arc<str> = key.text.as_str().into();

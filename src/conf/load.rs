@@ -1,7 +1,7 @@
 //! From a directory to a configuration: how files merge, and all that is wrong with them.
 
 use super::{
-    addresses, entries, files,
+    addresses, consumer_source, entries, files,
     model::{Broken, Config},
     raw, routes, sections, stores, upstreams,
 };
@@ -19,8 +19,18 @@ use std::{
 /// Sections whose entries merge across files.
 const MAPS: [&str; 7] = ["listeners", "stores", "upstreams", "routes", "plugins", "consumers", "errors"];
 /// Sections that stand in one file only; `version` may stand in each.
-const SINGLES: [&str; 9] =
-    ["version", "limits", "client_ip", "admin", "watch", "demo", "drain_timeout", "state_dir", "run_dir"];
+const SINGLES: [&str; 10] = [
+    "version",
+    "limits",
+    "client_ip",
+    "admin",
+    "watch",
+    "demo",
+    "drain_timeout",
+    "state_dir",
+    "run_dir",
+    "consumer_source",
+];
 
 /// Everything that is wrong with a configuration, with the files it was read from.
 #[derive(Debug)]
@@ -139,6 +149,9 @@ impl Making<'_> {
             .unwrap_or_else(|| state_dir.join("run"));
         let (consumers, credentials, no_consumers) =
             entries::consumers(whole.map("consumers"), registry, errors);
+        let before = errors.len();
+        let source = consumer_source::source(single("consumer_source"), self.dir, errors);
+        let no_source = errors.len() > before;
         let (stores, no_stores) = stores::stores(whole.map("stores"), errors);
         let (upstreams, mut no_upstreams) = upstreams::upstreams(whole.map("upstreams"), errors);
         let (routes, no_routes) = routes::routes(whole.map("routes"), registry, errors);
@@ -170,11 +183,13 @@ impl Making<'_> {
             run_dir,
             consumers,
             credentials,
+            consumer_source: source,
             files,
             sources,
             broken: Broken {
                 uncertain: false,
                 stores: no_stores,
+                consumer_source: no_source,
                 upstreams: no_upstreams,
                 consumers: no_consumers,
                 routes: no_routes,

@@ -10,16 +10,20 @@
 //! | `sections` | listeners, limits, client addresses, admin |
 //! | `upstreams` | upstreams |
 //! | `stores` | state that several gateways share |
+//! | `consumer_source` | where consumers are that stand outside of the configuration |
+//! | `names` | what can be a name, and a group |
 //! | `routes` | routes and their patterns |
 //! | `entries` | plugin entries and consumers |
 //! | [`schema`] | JSON Schema of the whole configuration |
 
 mod addresses;
+mod consumer_source;
 mod entries;
 mod files;
 mod load;
 pub mod model;
 mod model_upstream;
+pub(crate) mod names;
 mod raw;
 mod raw_upstream;
 mod resilience;

@@ -52,6 +52,8 @@ pub struct Config {
     pub consumers: BTreeMap<Arc<str>, ConsumerConfig>,
     /// The consumers' credentials, by plugin name.
     pub credentials: Credentials,
+    /// Where more consumers are.
+    pub consumer_source: Option<At<ConsumerSource>>,
     /// The operator's own error bodies for every route that has none of its own, by status.
     pub errors: BTreeMap<u16, ErrorBody>,
     /// Every file of YAML, and those that references name.
@@ -70,6 +72,8 @@ pub struct Broken {
     pub uncertain: bool,
     /// True where a store is among it.
     pub stores: bool,
+    /// True where `consumer_source` is.
+    pub consumer_source: bool,
     /// By name.
     pub upstreams: HashSet<Arc<str>>,
     /// By name.
@@ -310,4 +314,25 @@ pub struct ConsumerConfig {
     pub plugins: BTreeMap<Arc<str>, Entry>,
     /// Where it is written.
     pub place: Place,
+}
+
+/// Where consumers are that stand outside of the configuration.
+#[derive(Debug, Clone)]
+pub enum ConsumerSource {
+    /// In files of a directory.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Looks again and again whether they have changed.
+        watch: bool,
+    },
+    /// In a store.
+    Store {
+        /// Its name.
+        name: At<String>,
+        /// What its keys begin with.
+        prefix: Arc<str>,
+        /// How old what is known of a credential may be.
+        staleness: Duration,
+    },
 }

@@ -2,7 +2,7 @@
 
 use super::raw::{RawAdmin, RawClientIp, RawCommon, RawErrorBody, RawLimits, RawListener, RawRoute};
 use super::raw_upstream::RawUpstream;
-use super::stores::RawStore;
+use super::{consumer_source::RawConsumerSource, stores::RawStore};
 use palisade_contract::{Descriptor, conf::HumanDuration};
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -52,6 +52,7 @@ pub fn types(registry: &[Descriptor]) -> Value {
         "routes": map_of(json!({ "$ref": "#/$defs/Route" })),
         "plugins": section("Plugins", "Entries on every route."),
         "consumers": map_of(consumer),
+        "consumer_source": generator.subschema_for::<RawConsumerSource>(),
         "errors": section("Errors", OWN_BODIES),
     });
     let errors = json!({ "type": "object", "patternProperties": { "^[45][0-9][0-9]$": generator.subschema_for::<RawErrorBody>() }, "additionalProperties": false });

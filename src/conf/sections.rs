@@ -2,6 +2,7 @@
 
 use super::{
     model::{Admin, At, CertificateFiles, ClientAuth, ClientIp, Limits, Listener, ListenerTls, Paths},
+    names,
     raw::{RawAdmin, RawClientAuthMode, RawClientIp, RawLimits, RawListener, RawPaths, RawTls, not_yet},
 };
 use http::HeaderName;
@@ -60,13 +61,9 @@ pub(super) fn to_read(node: &Node, path: &str) -> PathBuf {
 /// Names become metric labels, header values and file names.
 pub(super) fn check_name(key: &Key, path: &str, errors: &mut Vec<ConfigError>) {
     let name = &key.text;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if name.is_empty() || name.len() > 128 || !name.chars().all(plain) || name.starts_with('_') {
-        errors.push(
-            ConfigError::at(path, format!("`{name}` cannot be a name"))
-                .help("names have 1 to 128 letters, digits, `-`, `_` and `.`, and do not begin with `_`")
-                .place(key.place.clone()),
-        );
+    if !names::is_name(name) {
+        let error = ConfigError::at(path, format!("`{name}` cannot be a name")).help(names::NAMES);
+        errors.push(error.place(key.place.clone()));
     }
 }
 

@@ -9,8 +9,8 @@ use crate::{
 };
 use http::HeaderName;
 use palisade_contract::{
-    BuildEnv, Built, ConfigError, Consumer, CredentialPlace, CredentialPlaces, Descriptor, EntryInfo, Mode,
-    Principal, Scope, Stage, Stores, env::FilesRead,
+    BuildEnv, Built, ConfigError, Consumer, ConsumerSource, CredentialPlace, CredentialPlaces, Descriptor,
+    EntryInfo, Mode, Principal, Scope, Stage, Stores, env::FilesRead,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -65,6 +65,7 @@ pub(super) struct Builder<'a> {
     pub(super) config: &'a Config,
     pub(super) env: &'a CompileEnv<'a>,
     stores: Stores,
+    source: Option<Arc<dyn ConsumerSource>>,
     consumers: HashMap<Arc<str>, Arc<Consumer>>,
     groups: Option<BTreeSet<Arc<str>>>,
     headers: HashSet<HeaderName>,
@@ -82,16 +83,24 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(config: &'a Config, env: &'a CompileEnv<'a>, stores: Stores) -> Self {
+    pub(super) fn new(
+        config: &'a Config,
+        env: &'a CompileEnv<'a>,
+        stores: Stores,
+        source: Option<Arc<dyn ConsumerSource>>,
+    ) -> Self {
         let consumers =
             config.consumers.iter().map(|(name, entry)| (name.clone(), entry.consumer.clone())).collect();
-        let complete = !config.broken.uncertain && config.broken.consumers.is_empty();
+        // Consumers elsewhere may be in any group.
+        let elsewhere = config.consumer_source.is_some() || config.broken.consumer_source;
+        let complete = !config.broken.uncertain && config.broken.consumers.is_empty() && !elsewhere;
         let groups = complete
             .then(|| config.consumers.values().flat_map(|entry| entry.consumer.groups.clone()).collect());
         Builder {
             config,
             env,
             stores,
+            source,
             consumers,
             groups,
             headers: HashSet::new(),
@@ -197,6 +206,7 @@ impl<'a> Builder<'a> {
             consumers: &self.consumers,
             groups: self.groups.as_ref(),
             all_credentials: &self.config.credentials,
+            source: self.source.as_ref(),
             state_dir: &self.config.state_dir,
             keep: self.env.keep,
             host: self.env.host,

@@ -3,6 +3,7 @@
 //! [`Snapshot::compile`] turns a [`Config`] into one or says everything that is wrong with it; a snapshot is
 //! swapped whole (see [`crate::server`]).
 
+pub mod consumers;
 mod entries;
 mod route;
 pub mod stores;
@@ -14,6 +15,7 @@ pub use route::RouteRuntime;
 
 use crate::{
     conf::model::{ClientIp, Config, ErrorBody, Limits},
+    consumers::Source,
     metrics::Metrics,
     router::{RouteSpec, Router},
     upstream::Upstream,
@@ -47,6 +49,10 @@ pub struct Snapshot {
     pub routes: BTreeMap<Arc<str>, Arc<RouteRuntime>>,
     /// By name.
     pub stores: BTreeMap<Arc<str>, Arc<RedisStore>>,
+    /// Consumers outside of the configuration.
+    pub consumers: Option<Source>,
+    /// What looks at them, where something does.
+    watches: Option<Arc<dyn Host>>,
     /// By name.
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     /// For requests whose route says nothing else.
@@ -91,7 +97,8 @@ impl Snapshot {
         let mut errors = Vec::new();
         let upstreams = compile_upstreams(config, env, &mut errors);
         let (stores, named) = stores::compile(config, env, &mut errors);
-        let mut builder = Builder::new(config, env, named);
+        let consumers = consumers::compile(config, env, &named, &mut errors);
+        let mut builder = Builder::new(config, env, named, consumers.as_ref().map(Source::shared));
         let everywhere = builder.everywhere(&mut errors);
         let overlays = Arc::new(builder.consumers(&everywhere, &mut errors));
         let mut routes = BTreeMap::new();
@@ -118,6 +125,7 @@ impl Snapshot {
             errors.extend(Router::build(all).err().into_iter().flatten());
             None
         };
+        let watches = consumers::watched(config, env);
         let none = Arc::new(route::none(&everywhere, env, &config.errors));
         builder.tell_credential_places();
         builder.unused_adjustments(&mut errors);
@@ -131,6 +139,8 @@ impl Snapshot {
                 none,
                 routes,
                 stores,
+                consumers,
+                watches,
                 upstreams,
                 limits: config.limits.clone(),
                 client_ip: config.client_ip.clone(),
@@ -146,14 +156,20 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// Begins what its upstreams do in the background, once it serves.
+    /// Begins what its upstreams and its source of consumers do in the background, once it serves.
     pub fn start(&self) {
         self.upstreams.values().for_each(Upstream::start);
+        if let (Some(Source::Directory(directory)), Some(host)) = (&self.consumers, &self.watches) {
+            directory.watch(host);
+        }
     }
 
     /// Ends that; requests that it serves go on.
     pub fn stop(&self) {
         self.upstreams.values().for_each(|upstream| upstream.stop());
+        if let Some(Source::Directory(directory)) = &self.consumers {
+            directory.stop();
+        }
     }
 }
 

@@ -110,6 +110,12 @@ families! {
         "1 where commands of plugins go to a store, 0 where it is down, or a part of its cluster is";
     store_commands: IntCounterVec, "store_commands_total", ["store", "outcome"], &[],
         "commands of plugins to a store; `outcome` is `answered`, `refused`, `timeout`, `broken`, `busy` or `nonsense`, `down` where nothing was tried";
+    consumer_source_ok: IntGaugeVec, "consumer_source_ok", [], &[],
+        "1 where what is served of `consumer_source.directory` is what stands there, 0 where something there is wrong";
+    consumer_source_size: IntGaugeVec, "consumer_source_size", ["of"], &[],
+        "what `consumer_source.directory` holds; `of` is `consumers` or `credentials`";
+    consumer_source_events: IntCounterVec, "consumer_source_events_total", ["event"], &[],
+        "of a directory, how often it was `loaded` and `failed` to be; of a store, look-ups by what came of them: `cached`, `held`, `unheld`, `conflict`, `nonsense` or `failed`";
     edge_refused: IntCounterVec, "edge_refused_total", ["reason"], &[],
         "requests refused before any route was looked for";
     connections: IntGaugeVec, "connections", ["state"], &[],

@@ -43,6 +43,8 @@ pub struct Metrics {
     plugins: Mutex<HashMap<(Arc<str>, Event), u64>>,
     /// What has been counted of stores' commands already.
     stores: Mutex<HashMap<(Arc<str>, &'static str), u64>>,
+    /// What has been counted of the source of consumers already.
+    consumers: Mutex<HashMap<&'static str, u64>>,
     /// Of what the end is shown: of a list of revoked certificates, and the labels.
     ends: Mutex<HashSet<(bool, [String; 3])>>,
 }
@@ -65,6 +67,7 @@ impl Metrics {
             ejections: Mutex::default(),
             plugins: Mutex::default(),
             stores: Mutex::default(),
+            consumers: Mutex::default(),
             ends: Mutex::default(),
             families,
         }
@@ -195,6 +198,39 @@ impl Metrics {
             self.families.store_commands.remove(&[store, outcome]);
         }
         *shown = next;
+    }
+
+    /// How the source of consumers is: whether all is well, how many consumers and credentials it holds, and what has
+    /// come of it since the start.
+    pub fn consumers(
+        &self,
+        ok: Option<bool>,
+        sizes: Option<(usize, usize)>,
+        events: impl Iterator<Item = (&'static str, u64)>,
+    ) {
+        let families = &self.families;
+        families.consumer_source_ok.reset();
+        families.consumer_source_size.reset();
+        if let Some((ok, gauge)) = ok.zip(families.consumer_source_ok.get(&[])) {
+            gauge.set(i64::from(ok));
+        }
+        for (of, count) in
+            sizes.into_iter().flat_map(|(consumers, keys)| [("consumers", consumers), ("credentials", keys)])
+        {
+            if let Some(gauge) = families.consumer_source_size.get(&[of]) {
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+        let mut shown = self.consumers.lock();
+        for (event, count) in events {
+            let before = shown.insert(event, count).unwrap_or(0);
+            if count > 0
+                && let Some(counter) = families.consumer_source_events.get(&[event])
+            {
+                // One with other settings counts anew.
+                counter.inc_by(count.checked_sub(before).unwrap_or(count));
+            }
+        }
     }
 
     /// When certificates end, and lists of revoked ones (true), in seconds since 1970. Of those with the same labels

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     admin::{self, AdminState},
     conf::model::Config,
+    consumers::{self, Source},
     gateway::{stores, view},
     serve::Server,
 };
@@ -45,6 +46,19 @@ fn shown(time: SystemTime) -> String {
         .unwrap_or_default()
 }
 
+fn consumers_json(view: &consumers::View) -> Value {
+    json!({
+        "kind": view.kind,
+        "at": view.at,
+        "ok": view.ok,
+        "error": (!view.error.is_empty()).then_some(&view.error),
+        "loaded_at": view.loaded_at.map(shown),
+        "consumers": view.sizes.map(|(consumers, _)| consumers),
+        "credentials": view.sizes.map(|(_, credentials)| credentials),
+        "events": view.events,
+    })
+}
+
 impl AdminState for View {
     fn ready(&self) -> bool {
         !self.gateway.is_draining()
@@ -68,6 +82,10 @@ impl AdminState for View {
             let health = store.health();
             (&**name, health.up, health.commands)
         }));
+        let view = snapshot.consumers.as_ref().map(Source::view);
+        let ok = view.as_ref().filter(|view| view.sizes.is_some()).map(|view| view.ok);
+        let sizes = view.as_ref().and_then(|view| view.sizes);
+        self.gateway.metrics.consumers(ok, sizes, view.into_iter().flat_map(|view| view.events));
         self.gateway.metrics.plugins(self.gateway.keep.counters());
         self.gateway.metrics.encode()
     }
@@ -110,6 +128,7 @@ impl AdminState for View {
                 "error": status.error,
             },
             "failed_loads": status.failures,
+            "consumer_source": snapshot.consumers.as_ref().map(|source| consumers_json(&source.view())),
             "draining": self.gateway.is_draining(),
             "version": env!("CARGO_PKG_VERSION"),
         })

@@ -2,7 +2,10 @@
 
 mod names;
 
-use crate::{conf::model::Config, gateway::Snapshot};
+use crate::{
+    conf::model::{Config, ConsumerSource},
+    gateway::Snapshot,
+};
 use names::names;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
@@ -71,7 +74,16 @@ impl Files {
         let mut files = Files::default();
         files.dir = files.add(&config.dir);
         let own = [&config.state_dir, &config.run_dir].map(|dir| names(dir).pop().unwrap_or_default());
-        files.own = own.into_iter().filter(|own| own.starts_with(&files.dir) && *own != files.dir).collect();
+        // A directory of consumers is looked at by itself.
+        let consumers = config.consumer_source.as_ref().and_then(|at| match &at.value {
+            ConsumerSource::Directory { path, watch: true } => names(path).pop(),
+            _ => None,
+        });
+        files.own = own
+            .into_iter()
+            .chain(consumers)
+            .filter(|own| own.starts_with(&files.dir) && *own != files.dir)
+            .collect();
         for file in config.files.iter().chain(&snapshot.files).chain(named(config)) {
             files.add(file);
         }

@@ -8,6 +8,7 @@
     reason = "tests may panic"
 )]
 
+mod consumers;
 mod init;
 mod waf;
 
@@ -21,13 +22,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "run",
     "upgrade",
     "check",
     "init",
     "demo",
     "hash",
+    "consumers",
     "routes",
     "waf",
     "schema",
@@ -84,6 +86,10 @@ fn help_is_as_it_was_reviewed() {
     for command in ["check", "try"] {
         let help = stdout(&run(&["waf", command, "--help"]));
         all.push_str(&format!("\n---- waf {command}\n\n{help}"));
+    }
+    for command in ["add", "rotate", "revoke", "list"] {
+        let help = stdout(&run(&["consumers", command, "--help"]));
+        all.push_str(&format!("\n---- consumers {command}\n\n{help}"));
     }
     golden("help.txt", &all);
 }

@@ -25,6 +25,7 @@ mod buffers;
 mod canonical;
 mod carried;
 mod client_certificates;
+mod consumers;
 mod cors;
 mod data_mask;
 mod examples;

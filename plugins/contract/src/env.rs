@@ -18,6 +18,7 @@ use crate::{
     decision::EntryInfo,
     host::Host,
     principal::Consumer,
+    source::ConsumerSource,
     store::{Store, Stores},
 };
 
@@ -54,6 +55,8 @@ pub struct BuildEnv<'a> {
     pub groups: Option<&'a BTreeSet<Arc<str>>>,
     /// All consumers' credentials.
     pub all_credentials: &'a Credentials,
+    /// Consumers outside of the configuration.
+    pub source: Option<&'a Arc<dyn ConsumerSource>>,
     /// Where files are written.
     pub state_dir: &'a Path,
     /// What outlives a reload.
@@ -93,6 +96,11 @@ impl BuildEnv<'_> {
     /// There is none of that name.
     pub fn store(&self, name: &str, field: &str) -> Result<Arc<dyn Store>, ConfigError> {
         self.stores.get(name, field)
+    }
+
+    /// Consumers outside of the configuration, where there are any: to be asked after those of [`BuildEnv::credentials`].
+    pub fn source(&self) -> Option<Arc<dyn ConsumerSource>> {
+        self.source.cloned()
     }
 
     /// A path to read, relative to the file that the entry stands in. With `watch` the configuration is read again

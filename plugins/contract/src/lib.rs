@@ -17,6 +17,7 @@
 //! | [`host`] | HTTP calls, background work and time, outside of requests |
 //! | [`conf`] | the configuration as written: spanned YAML, errors with a caret, durations and sizes |
 //! | [`secret`] | values that never show in a log, an error or a debug print |
+//! | [`source`] | consumers that stand outside of the configuration |
 //! | [`store`] | state that several gateways share |
 //! | `testkit` | drives one plugin from a table of requests, without sockets (feature `testkit`) |
 #![cfg_attr(
@@ -35,6 +36,7 @@ pub mod host;
 pub mod plugin;
 pub mod principal;
 pub mod secret;
+pub mod source;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -52,5 +54,6 @@ pub use pingora_http::{RequestHeader, ResponseHeader};
 pub use plugin::{Authenticator, BodyNeed, Built, Descriptor, Hooks, Plugin, PluginKind, Stage};
 pub use principal::{Consumer, Principal};
 pub use secret::Secret;
+pub use source::{ConsumerSource, Held};
 pub use store::{Answer, Command, Store, StoreError, Stores};
 pub use verdict::{Authentication, Denial, Fault, Reply, Step, Verdict};

@@ -56,7 +56,7 @@ use std::{
 };
 
 use crate::{
-    Authentication, Body, BodyNeed, BuildEnv, Built, ConfigErrors, Consumer, CredentialPlace,
+    Authentication, Body, BodyNeed, BuildEnv, Built, ConfigErrors, Consumer, ConsumerSource, CredentialPlace,
     CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place,
     Plugin, Principal, Scope, Stage, Store, Stores, Verdict,
     conf::{Sources, parse},
@@ -73,6 +73,7 @@ pub struct Kit {
     keep: Keep,
     host: Arc<dyn Host>,
     stores: Stores,
+    source: Option<Arc<dyn ConsumerSource>>,
     credential_places: CredentialPlaces,
 }
 
@@ -87,6 +88,7 @@ impl Kit {
             keep: Keep::default(),
             host: Arc::new(TestHost::offline()),
             stores: Stores::default(),
+            source: None,
             credential_places: CredentialPlaces::default(),
         }
     }
@@ -134,6 +136,13 @@ impl Kit {
     #[must_use]
     pub fn store(mut self, name: &str, store: Arc<dyn Store>) -> Self {
         self.stores = Stores::new(BTreeMap::from([(Arc::from(name), store)]), false);
+        self
+    }
+
+    /// Consumers outside of the configuration.
+    #[must_use]
+    pub fn source(mut self, source: Arc<dyn ConsumerSource>) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -192,6 +201,7 @@ impl Kit {
             // A kit without consumers says nothing about groups.
             groups: (!self.consumers.is_empty()).then_some(&groups),
             all_credentials: &self.credentials,
+            source: self.source.as_ref(),
             state_dir: &self.state_dir,
             keep: &self.keep,
             host: &self.host,

@@ -76,6 +76,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same, with this much time for a command at least.
+    #[must_use]
+    pub fn patient(mut self, timeout: Duration) -> Self {
+        self.timeout = self.timeout.max(timeout);
+        self
+    }
+
     /// Checks what is written.
     ///
     /// # Errors

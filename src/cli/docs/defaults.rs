@@ -13,7 +13,7 @@ pub(super) fn file(schema: &Value) -> String {
     let definitions = Definitions(schema.get("$defs").and_then(Value::as_object));
     let mut text = String::new();
     for (name, section) in definitions.properties(schema).into_iter().flatten() {
-        if is_plugins(section) || matches!(name.as_str(), "errors" | "consumers") {
+        if is_plugins(section) || matches!(name.as_str(), "errors" | "consumers" | "consumer_source") {
             continue;
         }
         let mut lines = Lines { definitions, text: &mut text };

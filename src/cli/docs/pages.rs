@@ -99,6 +99,7 @@ fn stages(descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, Str
             consumers: &HashMap::new(),
             groups: None,
             all_credentials: &HashMap::new(),
+            source: None,
             state_dir: Path::new("var"),
             keep: &Keep::default(),
             host: &host,

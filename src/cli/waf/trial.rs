@@ -145,6 +145,7 @@ fn own_entry(args: &Args, registry: &[Descriptor]) -> Result<(String, Built), St
         consumers: &HashMap::new(),
         groups: None,
         all_credentials: &HashMap::new(),
+        source: None,
         state_dir: Path::new("."),
         keep: &Keep::default(),
         host: &host,

@@ -39,11 +39,13 @@ impl Sources {
         self.1.get(place?)
     }
 
-    /// A line of a file. One that the configuration only names, such as rules of a firewall, is read for this.
+    /// A line of a file. One that the configuration only names, such as rules of a firewall, is read for this; not one of
+    /// consumers, where anything may stand by mistake, a key too.
     fn line(&self, place: &Place) -> Option<Cow<'_, str>> {
         let index = usize::try_from(place.line.checked_sub(1)?).ok()?;
         match self.0.get(&place.file) {
             Some(text) => text.lines().nth(index).map(Cow::Borrowed),
+            None if place.file.extension().is_some_and(|ending| ending == "jsonl") => None,
             None => {
                 fs::read_to_string(&place.file).ok()?.lines().nth(index).map(|line| line.to_owned().into())
             }
