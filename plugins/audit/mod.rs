@@ -61,7 +61,7 @@ impl PluginKind for Audit {
         let (Ok(sink), Some(layout), true) = (sink, layout, errors.is_empty()) else {
             return Err(errors.into());
         };
-        let writer = if env.dry_run {
+        let writer = if env.dry_run || env.trial {
             None
         } else {
             let counts =

@@ -13,7 +13,7 @@ use palisade_contract::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, sync::Arc};
 
 /// The longest key that is looked at, in bytes.
 const MAX_KEY: usize = 4096;
@@ -191,7 +191,7 @@ impl KeyAuth {
         };
         match accepted {
             None => Authentication::Rejected(rejected("credential_unknown", "The key is not known")),
-            Some(key) if key.expires.is_some_and(|expires| SystemTime::now() >= expires) => {
+            Some(key) if key.expires.is_some_and(|expires| ex.started() >= expires) => {
                 Authentication::Rejected(rejected("credential_expired", "The key has expired"))
             }
             Some(key) => Authentication::Authenticated(key.principal.clone()),

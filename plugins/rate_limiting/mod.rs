@@ -252,7 +252,7 @@ impl Plugin for RateLimiting {
     }
 
     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
-        let taken = self.judge(ex, self.table.now());
+        let taken = self.judge(ex, self.table.at(ex.begun()));
         if self.fields.is_some() {
             *ex.state::<Option<Taken>>() = Some(taken);
         }

@@ -134,6 +134,7 @@ pub fn check_in(
         previous: None,
         generation: 1,
         dry_run: true,
+        stores: None,
     };
     let compiled = Snapshot::compile(&config, &env);
     errors.extend(tls::terms(&config.listeners, None).err().into_iter().flatten());
@@ -170,6 +171,7 @@ impl Gateway {
             previous: None,
             generation: 1,
             dry_run: false,
+            stores: None,
         };
         let compiled = Snapshot::compile(config, &env);
         let snapshot = compiled
@@ -257,6 +259,7 @@ impl Gateway {
             previous: Some(&serving),
             generation,
             dry_run: false,
+            stores: None,
         };
         match Snapshot::compile(&config, &env) {
             Ok(snapshot) if errors.is_empty() => Ok((config, snapshot)),

@@ -68,6 +68,9 @@ pub struct BuildEnv<'a> {
     pub files: &'a FilesRead,
     /// True where the configuration is only checked: open no file for writing, start nothing.
     pub dry_run: bool,
+    /// True where requests are only tried (`palisade test`, `palisade explain`): decide as ever, and reach nobody but
+    /// through `host` and `stores`, which are mocked; write nothing.
+    pub trial: bool,
 }
 
 impl BuildEnv<'_> {
