@@ -72,7 +72,7 @@ impl PluginKind for Waf {
         let rules = sets.get(&recipe, |recipe| {
             let begun = Instant::now();
             let rules = load::build(recipe, &config)?;
-            let level = if env.dry_run { Level::Debug } else { Level::Info };
+            let level = if env.dry_run || env.trial { Level::Debug } else { Level::Info };
             log::log!(level, "waf: compiled {} rules in {} ms", rules.len(), begun.elapsed().as_millis());
             Ok(rules)
         });

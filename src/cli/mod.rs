@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 //!
-//! Exit codes: 0 done; 1 refused, with the reason on standard error; 2 the command line itself is wrong.
+//! Exit codes: 0 done; 1 refused, with the reason on standard error; 2 the command line itself is wrong; some commands
+//! say more with 3.
 
 mod check;
 mod completions;
@@ -12,6 +13,7 @@ mod key;
 mod routes;
 mod run;
 mod schema;
+mod test;
 mod upgrade;
 mod waf;
 
@@ -57,6 +59,8 @@ enum Command {
     Hash(hash::Args),
     /// Show the compiled routes: what each takes, its plugins in order, where it leads.
     Routes(routes::Args),
+    /// Run policy tests: requests, and what must come of them.
+    Test(test::Args),
     /// Check rules of the firewall, and try requests on them.
     Waf(waf::Args),
     /// Print the JSON Schema of the configuration, for editors.
@@ -92,6 +96,7 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
         Command::Schema(args) => schema::run(&args, &registry),
         Command::Docs(args) => docs::run(&args, &registry),
         Command::Completions(args) => completions::run(&args),
+        Command::Test(args) => return test::run(&args, &registry).unwrap_or_else(|message| refuse(&message)),
         Command::Waf(args) => return waf::run(&args, &registry).unwrap_or_else(|message| refuse(&message)),
     };
     match done {

@@ -212,6 +212,11 @@ impl Keep {
         Ok(value)
     }
 
+    /// Lets go of what is kept for entries: the next snapshot begins anew. What is shared stays with its holders.
+    pub fn forget(&self) {
+        self.kept.lock().clear();
+    }
+
     /// Lets go of what nobody else holds. Called after the old snapshot is gone.
     pub fn sweep(&self) {
         self.kept.lock().retain(|_, value| Arc::strong_count(value) > 1);
