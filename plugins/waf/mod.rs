@@ -19,8 +19,8 @@ use http::{HeaderValue, StatusCode, header};
 use judge::{Seen, Settled};
 use log::Level;
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigErrors, Counter, CredentialPlaces, Denial, Exchange, Fault, Hooks, Host,
-    Plugin, PluginKind, ResponseHeader, Stage, Step, Verdict,
+    Body, BodyNeed, BuildEnv, ConfigErrors, Control, Counter, CredentialPlaces, Denial, Exchange, Fault,
+    Hooks, Host, Plugin, PluginKind, ResponseHeader, Stage, Step, Verdict,
 };
 use record::Families;
 use seclang::{RuleSet, Transaction};
@@ -59,6 +59,7 @@ impl PluginKind for Waf {
     const NAME: &'static str = "waf";
     const SUMMARY: &'static str =
         "Inspects requests and responses by rules: its own, or the OWASP Core Rule Set.";
+    const CONTROLS: &'static [Control] = &[Control::Firewall];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

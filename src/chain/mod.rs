@@ -15,7 +15,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{AuthPlan, AuthRule};
+pub use auth::{Access, AuthPlan, AuthRule};
 pub use run::Run;
 
 use crate::{conf::model::OnFault, metrics::EntryMetrics, when::When};

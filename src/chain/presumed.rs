@@ -3,7 +3,8 @@
 use super::Slot;
 use http::HeaderValue;
 use palisade_contract::{
-    Authentication, Authenticator, Built, CredentialPlace, EntryInfo, Exchange, Hooks, Mode, Plugin, Principal, Step,
+    Authentication, Authenticator, Built, CredentialPlace, EntryInfo, Exchange, Hooks, Mode, Plugin,
+    Principal, Step,
 };
 use std::sync::Arc;
 

@@ -5,8 +5,10 @@
 
 mod check;
 mod completions;
+mod coverage;
 mod demo;
 mod docs;
+mod explain;
 mod hash;
 mod init;
 mod key;
@@ -59,6 +61,10 @@ enum Command {
     Hash(hash::Args),
     /// Show the compiled routes: what each takes, its plugins in order, where it leads.
     Routes(routes::Args),
+    /// Show the way of one request: its route, each decision, what the origin would get.
+    Explain(explain::Args),
+    /// Show what guards each operation, and which nothing guards.
+    Coverage(coverage::Args),
     /// Run policy tests: requests, and what must come of them.
     Test(test::Args),
     /// Check rules of the firewall, and try requests on them.
@@ -92,6 +98,8 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
         Command::Init(args) => init::run(&args, &registry),
         Command::Demo(args) => demo::run(&args, registry),
         Command::Hash(args) => hash::run(&args),
+        Command::Coverage(args) => coverage::run(&args, &registry),
+        Command::Explain(args) => explain::run(&args, &registry),
         Command::Routes(args) => routes::run(&args, &registry),
         Command::Schema(args) => schema::run(&args, &registry),
         Command::Docs(args) => docs::run(&args, &registry),

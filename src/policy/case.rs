@@ -113,7 +113,12 @@ impl Reading<'_> {
             path: self.path.to_owned(),
             dependencies: raw.http.into_iter().filter_map(|one| self.dependency(one)).collect(),
             down: down.map(|(name, _)| name).collect(),
-            cases: raw.cases.into_iter().zip(cases).map(|(case, node)| self.case(node, case, clock)).collect(),
+            cases: raw
+                .cases
+                .into_iter()
+                .zip(cases)
+                .map(|(case, node)| self.case(node, case, clock))
+                .collect(),
         }
     }
 
@@ -191,7 +196,11 @@ impl Reading<'_> {
             Value::Scalar { text, .. } => {
                 let Some((method, url)) = text.split_once(' ') else {
                     let help = "write `GET /path`";
-                    self.wrong((&node.path, &node.place), format!("`{text}` is not a method and an address"), help);
+                    self.wrong(
+                        (&node.path, &node.place),
+                        format!("`{text}` is not a method and an address"),
+                        help,
+                    );
                     return None;
                 };
                 let (method, url) = (Some(method.to_owned()), url.trim().to_owned());
@@ -286,7 +295,8 @@ impl Reading<'_> {
         if raw.json.is_some() && !headers.contains_key(header::CONTENT_TYPE) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let whole = Node { value: Value::NOTHING, place: Place::of_file(self.path), path: "origin".to_owned() };
+        let whole =
+            Node { value: Value::NOTHING, place: Place::of_file(self.path), path: "origin".to_owned() };
         let body = self.body((raw.body, raw.json.as_ref(), raw.file), &whole)?;
         let status = raw.status.unwrap_or(200);
         Some(Origin { status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK), headers, body })

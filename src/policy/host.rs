@@ -96,9 +96,7 @@ impl HttpClient for Client {
                 && dependency.containing.as_ref().is_none_or(holds)
         };
         let answer = match self.dependencies.iter().find(fits) {
-            None => {
-                Err(HttpError::Failed(format!("no entry of `http` answers {} {url}", request.method())))
-            }
+            None => Err(HttpError::Failed(format!("no entry of `http` answers {} {url}", request.method()))),
             Some(found) if found.body.len() > self.max_bytes => Err(HttpError::TooLarge),
             Some(found) => {
                 let mut response = Response::new(found.body.clone());

@@ -40,7 +40,8 @@ fn write_case(xml: &mut String, file: &str, case: &CaseRan) {
         None => xml.push_str("/>\n"),
         Some(failure) => {
             let (request, text) = (escaped(&failure.request), escaped(&report::failed(case, failure)));
-            let _ = writeln!(xml, ">\n      <failure message=\"{request}\">{text}</failure>\n    </testcase>");
+            let _ =
+                writeln!(xml, ">\n      <failure message=\"{request}\">{text}</failure>\n    </testcase>");
         }
     }
 }
@@ -55,7 +56,9 @@ fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\n' | '\t' => out.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push(char::REPLACEMENT_CHARACTER),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {
+                out.push(char::REPLACEMENT_CHARACTER)
+            }
             c => out.push(c),
         }
     }

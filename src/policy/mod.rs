@@ -6,13 +6,18 @@
 //! | `world`, `host`, `store` | a gateway without a network: a clock that is told, dependencies and stores that are mocked |
 //! | `judge` | what was expected and what came |
 //! | `run`, `report`, `junit` | running files, and saying what came of it |
+//! | `explain`, `near` | the way of one request; why it has its route and not a neighbour |
+//! | `coverage` | which controls stand before each operation |
 //!
 //! Requests go through [`crate::proxy::Attempt`], which runs what the proxy runs.
 
 mod case;
+mod coverage;
+mod explain;
 mod host;
 mod judge;
 mod junit;
+mod near;
 mod report;
 mod request;
 mod run;
@@ -22,6 +27,9 @@ mod tests;
 mod world;
 mod written;
 
+pub use coverage::{Coverage, Operation, coverage};
+pub use explain::{Explained, Question, explain};
+pub use near::Near;
 pub use report::report;
 pub use run::{Run, run};
 pub use written::schema;

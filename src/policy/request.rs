@@ -65,9 +65,10 @@ impl Request {
         }
         head.push_str("\r\n");
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        let connection = world::connect(config, listener.as_deref(), https, (client_ip, name)).map_err(|help| {
-            ("listener", format!("there is no listener `{}`", listener.unwrap_or_default()), help)
-        })?;
+        let connection =
+            world::connect(config, listener.as_deref(), https, (client_ip, name)).map_err(|help| {
+                ("listener", format!("there is no listener `{}`", listener.unwrap_or_default()), help)
+            })?;
         Ok(Request { shown: format!("{method} {url}"), head: head.into_bytes(), body, connection })
     }
 }

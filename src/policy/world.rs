@@ -92,8 +92,8 @@ impl<'a> World<'a> {
         };
         let compiled = Snapshot::compile(self.config, &env);
         let sources = &self.config.sources;
-        let snapshot = compiled
-            .map_err(|errors| LoadError { errors: errors.into(), sources: sources.clone() })?;
+        let snapshot =
+            compiled.map_err(|errors| LoadError { errors: errors.into(), sources: sources.clone() })?;
         let snapshot = Arc::new(snapshot);
         self.last = Some(snapshot.clone());
         (self.begun, self.started, self.passed) = (Instant::now(), started, Duration::ZERO);

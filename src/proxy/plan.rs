@@ -129,7 +129,11 @@ impl Ctx {
 }
 
 /// The request as an origin gets it, for who sends none: the flight has its head.
-pub(super) fn told(flight: &Flight, late: &[HeaderName], body_length: Option<usize>) -> Result<RequestHeader> {
+pub(super) fn told(
+    flight: &Flight,
+    late: &[HeaderName],
+    body_length: Option<usize>,
+) -> Result<RequestHeader> {
     let client = &flight.ex.request;
     let (mut request, target) = (client.clone(), target(flight, &client.uri)?);
     headers::edit(&mut request, |request| -> Result<()> {

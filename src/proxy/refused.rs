@@ -19,7 +19,8 @@ pub(crate) async fn answer_refused(
     refusal: Refusal,
     head: &[u8],
 ) -> Vec<u8> {
-    let Refused { mut ex, mut run, answer, head, bodyless } = refuse(snapshot, connection, refusal, head).await;
+    let Refused { mut ex, mut run, answer, head, bodyless } =
+        refuse(snapshot, connection, refusal, head).await;
     let mut bytes = Vec::new();
     if let Some(mut head) = head {
         // Adding to a head of a few fields does not fail.

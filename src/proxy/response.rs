@@ -70,9 +70,7 @@ impl Flight {
     /// Why nothing of an answer can be judged by plugins that want its body.
     pub(super) fn unreadable(&self, head: &ResponseHeader, tunnel: bool) -> Option<Stop> {
         let need = self.chain.response_body_need();
-        if tunnel
-            && head.status != StatusCode::SWITCHING_PROTOCOLS
-            && matches!(need, BodyNeed::Whole { .. })
+        if tunnel && head.status != StatusCode::SWITCHING_PROTOCOLS && matches!(need, BodyNeed::Whole { .. })
         {
             // It went out as a tunnel, of which there is no whole; what came instead would pass unseen.
             return Some(Stop::Faulted(Fault::bad_dependency("upstream_upgrade_refused")));

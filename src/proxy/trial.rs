@@ -114,8 +114,7 @@ impl Attempt {
         let mut request = came.clone();
         let tunnel = matches!(head.framing, framing::Framing::Raw);
         let wire = canonical::Wire { http2: false, bodyless: false };
-        let canonical =
-            canonical::of_request(&mut request, wire, || tunnel, &self.connection, snapshot);
+        let canonical = canonical::of_request(&mut request, wire, || tunnel, &self.connection, snapshot);
         let tunnel = canonical.as_ref().is_ok_and(|canonical| canonical.tunnel);
         let connection = (self.connection.clone(), None);
         let (mut flight, refusal) = Flight::begin(canonical, &request, connection, snapshot);
@@ -124,7 +123,10 @@ impl Attempt {
         (host_side.started, host_side.begun) = (self.started, self.begun);
         if let Some(principal) = self.principal.as_ref().filter(|_| refusal.is_none()) {
             let presuming = flight.chain.presuming(principal).ok_or_else(|| {
-                format!("nothing on the route `{}` authenticates: a principal would never reach it", flight.route.name)
+                format!(
+                    "nothing on the route `{}` authenticates: a principal would never reach it",
+                    flight.route.name
+                )
             })?;
             flight.chain = Arc::new(presuming);
         }
@@ -191,8 +193,7 @@ impl Flight {
         };
         self.ex.host_side().upstream = Some(upstream.name.clone());
         let length = (whole && piece.is_replaced()).then(|| piece.bytes().len());
-        let request =
-            plan::told(self, &snapshot.late_headers, length).map_err(|error| error.to_string())?;
+        let request = plan::told(self, &snapshot.late_headers, length).map_err(|error| error.to_string())?;
         *told = Some(Told { request, body: piece.into_bytes() });
         Ok(None)
     }
@@ -290,8 +291,8 @@ fn parse(head: &[u8]) -> Result<RequestHeader, String> {
     let method = parts.next().unwrap_or_default();
     let target = parts.next().unwrap_or_default();
     let version = if parts.next() == Some(b"HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut request = RequestHeader::build(method, target, None)
-        .map_err(|_| "the head is no request".to_owned())?;
+    let mut request =
+        RequestHeader::build(method, target, None).map_err(|_| "the head is no request".to_owned())?;
     request.set_version(version);
     for line in lines.take_while(|line| !line.is_empty()) {
         let colon = memchr::memchr(b':', line).unwrap_or(line.len());
