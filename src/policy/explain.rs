@@ -12,7 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use palisade_contract::{Decision, Descriptor, Principal};
+use palisade_contract::{Built, CredentialPlace, Decision, Descriptor, Principal};
 use serde::Serialize;
 use std::{fmt::Write, net::IpAddr, sync::Arc, time::SystemTime};
 use tokio::runtime::Builder;
@@ -59,6 +59,8 @@ struct Listener {
     name: String,
     address: String,
     tls: bool,
+    /// The address asked for TLS or for none, and no listener speaks so.
+    unlike: bool,
     place: String,
 }
 
@@ -194,7 +196,8 @@ impl Explained {
             listener: Listener {
                 name: client.listener.to_string(),
                 address: listener.map(|at| at.value.address.value.to_string()).unwrap_or_default(),
-                tls: listener.is_some_and(|at| at.value.tls.is_some()),
+                tls: client.tls.is_some(),
+                unlike: request.https.is_some_and(|https| https != client.tls.is_some()),
                 place: listener.map(|at| at.place.to_string()).unwrap_or_default(),
             },
             client: client.ip.to_string(),
@@ -256,7 +259,7 @@ impl UpstreamOf {
                     Some(before) if Some(&before) == after.as_ref() => Change::Kept,
                     Some(_) => Change::Changed,
                 };
-                let shown = if hidden(&name) { None } else { after };
+                let shown = if hidden(&name, tried) { None } else { after };
                 Field { change, name, value: shown }
             })
             .collect();
@@ -276,8 +279,17 @@ impl UpstreamOf {
 }
 
 /// What is a credential is named and not shown: what is printed may be passed on.
-fn hidden(name: &str) -> bool {
-    [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION].iter().any(|secret| secret == name)
+fn hidden(name: &str, tried: &Tried) -> bool {
+    let read = tried.route.chain.slots().iter().any(|slot| match &slot.built {
+        Built::Authenticator(authenticator) => {
+            let places = authenticator.credential_places();
+            places.iter().any(|place| matches!(place, CredentialPlace::Header(header) if header == name))
+        }
+        Built::Plugin(_) => false,
+    });
+    read || [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION]
+        .iter()
+        .any(|secret| secret == name)
 }
 
 fn names(headers: &HeaderMap) -> impl Iterator<Item = String> {
@@ -306,9 +318,12 @@ impl Explained {
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
-        let Listener { name, address, tls, place } = &self.listener;
+        let Listener { name, address, tls, unlike, place } = &self.listener;
         let tls = if *tls { ", TLS" } else { "" };
         writeln!(text, "listener   {name} {address}{tls} ({place})")?;
+        if *unlike {
+            writeln!(text, "             no listener speaks what the address asks for")?;
+        }
         writeln!(text, "client     {}", self.client)?;
         match &self.canonical {
             Some(Canonical { method, host, target, changed, dropped }) => {
@@ -361,7 +376,11 @@ impl Explained {
 
     fn write_end(&self, text: &mut String) -> std::fmt::Result {
         if let Some(upstream) = &self.upstream {
-            writeln!(text, "upstream   {} {}", upstream.name, upstream.targets.join(", "))?;
+            writeln!(
+                text,
+                "{}",
+                format!("upstream   {} {}", upstream.name, upstream.targets.join(", ")).trim_end()
+            )?;
             writeln!(text, "  {} {}", upstream.method, printable(&upstream.target))?;
             for Field { change, name, value } in &upstream.headers {
                 let mark = match change {

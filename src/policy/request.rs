@@ -26,6 +26,8 @@ pub(super) struct Parts {
 pub(super) struct Request {
     /// `GET /cart`.
     pub(super) shown: String,
+    /// Whether TLS was asked for, where the address says so.
+    pub(super) https: Option<bool>,
     pub(super) head: Vec<u8>,
     pub(super) body: Bytes,
     pub(super) connection: Arc<ConnInfo>,
@@ -69,7 +71,8 @@ impl Request {
             world::connect(config, listener.as_deref(), https, (client_ip, name)).map_err(|help| {
                 ("listener", format!("there is no listener `{}`", listener.unwrap_or_default()), help)
             })?;
-        Ok(Request { shown: format!("{method} {url}"), head: head.into_bytes(), body, connection })
+        let https = authority.map(|_| https);
+        Ok(Request { https, shown: format!("{method} {url}"), head: head.into_bytes(), body, connection })
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod init;
+mod policy;
 mod waf;
 
 use sha2::{Digest, Sha256};
@@ -21,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "upgrade",
     "check",
@@ -29,6 +30,9 @@ const COMMANDS: [&str; 12] = [
     "demo",
     "hash",
     "routes",
+    "coverage",
+    "explain",
+    "test",
     "waf",
     "schema",
     "docs",
