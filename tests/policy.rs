@@ -7,7 +7,7 @@
     reason = "tests may panic"
 )]
 
-use palisade::{conf::model::Config, gateway::Snapshot, policy, server};
+use palisade::{conf::model::Config, gateway::Snapshot, policy};
 use palisade_plugins::PLUGINS;
 use std::{
     fs,
@@ -20,7 +20,7 @@ fn root() -> &'static Path {
 }
 
 fn load(dir: &Path) -> (Config, Snapshot) {
-    server::check(dir, PLUGINS).unwrap_or_else(|error| panic!("{error}"))
+    policy::load(dir, PLUGINS).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Directories of configurations that are shipped.
@@ -121,12 +121,12 @@ client_ip: {trusted_proxies: [10.0.0.0/8]}
 routes:
   signed: {paths: [/signed], upstream: api, plugins: {hmac-auth: {store: main}}}
   guests: {paths: [/guests], upstream: api, plugins: {key-auth: {anonymous: bob}}}
-  prefixed: {paths: [/v1/*], strip_prefix: /v1, upstream: api, plugins: {acl: {allow: [x], mode: monitor}, key-auth: {}}}
+  prefixed: {paths: [/v1/*], strip_prefix: /v1, upstream: api, plugins: {acl: {allow: [h], mode: monitor}, key-auth: {}}}
   plain: {paths: [/plain/*], upstream: api}
   limited: {paths: [/limited], upstream: api, limits: {body_bytes: 8B}}
   bound: {hosts: [a.example], paths: [/b], methods: [POST], upstream: api, plugins: {json-limits: {}}}
 plugins: {response-headers: {set: {x-set: here}, remove: [server]}}
-consumers: {alice: {groups: [g], key-auth: [{key_sha256: f80024220afd493b4d9592af870de7afe98061992d28fdb75480c9b717783fa2}]}, bob: {}}
+consumers: {alice: {groups: [g], key-auth: [{key_sha256: f80024220afd493b4d9592af870de7afe98061992d28fdb75480c9b717783fa2}]}, bob: {groups: [h]}}
 ";
 
 #[test]

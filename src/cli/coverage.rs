@@ -4,10 +4,7 @@ use super::{
     Conf, print,
     routes::{Row, align},
 };
-use crate::{
-    policy::{self, Coverage, Operation},
-    server,
-};
+use crate::policy::{self, Coverage, Operation};
 use palisade_contract::{Control, Descriptor, Mode};
 
 const EXAMPLE: &str = "\
@@ -31,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
-    let (config, snapshot) = server::check(&args.conf.conf, registry).map_err(|error| error.to_string())?;
+    let (config, snapshot) = policy::load(&args.conf.conf, registry).map_err(|error| error.to_string())?;
     let coverage = policy::coverage(&config, &snapshot, registry);
     if args.json {
         return print(&serde_json::to_string_pretty(&coverage).map_err(|error| error.to_string())?);

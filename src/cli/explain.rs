@@ -1,10 +1,7 @@
 //! `palisade explain`.
 
 use super::{Conf, print};
-use crate::{
-    policy::{self, Question},
-    server,
-};
+use crate::policy::{self, Question};
 use bytes::Bytes;
 use palisade_contract::Descriptor;
 use std::{
@@ -68,7 +65,7 @@ pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
         listener: args.listener.clone(),
         consumer: args.consumer.clone(),
     };
-    let (config, _) = server::check(&args.conf.conf, registry).map_err(|error| error.to_string())?;
+    let (config, _) = policy::load(&args.conf.conf, registry).map_err(|error| error.to_string())?;
     let explained = policy::explain(question, &config, registry)?;
     if args.json {
         return print(&serde_json::to_string_pretty(&explained).map_err(|error| error.to_string())?);

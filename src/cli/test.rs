@@ -1,7 +1,7 @@
 //! `palisade test`.
 
 use super::{Conf, print};
-use crate::{policy, server};
+use crate::policy;
 use palisade_contract::Descriptor;
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -41,7 +41,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<ExitCode, String> {
     let conf = &args.conf.conf;
     let files = if args.files.is_empty() { found(conf.join("tests"))? } else { args.files.clone() };
-    let (config, _) = server::check(conf, registry).map_err(|error| error.to_string())?;
+    let (config, _) = policy::load(conf, registry).map_err(|error| error.to_string())?;
     let run = policy::run(&files, &config, registry)?;
     if let Some(file) = &args.junit {
         let failed = |error| format!("cannot write `{}`: {error}", file.display());

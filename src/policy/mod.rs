@@ -32,4 +32,5 @@ pub use explain::{Explained, Question, explain};
 pub use near::Near;
 pub use report::report;
 pub use run::{Run, run};
+pub use world::load;
 pub use written::schema;

@@ -9,18 +9,28 @@ use crate::{
     edge::ConnInfo,
     gateway::{CompileEnv, Snapshot},
     metrics::Metrics,
+    server,
     upstream::Upstream,
 };
 use palisade_contract::{Client, Descriptor, Host, Store, Tls, env::Keep};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 /// The port that clients come from.
 const CLIENT_PORT: u16 = 40_000;
+
+/// Reads and checks a configuration, and reaches nobody: no name server, no store.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(dir: &Path, registry: &[Descriptor]) -> Result<(Config, Snapshot), LoadError> {
+    server::check_with(dir, registry, &server::environment, Some(&|_| Arc::new(Memory::down())))
+}
 
 /// A gateway without a network.
 pub(super) struct World<'a> {

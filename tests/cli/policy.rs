@@ -24,7 +24,7 @@ routes:
   open: {paths: [/open/*, /o], upstream: api}
   gone: {paths: [/gone], plugins: {request-termination: {status_code: 410}}}
 consumers:
-  guest: {}
+  guest: {groups: [x]}
   alice: {key-auth: [{key_sha256: f80024220afd493b4d9592af870de7afe98061992d28fdb75480c9b717783fa2}], plugins: {acl: {mode: off}}}
 ";
 
