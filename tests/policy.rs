@@ -236,7 +236,10 @@ fn a_principal_takes_the_place_of_what_authenticates() {
 #[test]
 fn what_is_wrong_with_a_file_is_said_with_its_place() {
     for (cases, said) in [
-        ("cases: [{name: a, request: GET /, expct: 200}]", "cases.yaml:1:34: cases[0].expct"),
+        (
+            "cases: [{name: a, request: GET /, expct: 200}]",
+            "cases.yaml:1:35: cases[0]: unknown field `expct`",
+        ),
         ("cases: [{name: a, request: GET /, expct: 200}]", "did you mean `expect`?"),
         ("cases: [{name: a, request: GET /, expect: {status: 200, plugin: alc}}]", "did you mean `acl`?"),
         ("cases: [{name: a, request: GET /, expect: {status: 200, route: plan}}]", "did you mean `plain`?"),
@@ -280,9 +283,9 @@ fn a_store_that_is_down_lets_nobody_in() {
         STANDARD.encode(ring::hmac::sign(&key, text.as_bytes()))
     };
     let date = "Thu, 01 Jan 2026 00:00:00 GMT";
-    let signature = sign(&format!("date: {date}\nhost: localhost\nGET /signed HTTP/1.1"));
+    let signature = sign(&format!("date: {date}\n@request-target: get /signed"));
     let header = format!(
-        "hmac username=\\\"bob\\\", algorithm=\\\"hmac-sha256\\\", headers=\\\"date host request-line\\\", signature=\\\"{signature}\\\""
+        "hmac username=\\\"bob\\\", algorithm=\\\"hmac-sha256\\\", headers=\\\"date @request-target\\\", signature=\\\"{signature}\\\""
     );
     let request = format!("{{url: /signed, headers: {{date: '{date}', authorization: \"{header}\"}}}}");
     let cases = format!(

@@ -165,6 +165,8 @@ impl Reading<'_> {
                 let step = RawStep { wait: None, repeat, request, principal, origin, expect };
                 vec![At { value: step, place: node.place.clone(), path: node.path.clone() }]
             }
+            // One of them may be there under another name, which is said.
+            (None, ..) if self.errors.iter().any(|error| error.path == node.path) => Vec::new(),
             (None, ..) => {
                 self.wrong(at, "a case needs `request` and `expect`", "write them, or several in `steps`");
                 Vec::new()

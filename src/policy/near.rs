@@ -45,7 +45,9 @@ fn judge(name: &Arc<str>, route: &At<Route>, ex: &Exchange) -> Option<Near> {
         let router = Router::build([spec]).ok()?;
         let request = &ex.request;
         Some(match router.find(ex.host(), ex.path(), &request.method, &request.headers) {
-            Lookup::Found(_) => (0, "it would take this as well; what has it is more specific".to_owned()),
+            Lookup::Found(_) => {
+                (0, "it would take this as well, but a more specific host or path goes first".to_owned())
+            }
             Lookup::MethodNotAllowed { .. } => {
                 let methods: Vec<_> = written.methods.iter().map(http::Method::as_str).collect();
                 (1, format!("method: it takes {}", methods.join(", ")))

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 const CONF: &str = "\
 version: 1
 listeners: {public: {address: 127.0.0.1:8080}, secure: {address: 127.0.0.1:8081}}
-upstreams: {api: {targets: [{address: 'api.invalid:80', weight: 2}]}}
+upstreams: {api: {targets: [{address: '127.0.0.1:9', weight: 2}]}}
 routes:
   orders:
     hosts: [shop.example]
