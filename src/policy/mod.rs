@@ -22,8 +22,6 @@ mod report;
 mod request;
 mod run;
 mod store;
-#[cfg(test)]
-mod tests;
 mod world;
 mod written;
 

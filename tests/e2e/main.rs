@@ -59,6 +59,7 @@ mod signed;
 mod successors;
 mod surplus;
 mod tls;
+mod trial;
 mod upgrade;
 mod waf;
 mod walkthrough;
