@@ -276,8 +276,10 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
 #[test]
 fn a_store_that_is_down_lets_nobody_in() {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    let conf = CONF
-        .replace("bob: {}", "bob: {hmac-auth: [{username: bob, secret: a-secret-of-thirty-two-characters}]}");
+    let conf = CONF.replace(
+        "bob: {groups: [h]",
+        "bob: {groups: [h], hmac-auth: [{username: bob, secret: a-secret-of-thirty-two-characters}]",
+    );
     let sign = |text: &str| {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a-secret-of-thirty-two-characters");
         STANDARD.encode(ring::hmac::sign(&key, text.as_bytes()))
