@@ -2,8 +2,8 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Exchange, Hooks, Plugin, PluginKind, Reply, ResponseHeader, Stage,
-    Step, conf::HumanDuration,
+    BuildEnv, ConfigError, ConfigErrors, Control, Exchange, Hooks, Plugin, PluginKind, Reply, ResponseHeader,
+    Stage, Step, conf::HumanDuration,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,6 +59,7 @@ const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 impl PluginKind for Cors {
     const NAME: &'static str = "cors";
     const SUMMARY: &'static str = "Tells browsers which pages may call, and answers their preflights.";
+    const CONTROLS: &'static [Control] = &[Control::Browser];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

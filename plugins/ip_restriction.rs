@@ -2,7 +2,8 @@
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Stage, Step, conf::Cidr,
+    BuildEnv, ConfigError, ConfigErrors, Control, Denial, Exchange, Hooks, Plugin, PluginKind, Stage, Step,
+    conf::Cidr,
 };
 use prefix_trie::PrefixSet;
 use schemars::JsonSchema;
@@ -67,6 +68,7 @@ impl Ranges {
 impl PluginKind for IpRestriction {
     const NAME: &'static str = "ip-restriction";
     const SUMMARY: &'static str = "Lets clients pass by their address.";
+    const CONTROLS: &'static [Control] = &[Control::Network];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

@@ -104,6 +104,17 @@ pub static PLUGINS: &[Descriptor] = &[
 
 #[cfg(test)]
 mod tests {
+    /// They serve, and guard nothing.
+    const HELPERS: [&str; 4] = ["correlation-id", "redirect", "response-headers", "request-termination"];
+
+    #[test]
+    fn plugins_say_what_they_guard() {
+        for plugin in super::PLUGINS {
+            let helps = HELPERS.contains(&plugin.name);
+            assert_eq!(plugin.controls.is_empty(), helps, "{}: `PluginKind::CONTROLS`", plugin.name);
+        }
+    }
+
     #[test]
     fn the_order_is_as_it_was_decided() {
         let names: Vec<_> = super::PLUGINS.iter().map(|plugin| plugin.name).collect();

@@ -2,8 +2,8 @@
 
 use http::{Method, StatusCode, Version, header};
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Stage, Step,
-    conf::Size,
+    Body, BodyNeed, BuildEnv, ConfigErrors, Control, Denial, Exchange, Hooks, Plugin, PluginKind, Stage,
+    Step, conf::Size,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -32,6 +32,7 @@ struct Seen(u64);
 impl PluginKind for RequestSizeLimiting {
     const NAME: &'static str = "request-size-limiting";
     const SUMMARY: &'static str = "Refuses request bodies that are too long.";
+    const CONTROLS: &'static [Control] = &[Control::Validation];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

@@ -10,6 +10,7 @@
 //! | [`router`], [`fold`], `unicode` | host, path, method and headers to a route; look-alikes of a path |
 //! | [`chain`] | a route's plugins in order |
 //! | [`when`] | the conditions of entries |
+//! | [`policy`] | policy tests, and what a configuration does without being run |
 //! | [`proxy`] | Pingora's phases |
 //! | [`respond`] | from a verdict to an HTTP response |
 //! | [`edge`] | connections, framing, the one canonical request |
@@ -49,6 +50,7 @@ pub mod logging;
 pub mod metrics;
 pub mod path;
 mod pem;
+pub mod policy;
 pub mod proxy;
 pub mod respond;
 pub mod router;

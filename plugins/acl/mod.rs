@@ -6,8 +6,8 @@ mod tests;
 
 use http::{HeaderValue, header::WWW_AUTHENTICATE};
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Principal, Stage, Step,
-    conf::suggest,
+    BuildEnv, ConfigError, ConfigErrors, Control, Denial, Exchange, Hooks, Plugin, PluginKind, Principal,
+    Stage, Step, conf::suggest,
 };
 use rules::{ClaimRule, Expected};
 use schemars::JsonSchema;
@@ -87,6 +87,7 @@ impl PluginKind for Acl {
     const NAME: &'static str = "acl";
     const SUMMARY: &'static str =
         "Lets callers pass by their groups, and by the scopes and claims of their tokens.";
+    const CONTROLS: &'static [Control] = &[Control::Authorization];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

@@ -16,7 +16,8 @@ pub use writer::{flush, reopen};
 
 use line::Layout;
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Exchange, Fault, Hooks, Plugin, PluginKind, Stage, Step, Verdict,
+    BuildEnv, ConfigError, ConfigErrors, Control, Exchange, Fault, Hooks, Plugin, PluginKind, Stage, Step,
+    Verdict,
 };
 use queue::Queue;
 use sink::Settings;
@@ -46,6 +47,7 @@ pub struct Audit {
 impl PluginKind for Audit {
     const NAME: &'static str = "audit";
     const SUMMARY: &'static str = "Writes one JSON line for each request: the access record.";
+    const CONTROLS: &'static [Control] = &[Control::Audit];
     type Config = Config;
 
     /// What is not served without a record is asked for its place first of all.
@@ -61,7 +63,7 @@ impl PluginKind for Audit {
         let (Ok(sink), Some(layout), true) = (sink, layout, errors.is_empty()) else {
             return Err(errors.into());
         };
-        let writer = if env.dry_run {
+        let writer = if env.dry_run || env.trial {
             None
         } else {
             let counts =

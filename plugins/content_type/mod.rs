@@ -15,8 +15,8 @@ use http::{
     header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Stage,
-    Step, conf::Size,
+    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Control, Denial, Exchange, Hooks, Plugin,
+    PluginKind, Stage, Step, conf::Size,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -100,6 +100,7 @@ pub struct ContentType {
 impl PluginKind for ContentType {
     const NAME: &'static str = "content-type";
     const SUMMARY: &'static str = "Lets bodies pass by their type, and sees that they are what they say.";
+    const CONTROLS: &'static [Control] = &[Control::Validation];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

@@ -9,8 +9,8 @@ use http::{
     header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, SET_COOKIE},
 };
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Fault, Hooks, Plugin, PluginKind, ResponseHeader,
-    Secret, Stage, Step,
+    BuildEnv, ConfigError, ConfigErrors, Control, Denial, Exchange, Fault, Hooks, Plugin, PluginKind,
+    ResponseHeader, Secret, Stage, Step,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -76,6 +76,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 impl PluginKind for Csrf {
     const NAME: &'static str = "csrf";
     const SUMMARY: &'static str = "Refuses changes that another site's page makes a browser send.";
+    const CONTROLS: &'static [Control] = &[Control::Browser];
     type Config = Config;
 
     // Behind Authenticate: a token is bound to who is calling.

@@ -6,8 +6,8 @@ use crate::{coding, media_type::MediaType};
 use bytes::Bytes;
 use http::StatusCode;
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Stage,
-    Step, conf::Size,
+    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Control, Denial, Exchange, Hooks, Plugin,
+    PluginKind, Stage, Step, conf::Size,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,6 +59,7 @@ impl PluginKind for JsonLimits {
     const NAME: &'static str = "json-limits";
     const SUMMARY: &'static str =
         "Refuses JSON that is too large in some way, or that can be read in two ways.";
+    const CONTROLS: &'static [Control] = &[Control::Validation];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

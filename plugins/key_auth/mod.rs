@@ -193,28 +193,32 @@ impl KeyAuth {
             }
             Ok(Some(key)) => hashed(&key),
         };
+        let now = ex.started();
         if let Some(key) = self.keys.find(&hash) {
-            return Step::Now(Ok(accepted(&key.principal, key.expires)));
+            return Step::Now(Ok(accepted(&key.principal, key.expires, now)));
         }
         let Some(source) = &self.source else { return rejected(unknown()) };
         match source.find_key(&hash) {
-            Step::Now(found) => Step::Now(found.map(held)),
-            Step::Later(found) => Step::later(async move { found.await.map(held) }),
+            Step::Now(found) => Step::Now(found.map(|found| held(found, now))),
+            Step::Later(found) => Step::later(async move { found.await.map(|found| held(found, now)) }),
         }
     }
 }
 
 /// A key that somebody has, where it has not expired.
-fn accepted(principal: &Arc<Principal>, expires: Option<SystemTime>) -> Authentication {
-    if expires.is_some_and(|expires| SystemTime::now() >= expires) {
+fn accepted(principal: &Arc<Principal>, expires: Option<SystemTime>, now: SystemTime) -> Authentication {
+    if expires.is_some_and(|expires| now >= expires) {
         Authentication::Rejected(rejected("credential_expired", "The key has expired"))
     } else {
         Authentication::Authenticated(principal.clone())
     }
 }
 
-fn held(found: Option<Held>) -> Authentication {
-    found.map_or_else(|| Authentication::Rejected(unknown()), |held| accepted(&held.principal, held.expires))
+fn held(found: Option<Held>, now: SystemTime) -> Authentication {
+    found.map_or_else(
+        || Authentication::Rejected(unknown()),
+        |held| accepted(&held.principal, held.expires, now),
+    )
 }
 
 fn malformed() -> Denial {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use object::{Found, Object};
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Counter, Denial, Exchange, Hooks, Plugin,
+    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Control, Counter, Denial, Exchange, Hooks, Plugin,
     PluginKind, Principal, Stage, Step,
     conf::{HumanDuration, Size},
 };
@@ -109,6 +109,7 @@ pub struct Ownership {
 impl PluginKind for Ownership {
     const NAME: &'static str = "ownership";
     const SUMMARY: &'static str = "Binds what a request names to who is calling.";
+    const CONTROLS: &'static [Control] = &[Control::Authorization];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

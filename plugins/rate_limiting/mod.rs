@@ -15,7 +15,7 @@ use by::{By, Part};
 use counter::{Limit, Period};
 use http::StatusCode;
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Counter, Denial, Exchange, Hooks, Plugin, PluginKind,
+    BuildEnv, ConfigError, ConfigErrors, Control, Counter, Denial, Exchange, Hooks, Plugin, PluginKind,
     ResponseHeader, Scope, Stage, Step,
 };
 use rate::Rate;
@@ -119,6 +119,7 @@ pub struct RateLimiting {
 impl PluginKind for RateLimiting {
     const NAME: &'static str = "rate-limiting";
     const SUMMARY: &'static str = "Limits how often each client or consumer may call.";
+    const CONTROLS: &'static [Control] = &[Control::RateLimit];
     type Config = Config;
 
     fn stage(config: &Config) -> Stage {
@@ -252,7 +253,7 @@ impl Plugin for RateLimiting {
     }
 
     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
-        let taken = self.judge(ex, self.table.now());
+        let taken = self.judge(ex, self.table.at(ex.begun()));
         if self.fields.is_some() {
             *ex.state::<Option<Taken>>() = Some(taken);
         }

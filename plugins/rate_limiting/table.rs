@@ -130,7 +130,13 @@ impl Table {
 
     /// Nanoseconds since the table was made, here or in the process that this one took over from.
     pub(super) fn now(&self) -> u64 {
-        nanos(self.made.elapsed()).saturating_add(self.ahead.load(Ordering::Relaxed))
+        self.at(Instant::now())
+    }
+
+    /// The same, at a time: requests are counted when they begin.
+    pub(super) fn at(&self, time: Instant) -> u64 {
+        let age = time.saturating_duration_since(self.made);
+        nanos(age).saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
     /// Judges a request, and counts it in all limits or in none.

@@ -6,8 +6,8 @@ mod tests;
 
 use http::Method;
 use palisade_contract::{
-    BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Principal, Stage, Step,
-    conf::suggest,
+    BuildEnv, ConfigError, ConfigErrors, Control, Denial, Exchange, Hooks, Plugin, PluginKind, Principal,
+    Stage, Step, conf::suggest,
 };
 use pattern::Pattern;
 use schemars::JsonSchema;
@@ -87,6 +87,7 @@ impl PluginKind for Rbac {
     const NAME: &'static str = "rbac";
     const SUMMARY: &'static str =
         "Lets callers do what a table grants to their roles, groups, scopes and claims.";
+    const CONTROLS: &'static [Control] = &[Control::Authorization];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

@@ -19,8 +19,8 @@ use http::{HeaderValue, StatusCode, header};
 use judge::{Seen, Settled};
 use log::Level;
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigErrors, Counter, CredentialPlaces, Denial, Exchange, Fault, Hooks, Host,
-    Plugin, PluginKind, ResponseHeader, Stage, Step, Verdict,
+    Body, BodyNeed, BuildEnv, ConfigErrors, Control, Counter, CredentialPlaces, Denial, Exchange, Fault,
+    Hooks, Host, Plugin, PluginKind, ResponseHeader, Stage, Step, Verdict,
 };
 use record::Families;
 use seclang::{RuleSet, Transaction};
@@ -59,6 +59,7 @@ impl PluginKind for Waf {
     const NAME: &'static str = "waf";
     const SUMMARY: &'static str =
         "Inspects requests and responses by rules: its own, or the OWASP Core Rule Set.";
+    const CONTROLS: &'static [Control] = &[Control::Firewall];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {
@@ -72,7 +73,7 @@ impl PluginKind for Waf {
         let rules = sets.get(&recipe, |recipe| {
             let begun = Instant::now();
             let rules = load::build(recipe, &config)?;
-            let level = if env.dry_run { Level::Debug } else { Level::Info };
+            let level = if env.dry_run || env.trial { Level::Debug } else { Level::Info };
             log::log!(level, "waf: compiled {} rules in {} ms", rules.len(), begun.elapsed().as_millis());
             Ok(rules)
         });

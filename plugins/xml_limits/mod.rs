@@ -8,8 +8,8 @@ use crate::{coding, media_type::MediaType};
 use bytes::Bytes;
 use http::StatusCode;
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Denial, Exchange, Hooks, Plugin, PluginKind, Stage,
-    Step, conf::Size,
+    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Control, Denial, Exchange, Hooks, Plugin,
+    PluginKind, Stage, Step, conf::Size,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -60,6 +60,7 @@ impl PluginKind for XmlLimits {
     const NAME: &'static str = "xml-limits";
     const SUMMARY: &'static str =
         "Refuses XML with a document type, entities or includes, or too large in some way.";
+    const CONTROLS: &'static [Control] = &[Control::Validation];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

@@ -70,6 +70,19 @@ impl AuthPlan {
     }
 }
 
+/// Who may pass the authenticators of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// There are none: everybody.
+    Unasked,
+    /// Only who was proved.
+    Proved,
+    /// Everybody: who shows no credential, as this consumer.
+    Anonymous(&'a str),
+    /// Everybody where their conditions are not met, or because all are only monitored.
+    Optional,
+}
+
 /// What one authenticator came to, after `mode`, `on_fault` and `when`.
 enum Finding {
     Proved(Arc<Principal>),
@@ -79,6 +92,23 @@ enum Finding {
 }
 
 impl Chain {
+    /// Who may pass its authenticators.
+    pub fn access(&self) -> Access<'_> {
+        let plan = &self.auth;
+        let asked: Vec<&Arc<Slot>> = plan.order.iter().filter_map(|index| self.slots.get(*index)).collect();
+        let open = |slot: &&Arc<Slot>| slot.when.is_some() || slot.info.mode == Mode::Monitor;
+        let anonymous = |slot: &&Arc<Slot>| slot.anonymous.is_some();
+        if asked.is_empty() {
+            return Access::Unasked;
+        }
+        let opened = if plan.all { asked.iter().all(anonymous) } else { asked.iter().any(anonymous) };
+        match asked.iter().find_map(|slot| slot.anonymous.as_ref()) {
+            Some(principal) if opened => Access::Anonymous(&principal.id),
+            _ if asked.iter().all(open) => Access::Optional,
+            _ => Access::Proved,
+        }
+    }
+
     /// Asks the authenticators. On success the exchange has its principal.
     pub(super) async fn authenticate(&self, ex: &mut Exchange, run: &mut Run) -> Option<Stop> {
         let plan = &self.auth;

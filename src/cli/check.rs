@@ -1,6 +1,7 @@
 //! `palisade check`.
 
 use super::{Conf, print};
+use crate::policy;
 use crate::server::{
     self,
     expiry::{self, Kind},
@@ -11,20 +12,28 @@ use palisade_contract::Descriptor;
 const EXAMPLE: &str = "\
 Example:
   palisade check --conf conf && systemctl reload palisade
+  palisade check --conf conf --strict
 
 Every error is reported at once, each with its file, line and column, and what to write instead. Nothing is \
 started, and no file is written. Certificates and keys are read, and it says until when they are good; one that has \
-expired is a warning, as it would be served.";
+expired is a warning, as it would be served. With `--strict` an operation that nothing guards is an error: \
+an origin is behind it, nothing authenticates, and its route does not say `public: true`.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
     #[command(flatten)]
     conf: Conf,
+    /// Fail on an operation that nothing guards.
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
     let (config, snapshot) = server::check(&args.conf.conf, registry).map_err(|error| error.to_string())?;
+    if args.strict {
+        policy::coverage(&config, &snapshot, registry).strict(&config)?;
+    }
     let ends = expiry::all(&config);
     expiry::warn(&ends);
     relaxed::warn(&config);

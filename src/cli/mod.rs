@@ -1,18 +1,22 @@
 //! The command line: one file a subcommand.
 //!
-//! Exit codes: 0 done; 1 refused, with the reason on standard error; 2 the command line itself is wrong.
+//! Exit codes: 0 done; 1 refused, with the reason on standard error; 2 the command line itself is wrong; some commands
+//! say more with 3.
 
 mod check;
 mod completions;
 mod consumers;
+mod coverage;
 mod demo;
 mod docs;
+mod explain;
 mod hash;
 mod init;
 mod key;
 mod routes;
 mod run;
 mod schema;
+mod test;
 mod upgrade;
 mod waf;
 
@@ -60,6 +64,12 @@ enum Command {
     Consumers(consumers::Args),
     /// Show the compiled routes: what each takes, its plugins in order, where it leads.
     Routes(routes::Args),
+    /// Show the way of one request: its route, each decision, what the origin would get.
+    Explain(explain::Args),
+    /// Show what guards each operation, and which nothing guards.
+    Coverage(coverage::Args),
+    /// Run policy tests: requests, and what must come of them.
+    Test(test::Args),
     /// Check rules of the firewall, and try requests on them.
     Waf(waf::Args),
     /// Print the JSON Schema of the configuration, for editors.
@@ -92,10 +102,13 @@ pub fn main(registry: Vec<Descriptor>) -> ExitCode {
         Command::Demo(args) => demo::run(&args, registry),
         Command::Hash(args) => hash::run(&args),
         Command::Consumers(args) => consumers::run(&args, &registry),
+        Command::Coverage(args) => coverage::run(&args, &registry),
+        Command::Explain(args) => explain::run(&args, &registry),
         Command::Routes(args) => routes::run(&args, &registry),
         Command::Schema(args) => schema::run(&args, &registry),
         Command::Docs(args) => docs::run(&args, &registry),
         Command::Completions(args) => completions::run(&args),
+        Command::Test(args) => return test::run(&args, &registry).unwrap_or_else(|message| refuse(&message)),
         Command::Waf(args) => return waf::run(&args, &registry).unwrap_or_else(|message| refuse(&message)),
     };
     match done {

@@ -51,7 +51,7 @@ fn table(routes: &[RouteView<'_>]) -> String {
 }
 
 /// A line of the table: aligned with its neighbours of the same number of cells, or on its own.
-enum Row {
+pub(super) enum Row {
     Cells(Vec<String>),
     Line(String),
 }
@@ -119,7 +119,7 @@ fn entry_row(entry: &EntryView<'_>) -> Row {
 }
 
 /// Pads each column to its longest cell. Rows of different lengths have columns of their own.
-fn align(rows: &[Row]) -> String {
+pub(super) fn align(rows: &[Row]) -> String {
     let width = |cells: usize, column: usize| {
         let cell = |row: &Row| match row {
             Row::Cells(row) if row.len() == cells => row.get(column).map(|cell| cell.chars().count()),

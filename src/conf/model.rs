@@ -224,6 +224,8 @@ pub struct Route {
     pub limits: RouteLimits,
     /// What must authenticate.
     pub auth: Option<At<Auth>>,
+    /// It is written that nobody needs a credential; where.
+    pub public: Option<At<()>>,
     /// Entries by key.
     pub plugins: BTreeMap<Arc<str>, Entry>,
     /// Who may see the decision record in a header.

@@ -222,6 +222,10 @@ pub(super) struct RawRoute {
     pub(super) limits: RawRouteLimits,
     /// `{any: [jwt, key-auth]}`, `{all: [mtls, jwt]}` or `optional`.
     pub(super) auth: Option<RawAuth>,
+    /// Says that nobody needs a credential here, where nothing authenticates or what does may be passed without one:
+    /// `check --strict` asks for it. Refused where a credential is needed.
+    #[serde(default)]
+    pub(super) public: bool,
     /// Plugins of this route.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]

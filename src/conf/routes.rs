@@ -95,6 +95,7 @@ fn route(node: &Node, raw: &RawRoute, errors: &mut Vec<ConfigError>) -> Route {
             .as_ref()
             .and_then(|auth| authentication(node, auth, errors))
             .map(|auth| at(node, "auth", auth)),
+        public: raw.public.then(|| at(node, "public", ())),
         plugins: BTreeMap::new(),
         explain: raw.explain.as_ref().and_then(|explain| {
             let header = header_name(node, "explain.header", &explain.header, errors);

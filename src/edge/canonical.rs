@@ -71,8 +71,30 @@ pub fn canonicalize(
     snapshot: &Snapshot,
 ) -> Result<Canonical, Refused> {
     let http2 = session.is_http2();
-    let bodyless = http2 && session.is_body_empty();
-    let request = session.req_header_mut();
+    let wire = Wire { http2, bodyless: http2 && session.is_body_empty() };
+    // Whoever reads the head strictly says whether it is an upgrade: what else carries the field is a request like any.
+    let may_upgrade = || guard.is_some_and(Guard::asks_to_upgrade);
+    of_request(session.req_header_mut(), wire, may_upgrade, connection, snapshot)
+}
+
+/// What is known of how a request came.
+#[derive(Debug, Clone, Copy)]
+pub struct Wire {
+    /// True where it came over HTTP/2.
+    pub http2: bool,
+    /// True where it is known to have no body.
+    pub bodyless: bool,
+}
+
+/// Makes a request canonical. What comes over HTTP/1 has been read strictly before; that says whether it
+/// `may_upgrade`.
+pub fn of_request(
+    request: &mut RequestHeader,
+    Wire { http2, bodyless }: Wire,
+    may_upgrade: impl FnOnce() -> bool,
+    connection: &ConnInfo,
+    snapshot: &Snapshot,
+) -> Result<Canonical, Refused> {
     let client = client(request, connection, snapshot);
     let refused = |reason: &'static str| Refused {
         client: client.clone(),
@@ -94,8 +116,6 @@ pub fn canonicalize(
     headers::forget_case(request);
     let trusted_header = snapshot.client_ip.header.as_ref();
     // A trusted proxy's id for the request may be taken over; nobody else's reaches a plugin as such.
-    // Whoever reads the head strictly says whether it is an upgrade: what else carries the field is a request like any.
-    let may_upgrade = || guard.is_some_and(Guard::asks_to_upgrade);
     let (owned, late) = (&snapshot.owned_headers, &snapshot.late_headers);
     let tunnel = headers::strip(request, owned, late, trusted_header, may_upgrade)
         .map_err(|_| refused("header_malformed"))?;

@@ -214,6 +214,7 @@ impl<'a> Builder<'a> {
             credential_places: &self.credential_places,
             files: &self.files,
             dry_run: self.env.dry_run,
+            trial: self.env.stores.is_some(),
         };
         let (stage, built) =
             descriptor.build(&entry.fields, &build_env).map_err(|found| errors.extend(found.0)).ok()?;

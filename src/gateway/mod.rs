@@ -22,7 +22,7 @@ use crate::{
 };
 use entries::{Builder, Scoped};
 use http::HeaderName;
-use palisade_contract::{ConfigError, Descriptor, Host, Secret, env::Keep};
+use palisade_contract::{ConfigError, Descriptor, Host, Secret, Store, env::Keep};
 use palisade_stores::RedisStore;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -89,6 +89,8 @@ pub struct CompileEnv<'a> {
     pub generation: u64,
     /// Only check: open nothing for writing.
     pub dry_run: bool,
+    /// Requests are only tried: what is in the place of the stores. Nothing is reached but through it and `host`.
+    pub stores: Option<&'a dyn Fn(&str) -> Arc<dyn Store>>,
 }
 
 impl Snapshot {
@@ -195,7 +197,11 @@ fn compile_upstreams(
             continue;
         }
         let previous = env.previous.and_then(|snapshot| snapshot.upstreams.get(name)).map(|found| &**found);
-        match Upstream::compile(name, written, previous, env.dry_run) {
+        let compiled = match env.stores {
+            Some(_) => Upstream::unreached(name, written),
+            None => Upstream::compile(name, written, previous, env.dry_run),
+        };
+        match compiled {
             Ok(upstream) => {
                 upstreams.insert(name.clone(), Arc::new(upstream));
             }

@@ -6,7 +6,7 @@ use super::{
     view::{Off, Takes},
 };
 use crate::{
-    chain::{AuthRule, Chain, MAX_ENTRIES, Slot},
+    chain::{Access, AuthRule, Chain, MAX_ENTRIES, Slot},
     conf::model::{At, Auth, Config, ErrorBody, Explain, Route, RouteLimits},
     metrics::RouteMetrics,
     upstream::Upstream,
@@ -44,6 +44,11 @@ impl RouteRuntime {
     /// The chain for what follows Authenticate, where the consumer has entries of its own.
     pub fn chain_of(&self, consumer: &Consumer) -> Option<&Arc<Chain>> {
         self.consumers.get(&consumer.name).map(|(chain, _)| chain)
+    }
+
+    /// The chains of consumers that have entries of their own.
+    pub fn chains_of_consumers(&self) -> impl Iterator<Item = (&str, &Chain)> {
+        self.consumers.iter().map(|(name, (chain, _))| (&**name, &**chain))
     }
 
     /// The chains of consumers that have entries of their own, with what is off in them.
@@ -132,13 +137,15 @@ pub(super) fn compile(
     for (consumer, overlay) in overlays {
         consumers.insert(consumer.clone(), compiled.consumer(consumer, overlay, builder, &mut errors));
     }
+    let chain = Chain::new(slots.into_values().collect(), rule.as_ref());
+    errors.extend(not_public(route, &chain));
     if !errors.is_empty() {
         return Err(errors);
     }
     Ok(RouteRuntime {
         name: name.clone(),
         takes: Takes::of(route),
-        chain: Arc::new(Chain::new(slots.into_values().collect(), rule.as_ref())),
+        chain: Arc::new(chain),
         upstream,
         strip_prefix: route.strip_prefix.as_ref().map(|prefix| prefix.value.clone()),
         limits: route.limits,
@@ -308,6 +315,14 @@ fn check_auth(written: &At<Route>, running: &[&Instance], errors: &mut Vec<Confi
     if !matches!(auth.map(|auth| &auth.value), Some(Auth::Optional)) {
         check_doors(written, &authenticators, errors);
     }
+}
+
+/// What is said to be public and asks for a credential.
+fn not_public(route: &Route, chain: &Chain) -> Option<ConfigError> {
+    let public = route.public.as_ref().filter(|_| chain.access() == Access::Proved)?;
+    let error = ConfigError::at(public.path.clone(), "`public: true` on a route that asks for a credential");
+    let help = "remove it, or let requests without one pass with `anonymous` on the authenticator";
+    Some(error.help(help).place(public.place.clone()))
 }
 
 /// An authenticator that may not be asked opens a door: that must be meant.

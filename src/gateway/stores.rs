@@ -13,6 +13,10 @@ pub(super) type All = BTreeMap<Arc<str>, Arc<RedisStore>>;
 pub(super) fn compile(config: &Config, env: &CompileEnv<'_>, errors: &mut Vec<ConfigError>) -> (All, Stores) {
     let mut all = All::new();
     let mut missing = config.broken.uncertain || config.broken.stores;
+    if let Some(mocked) = env.stores {
+        let named = config.stores.keys().map(|name| (name.clone(), mocked(name)));
+        return (all, Stores::new(named.collect(), missing));
+    }
     for (name, written) in &config.stores {
         let previous = env.previous.and_then(|snapshot| snapshot.stores.get(name));
         if let Some(store) = previous.filter(|store| *store.settings() == written.value) {

@@ -8,10 +8,15 @@ use super::{
 };
 use crate::{
     chain::{Run, Stop},
-    edge::{self, ConnInfo, InFlight, canonical, headers},
+    edge::{
+        self, ConnInfo, InFlight,
+        canonical::{self, Canonical, Refused},
+        headers,
+    },
     gateway::{RouteRuntime, Snapshot},
     router::Lookup,
     server::request_id,
+    upstream::Upstream,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -30,10 +35,7 @@ impl Proxy {
         let Ctx { snapshot, flight: Some(flight), .. } = &mut *ctx else { return Ok(false) };
         flight.swap(session);
         let close = refusal.as_ref().is_some_and(|denial| denial.status() == StatusCode::BAD_REQUEST);
-        let stop = match refusal {
-            Some(denial) => Some(flight.refuse(denial).await),
-            None => flight.judge(snapshot).await,
-        };
+        let stop = flight.decide(refusal, snapshot).await;
         flight.swap(session);
         if close {
             // What follows may be read in two ways as well.
@@ -54,64 +56,21 @@ impl Proxy {
     fn take_off(&self, session: &mut Session, ctx: &mut Ctx, connection: Arc<ConnInfo>) -> Option<Denial> {
         let Ctx { snapshot, flight, tunnel, .. } = ctx;
         let guard = edge::Guard::of(session);
-        let mut relaxed = false;
-        let (client, host, found) =
-            match canonical::canonicalize(session, &connection, guard.as_ref(), snapshot) {
-                Ok(canonical) => {
-                    let found = find_route(snapshot, &canonical.host.name, session.req_header());
-                    (*tunnel, relaxed) = (canonical.tunnel, canonical.relaxed);
-                    (canonical.client, canonical.host, found)
-                }
-                Err(refused) => {
-                    self.gateway.metrics.edge_refused(refused.denial.reason());
-                    (refused.client, refused.host, Err(refused.denial))
-                }
-            };
-        let (found, counted) =
-            if client.behind_proxy { counted(found, &client, &connection, snapshot) } else { (found, None) };
-        let mut ex = Exchange::new(headers::empty(), client, request_id());
-        let host_side = ex.host_side();
-        host_side.authority = host.name;
-        if relaxed {
-            host_side.decisions.push(Decision {
-                entry: None,
-                effect: Effect::Continue,
-                reason: Some("path_relaxed"),
-                detail: None,
-                nanos: 0,
-            });
+        let canonical = canonical::canonicalize(session, &connection, guard.as_ref(), snapshot);
+        match &canonical {
+            Ok(canonical) => *tunnel = canonical.tunnel,
+            Err(refused) => self.gateway.metrics.edge_refused(refused.denial.reason()),
         }
-        let (route, refusal) = match found {
-            Ok((route, params)) => {
-                host_side.route = Some(route.name.clone());
-                host_side.path_params = params;
-                (route, None)
-            }
-            Err(denial) => (&snapshot.none, Some(denial)),
-        };
-        let body_limit = route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes);
-        host_side.body_limit = body_limit;
-        flight.replace(Box::new(Flight {
-            run: Run::new(ex.begun()),
-            ex,
-            route: route.clone(),
-            chain: route.chain.clone(),
-            connection,
-            host: host.value,
-            guard,
-            body_limit,
-            share: None,
-            _counted: counted,
-        }));
+        let (begun, refusal) = Flight::begin(canonical, session.req_header(), (connection, guard), snapshot);
+        flight.replace(begun);
         refusal
     }
-
     /// The chain let it pass: plan how it goes to the origin.
     async fn forward(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let Some(flight) = &mut ctx.flight else { return Ok(false) };
-        let Some(upstream) = flight.route.upstream.clone() else {
-            let stop = Stop::Faulted(Fault::internal("no_upstream"));
-            return apart(ctx.answer(session, &stop)).await.map(|()| true);
+        let upstream = match flight.upstream() {
+            Ok(upstream) => upstream,
+            Err(stop) => return apart(ctx.answer(session, &stop)).await.map(|()| true),
         };
         flight.ex.host_side().upstream = Some(upstream.name.clone());
         let mut plan = Plan::new(flight, session, upstream)?;
@@ -211,6 +170,73 @@ fn find_route<'s>(snapshot: &'s Snapshot, host: &str, request: &RequestHeader) -
 type Routed<'s> = (&'s Arc<RouteRuntime>, Vec<(Arc<str>, String)>);
 
 impl Flight {
+    /// Finds the route of a canonical request, and puts together what is known of it. Beside it: why it goes no
+    /// further.
+    pub(super) fn begin(
+        canonical: Result<Canonical, Refused>,
+        request: &RequestHeader,
+        (connection, guard): (Arc<ConnInfo>, Option<edge::Guard>),
+        snapshot: &Snapshot,
+    ) -> (Box<Self>, Option<Denial>) {
+        let (client, host, relaxed, found) = match canonical {
+            Ok(canonical) => {
+                let found = find_route(snapshot, &canonical.host.name, request);
+                (canonical.client, canonical.host, canonical.relaxed, found)
+            }
+            Err(refused) => (refused.client, refused.host, false, Err(refused.denial)),
+        };
+        let (found, counted) =
+            if client.behind_proxy { counted(found, &client, &connection, snapshot) } else { (found, None) };
+        let mut ex = Exchange::new(headers::empty(), client, request_id());
+        let host_side = ex.host_side();
+        host_side.authority = host.name;
+        if relaxed {
+            host_side.decisions.push(Decision {
+                entry: None,
+                effect: Effect::Continue,
+                reason: Some("path_relaxed"),
+                detail: None,
+                nanos: 0,
+            });
+        }
+        let (route, refusal) = match found {
+            Ok((route, params)) => {
+                host_side.route = Some(route.name.clone());
+                host_side.path_params = params;
+                (route, None)
+            }
+            Err(denial) => (&snapshot.none, Some(denial)),
+        };
+        let body_limit = route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes);
+        host_side.body_limit = body_limit;
+        let flight = Box::new(Flight {
+            run: Run::new(ex.begun()),
+            ex,
+            route: route.clone(),
+            chain: route.chain.clone(),
+            connection,
+            host: host.value,
+            guard,
+            body_limit,
+            share: None,
+            _counted: counted,
+        });
+        (flight, refusal)
+    }
+
+    /// Where it goes.
+    pub(super) fn upstream(&self) -> Result<Arc<Upstream>, Stop> {
+        self.route.upstream.clone().ok_or_else(|| Stop::Faulted(Fault::internal("no_upstream")))
+    }
+
+    /// The request's head through the chain, or what refuses it before.
+    pub(super) async fn decide(&mut self, refusal: Option<Denial>, snapshot: &Snapshot) -> Option<Stop> {
+        match refusal {
+            Some(denial) => Some(self.refuse(denial).await),
+            None => self.judge(snapshot).await,
+        }
+    }
+
     /// What the edge's rules or the router refuse still passes the everywhere-entries of Screen and Observe.
     async fn refuse(&mut self, denial: Denial) -> Stop {
         let mut stop = self.chain.screen(&mut self.ex, &mut self.run).await;

@@ -1,6 +1,9 @@
 //! The gateway's own answers, written to the client.
 
-use super::{ctx::Ctx, exchange};
+use super::{
+    ctx::{Ctx, Flight},
+    exchange,
+};
 use crate::{
     chain::Stop,
     edge::{self, stream::Cut},
@@ -21,21 +24,29 @@ fn is_unanswered(session: &Session) -> bool {
     session.response_written().is_none_or(interim)
 }
 
+impl Flight {
+    /// The answer to what stopped the request, after response hooks have seen it. The flight has the request's head.
+    pub(super) async fn own_answer(&mut self, stop: &Stop) -> Result<(Answer, ResponseHeader)> {
+        let errors: Vec<_> = self.route.errors.iter().collect();
+        let answer = Answer::of(stop, self.ex.id(), &errors);
+        let mut head = answer.head()?;
+        let chain = self.chain.clone();
+        // A response hook that fails on a refusal cannot make it an admission: the answer stands.
+        let _ = chain.response(&mut self.ex, &mut self.run, &mut head, true).await;
+        super::response::explain(self, &mut head)?;
+        Ok((answer, head))
+    }
+}
+
 impl Ctx {
     /// Answers what stopped the request. Response hooks see the answer first.
     pub(super) async fn answer(&mut self, session: &mut Session, stop: &Stop) -> Result<()> {
         let Some(flight) = &mut self.flight else { return Ok(()) };
-        let errors: Vec<_> = flight.route.errors.iter().collect();
-        let answer = Answer::of(stop, flight.ex.id(), &errors);
+        flight.swap(session);
+        let made = flight.own_answer(stop).await;
+        flight.swap(session);
+        let (answer, head) = made?;
         self.reason = Some(answer.reason);
-        let mut head = answer.head()?;
-        flight.swap(session);
-        let chain = flight.chain.clone();
-        // A response hook that fails on a refusal cannot make it an admission: the answer stands.
-        let _ = chain.response(&mut flight.ex, &mut flight.run, &mut head, true).await;
-        let explained = super::response::explain(flight, &mut head);
-        flight.swap(session);
-        explained?;
         if !session.is_body_done() {
             if flight.guard.as_ref().is_some_and(edge::Guard::has_whole_body) {
                 // Nothing is left to come: Pingora takes it from the guard when the answer is sent.

@@ -2,7 +2,7 @@
 
 use super::{
     admit::{apart, too_large},
-    ctx::{Ctx, RequestBody},
+    ctx::{Ctx, Flight, RequestBody},
 };
 use crate::{
     budget::{Budget, Collector, Share},
@@ -23,6 +23,15 @@ use std::{sync::Arc, time::Duration};
 /// What is held of a request's body: as the guard keeps it for Pingora, and decoded; or decoded, and on its way.
 const COPIES: usize = 2;
 
+impl Flight {
+    /// True where a plugin wants the whole body, which may then be no longer than that plugin can hold.
+    pub(super) fn wants_whole_body(&mut self) -> bool {
+        let BodyNeed::Whole { max } = self.chain.request_body_need() else { return false };
+        self.body_limit = self.body_limit.min(u64::try_from(max).unwrap_or(u64::MAX));
+        true
+    }
+}
+
 impl Ctx {
     /// Where a plugin wants the whole body: reads it and lets the chain judge it.
     pub(super) async fn judge_request_body(
@@ -31,11 +40,8 @@ impl Ctx {
         budget: &Arc<Budget>,
     ) -> Result<Option<Stop>> {
         let Some(flight) = &mut self.flight else { return Ok(None) };
-        match flight.chain.request_body_need() {
-            BodyNeed::Whole { max } => {
-                flight.body_limit = flight.body_limit.min(u64::try_from(max).unwrap_or(u64::MAX));
-            }
-            _ => return Ok(None),
+        if !flight.wants_whole_body() {
+            return Ok(None);
         }
         let bytes = if self.tunnel || session.is_body_empty() {
             Bytes::new()

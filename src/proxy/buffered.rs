@@ -2,7 +2,7 @@
 
 use super::{
     body::no_room,
-    ctx::{Ctx, RequestBody},
+    ctx::{Ctx, Flight, RequestBody},
     exchange,
     plan::Plan,
     replayed::{self, Prepared},
@@ -170,39 +170,17 @@ struct Held {
 /// Judges the response, head and body, and sends what came of it.
 async fn deliver(session: &mut Session, ctx: &mut Ctx, mut head: ResponseHeader, held: Held) -> Result<()> {
     let Held { sent, mut share, max } = held;
-    let codings = head
-        .headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .map(|value| value.as_bytes().to_vec())
-        .collect::<Vec<_>>();
     let before = share.bytes();
     let mut hold = |decoded: usize| share.resize(before.saturating_add(decoded));
-    let plain = match coding::decode(&codings, &sent, max, &mut hold) {
-        Ok(plain) => plain,
-        Err(coding::FULL) => return ctx.answer(session, &no_room()).await,
-        Err(reason) => return ctx.answer(session, &Stop::Faulted(Fault::bad_dependency(reason))).await,
-    };
     let Some(flight) = &mut ctx.flight else { return Ok(()) };
-    let mut body = Body::new(plain, true);
     flight.swap(session);
-    let mut stop = flight.chain.response(&mut flight.ex, &mut flight.run, &mut head, false).await;
-    if stop.is_none() {
-        stop = flight.chain.response_body(&mut flight.ex, &mut flight.run, &mut body);
-    }
+    let judged = flight.judge_answer(&mut head, &sent, max, &mut hold).await;
     flight.swap(session);
-    if let Some(stop) = stop {
-        return ctx.answer(session, &stop).await;
-    }
-    let out = if body.is_replaced() {
-        // What described the bytes of before does not describe these.
-        for name in [header::CONTENT_ENCODING, header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES] {
-            head.remove_header(&name);
-        }
-        for name in ["content-md5", "content-digest", "repr-digest", "digest"] {
-            head.remove_header(name);
-        }
-        let own = body.into_bytes();
+    let replaced = match judged {
+        Ok(replaced) => replaced,
+        Err(stop) => return ctx.answer(session, &stop).await,
+    };
+    let out = if let Some(own) = replaced {
         if !share.resize(share.bytes().saturating_add(own.len())) {
             return ctx.answer(session, &no_room()).await;
         }
@@ -214,6 +192,45 @@ async fn deliver(session: &mut Session, ctx: &mut Ctx, mut head: ResponseHeader,
     send(session, ctx, head, out).await?;
     drop(share);
     Ok(())
+}
+
+impl Flight {
+    /// A whole answer through the chain, decoded; `hold` says whether so many bytes more may be held. What comes back
+    /// takes the place of what the origin sent. The flight has the request's head.
+    pub(super) async fn judge_answer(
+        &mut self,
+        head: &mut ResponseHeader,
+        sent: &Bytes,
+        max: usize,
+        hold: &mut (dyn FnMut(usize) -> bool + Send),
+    ) -> std::result::Result<Option<Bytes>, Stop> {
+        let codings = head.headers.get_all(header::CONTENT_ENCODING).iter();
+        let codings: Vec<_> = codings.map(|value| value.as_bytes().to_vec()).collect();
+        let plain = match coding::decode(&codings, sent, max, hold) {
+            Ok(plain) => plain,
+            Err(coding::FULL) => return Err(no_room()),
+            Err(reason) => return Err(Stop::Faulted(Fault::bad_dependency(reason))),
+        };
+        let mut body = Body::new(plain, true);
+        let mut stop = self.chain.response(&mut self.ex, &mut self.run, head, false).await;
+        if stop.is_none() {
+            stop = self.chain.response_body(&mut self.ex, &mut self.run, &mut body);
+        }
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        if !body.is_replaced() {
+            return Ok(None);
+        }
+        // What described the bytes of before does not describe these.
+        for name in [header::CONTENT_ENCODING, header::ETAG, header::CONTENT_RANGE, header::ACCEPT_RANGES] {
+            head.remove_header(&name);
+        }
+        for name in ["content-md5", "content-digest", "repr-digest", "digest"] {
+            head.remove_header(name);
+        }
+        Ok(Some(body.into_bytes()))
+    }
 }
 
 async fn send(session: &mut Session, ctx: &mut Ctx, mut head: ResponseHeader, body: Bytes) -> Result<()> {

@@ -26,9 +26,11 @@ mod record;
 mod refused;
 mod replayed;
 mod response;
+mod trial;
 
 pub use ctx::Ctx;
 pub(crate) use refused::answer_refused;
+pub use trial::{Attempt, Origin, Told, Tried};
 
 use crate::server::Gateway;
 use async_trait::async_trait;

@@ -8,7 +8,7 @@ use crate::{
     edge::{headers, stream},
     upstream::{Key, Lease, Upstream},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts, uri::PathAndQuery};
 use palisade_contract::{BodyNeed, RequestHeader};
 use parking_lot::Mutex;
 use pingora::{ErrorType::InternalError, OrErr, Result, prelude::HttpPeer, proxy::Session};
@@ -116,23 +116,51 @@ impl Ctx {
             // At once: growing is what an insertion costs most.
             request.headers.reserve(TOLD);
             let headers = &mut request.headers;
-            let apply = |edit| match edit {
-                Edit::Remove(name) => drop(headers.remove(name)),
-                Edit::Set(name, value) => drop(headers.insert(name, value)),
-            };
             match &self.flight {
-                Some(flight) if !self.child => edits(flight, client, &self.snapshot.late_headers, apply)?,
-                _ => plan.edits.iter().cloned().for_each(apply),
+                Some(flight) if !self.child => {
+                    edits(flight, client, &self.snapshot.late_headers, |edit| edit.apply(headers))?;
+                }
+                _ => plan.edits.iter().cloned().for_each(|edit| edit.apply(headers)),
             }
-            if let Some(target) = &plan.target {
-                request.uri = http::Uri::from(target.clone());
-            }
-            if let Some(length) = plan.body_length {
-                request.headers.remove(header::TRANSFER_ENCODING);
-                request.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            }
+            aim(request, plan.target.as_ref(), plan.body_length);
             Ok(())
         })
+    }
+}
+
+/// The request as an origin gets it, for who sends none: the flight has its head.
+pub(super) fn told(
+    flight: &Flight,
+    late: &[HeaderName],
+    body_length: Option<usize>,
+) -> Result<RequestHeader> {
+    let client = &flight.ex.request;
+    let (mut request, target) = (client.clone(), target(flight, &client.uri)?);
+    headers::edit(&mut request, |request| -> Result<()> {
+        edits(flight, &client.headers, late, |edit| edit.apply(&mut request.headers))?;
+        aim(request, target.as_ref(), body_length);
+        Ok(())
+    })?;
+    Ok(request)
+}
+
+/// The target of a request to the origin, and the length of its body where that is another one.
+fn aim(request: &mut Parts, target: Option<&PathAndQuery>, body_length: Option<usize>) {
+    if let Some(target) = target {
+        request.uri = http::Uri::from(target.clone());
+    }
+    if let Some(length) = body_length {
+        request.headers.remove(header::TRANSFER_ENCODING);
+        request.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+impl Edit {
+    fn apply(self, headers: &mut HeaderMap) {
+        match self {
+            Edit::Remove(name) => drop(headers.remove(name)),
+            Edit::Set(name, value) => drop(headers.insert(name, value)),
+        }
     }
 }
 

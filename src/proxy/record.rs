@@ -49,7 +49,7 @@ impl Ctx {
     }
 
     /// Puts the outcome into the exchange and the counters. `unanswered`: the status where none was sent.
-    fn conclude(&self, flight: &mut Flight, unanswered: u16, error: Option<&Error>) {
+    pub(super) fn conclude(&self, flight: &mut Flight, unanswered: u16, error: Option<&Error>) {
         let mut outcome = Outcome {
             status: if self.status == 0 { unanswered } else { self.status },
             request_bytes: self.request_bytes,

@@ -9,7 +9,7 @@ use crate::{
     server::request_id,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use palisade_contract::{Decision, Denial, Effect, Exchange, Outcome, RequestHeader};
+use palisade_contract::{Decision, Denial, Effect, Exchange, Outcome, RequestHeader, ResponseHeader};
 
 /// Runs the everywhere-entries of Screen and Observe on what can be made out of the `head`, makes the answer as bytes
 /// (which close the connection), and the record.
@@ -19,6 +19,43 @@ pub(crate) async fn answer_refused(
     refusal: Refusal,
     head: &[u8],
 ) -> Vec<u8> {
+    let Refused { mut ex, mut run, answer, head, bodyless } =
+        refuse(snapshot, connection, refusal, head).await;
+    let mut bytes = Vec::new();
+    if let Some(mut head) = head {
+        // Adding to a head of a few fields does not fail.
+        let _ = head.insert_header(header::CONNECTION, "close");
+        bytes = answer.http1(&head, bodyless);
+    }
+    let none = &snapshot.none;
+    ex.host_side().outcome = Outcome {
+        status: answer.status.as_u16(),
+        reason: Some(answer.reason),
+        duration: ex.begun().elapsed(),
+        ..Outcome::default()
+    };
+    none.metrics.finished(answer.status.as_u16(), ex.outcome().duration, None);
+    none.chain.log(&mut ex, &mut run);
+    bytes
+}
+
+/// What a refusal of the edge comes to.
+pub(super) struct Refused {
+    pub(super) ex: Exchange,
+    run: Run,
+    pub(super) answer: Answer,
+    /// None where it could not be made.
+    pub(super) head: Option<ResponseHeader>,
+    bodyless: bool,
+}
+
+/// Runs the everywhere-entries of Screen and Observe on what can be made out of the `head`, and makes the answer.
+pub(super) async fn refuse(
+    snapshot: &Snapshot,
+    connection: &ConnInfo,
+    refusal: Refusal,
+    head: &[u8],
+) -> Refused {
     let mut request = readable(head).unwrap_or_else(headers::empty);
     let bodyless = request.method == Method::HEAD;
     let client = canonical::client(&request, connection, snapshot);
@@ -40,23 +77,12 @@ pub(crate) async fn answer_refused(
     });
     let errors: Vec<_> = none.errors.iter().collect();
     let answer = Answer::of(&stop, ex.id(), &errors);
-    let mut bytes = Vec::new();
-    if let Ok(mut head) = answer.head() {
+    let mut head = answer.head().ok();
+    if let Some(head) = &mut head {
         // A response hook that fails on a refusal cannot make it an admission: the answer stands.
-        let _ = none.chain.response(&mut ex, &mut run, &mut head, true).await;
-        // Adding to a head of a few fields does not fail.
-        let _ = head.insert_header(header::CONNECTION, "close");
-        bytes = answer.http1(&head, bodyless);
+        let _ = none.chain.response(&mut ex, &mut run, head, true).await;
     }
-    ex.host_side().outcome = Outcome {
-        status: answer.status.as_u16(),
-        reason: Some(answer.reason),
-        duration: ex.begun().elapsed(),
-        ..Outcome::default()
-    };
-    none.metrics.finished(answer.status.as_u16(), ex.outcome().duration, None);
-    none.chain.log(&mut ex, &mut run);
-    bytes
+    Refused { ex, run, answer, head, bodyless }
 }
 
 /// As much of a refused head as can be shown: method, path and well-formed fields; the rest stays out, and so does a

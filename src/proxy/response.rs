@@ -26,20 +26,8 @@ impl Ctx {
         self.leave_origin();
         self.free_stream(head);
         let Some(flight) = &mut self.flight else { return Ok(()) };
-        if self.tunnel
-            && head.status != StatusCode::SWITCHING_PROTOCOLS
-            && matches!(flight.chain.response_body_need(), BodyNeed::Whole { .. })
-        {
-            // It went out as a tunnel, of which there is no whole; what came instead would pass unseen.
-            return self.refuse(Stop::Faulted(Fault::bad_dependency("upstream_upgrade_refused")));
-        }
-        let streamed = flight.chain.response_body_need() == BodyNeed::Stream;
-        if streamed && head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            // The origin was asked not to encode; what cannot be read cannot be judged.
-            return self.refuse(Stop::Faulted(Fault::bad_dependency("upstream_encoding")));
-        }
-        let mut stop = None;
-        if flight.chain.has_response_hooks() {
+        let mut stop = flight.unreadable(head, self.tunnel);
+        if stop.is_none() && flight.chain.has_response_hooks() {
             flight.swap(session);
             stop = flight.chain.response(&mut flight.ex, &mut flight.run, head, false).await;
             flight.swap(session);
@@ -47,16 +35,7 @@ impl Ctx {
         if let Some(stop) = stop {
             return self.refuse(stop);
         }
-        if streamed && head.status != StatusCode::SWITCHING_PROTOCOLS {
-            // A piece may be replaced by another of another length.
-            head.remove_header(&header::CONTENT_LENGTH);
-            head.remove_header(&header::TRAILER);
-            let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-                || session.req_header().method == http::Method::HEAD;
-            if session.req_header().version == http::Version::HTTP_11 && !bodiless {
-                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-            }
-        }
+        flight.reframe(head, &session.req_header().method, session.req_header().version)?;
         explain(flight, head)?;
         self.status = head.status.as_u16();
         Ok(())
@@ -93,6 +72,45 @@ impl Ctx {
             let mut last = None;
             self.on_response_body(session, &mut last, true)?;
             self.last_piece = Some(last.unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+impl Flight {
+    /// Why nothing of an answer can be judged by plugins that want its body.
+    pub(super) fn unreadable(&self, head: &ResponseHeader, tunnel: bool) -> Option<Stop> {
+        let need = self.chain.response_body_need();
+        if tunnel && head.status != StatusCode::SWITCHING_PROTOCOLS && matches!(need, BodyNeed::Whole { .. })
+        {
+            // It went out as a tunnel, of which there is no whole; what came instead would pass unseen.
+            return Some(Stop::Faulted(Fault::bad_dependency("upstream_upgrade_refused")));
+        }
+        let encoded = |coding: &HeaderValue| coding != "identity";
+        if need == BodyNeed::Stream && head.headers.get(header::CONTENT_ENCODING).is_some_and(encoded) {
+            // The origin was asked not to encode; what cannot be read cannot be judged.
+            return Some(Stop::Faulted(Fault::bad_dependency("upstream_encoding")));
+        }
+        None
+    }
+
+    /// Where plugins see pieces of the body: one may be replaced by another of another length.
+    pub(super) fn reframe(
+        &self,
+        head: &mut ResponseHeader,
+        method: &http::Method,
+        version: http::Version,
+    ) -> Result<()> {
+        if self.chain.response_body_need() == BodyNeed::Stream
+            && head.status != StatusCode::SWITCHING_PROTOCOLS
+        {
+            head.remove_header(&header::CONTENT_LENGTH);
+            head.remove_header(&header::TRAILER);
+            let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+                || *method == http::Method::HEAD;
+            if version == http::Version::HTTP_11 && !bodiless {
+                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            }
         }
         Ok(())
     }

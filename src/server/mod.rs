@@ -26,7 +26,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
-use palisade_contract::{ConfigError, ConfigErrors, Descriptor, Host, env::Keep, host::NoHost};
+use palisade_contract::{ConfigError, ConfigErrors, Descriptor, Host, Store, env::Keep, host::NoHost};
 use parking_lot::Mutex;
 use std::{
     path::{Path, PathBuf},
@@ -121,6 +121,19 @@ pub fn check_in(
     registry: &[Descriptor],
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Config, Snapshot), LoadError> {
+    check_with(dir, registry, environment, None)
+}
+
+/// The same; with `stores` nothing is reached, no name server either.
+///
+/// # Errors
+/// As above.
+pub fn check_with(
+    dir: &Path,
+    registry: &[Descriptor],
+    environment: &dyn Fn(&str) -> Option<String>,
+    stores: Option<&dyn Fn(&str) -> Arc<dyn Store>>,
+) -> Result<(Config, Snapshot), LoadError> {
     let Read { config, mut errors } = conf::read(dir, registry, environment);
     let (metrics, keep) = (Metrics::new(), Keep::default());
     let demo = config.demo.then(|| Arc::new(Upstream::demo(([127, 0, 0, 1], 1).into())));
@@ -134,6 +147,7 @@ pub fn check_in(
         previous: None,
         generation: 1,
         dry_run: true,
+        stores,
     };
     let compiled = Snapshot::compile(&config, &env);
     errors.extend(tls::terms(&config.listeners, None).err().into_iter().flatten());
@@ -170,6 +184,7 @@ impl Gateway {
             previous: None,
             generation: 1,
             dry_run: false,
+            stores: None,
         };
         let compiled = Snapshot::compile(config, &env);
         let snapshot = compiled
@@ -257,6 +272,7 @@ impl Gateway {
             previous: Some(&serving),
             generation,
             dry_run: false,
+            stores: None,
         };
         match Snapshot::compile(&config, &env) {
             Ok(snapshot) if errors.is_empty() => Ok((config, snapshot)),

@@ -116,6 +116,16 @@ impl Upstream {
         Ok(Upstream::of(name, blueprint, resolved, last.as_deref()))
     }
 
+    /// An upstream that is never connected to: no name is asked for.
+    ///
+    /// # Errors
+    /// What is wrong with its certificates.
+    pub fn unreached(name: &Arc<str>, written: &At<Written>) -> Result<Self, Vec<ConfigError>> {
+        let identity = identity::Identity::load(written)?;
+        let blueprint = Blueprint { written: written.value.clone(), identity };
+        Ok(Upstream::of(name, blueprint, vec![Vec::new(); written.value.targets.len()], None))
+    }
+
     /// The embedded demo API.
     pub fn demo(address: SocketAddr) -> Self {
         let target = model::Target { host: address.ip().to_string(), port: address.port(), weight: 1 };

@@ -10,6 +10,7 @@
 
 mod consumers;
 mod init;
+mod policy;
 mod waf;
 
 use sha2::{Digest, Sha256};
@@ -22,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "upgrade",
     "check",
@@ -31,6 +32,9 @@ const COMMANDS: [&str; 13] = [
     "hash",
     "consumers",
     "routes",
+    "coverage",
+    "explain",
+    "test",
     "waf",
     "schema",
     "docs",

@@ -25,7 +25,12 @@ fn yaml_files(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
-        if path.is_dir() && !hidden && !path.is_symlink() && !path.ends_with("data") {
+        if path.is_dir()
+            && !hidden
+            && !path.is_symlink()
+            && !path.ends_with("data")
+            && !path.ends_with("tests")
+        {
             yaml_files(&path, files);
         } else if !hidden && path.extension().is_some_and(|extension| extension == "yaml") {
             files.push(path);

@@ -62,6 +62,7 @@ mod signed;
 mod successors;
 mod surplus;
 mod tls;
+mod trial;
 mod upgrade;
 mod waf;
 mod walkthrough;

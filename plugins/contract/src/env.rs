@@ -71,6 +71,9 @@ pub struct BuildEnv<'a> {
     pub files: &'a FilesRead,
     /// True where the configuration is only checked: open no file for writing, start nothing.
     pub dry_run: bool,
+    /// True where requests are only tried (`palisade test`, `palisade explain`): decide as ever, and reach nobody but
+    /// through `host` and `stores`, which are mocked; write nothing.
+    pub trial: bool,
 }
 
 impl BuildEnv<'_> {
@@ -215,6 +218,11 @@ impl Keep {
         let weak: Weak<T> = Arc::downgrade(&value);
         shared.insert(key.to_owned(), weak);
         Ok(value)
+    }
+
+    /// Lets go of what is kept for entries: the next snapshot begins anew. What is shared stays with its holders.
+    pub fn forget(&self) {
+        self.kept.lock().clear();
     }
 
     /// Lets go of what nobody else holds. Called after the old snapshot is gone.

@@ -11,6 +11,7 @@
 //! | [`principal`] | who is calling: [`Principal`], [`Consumer`] |
 //! | [`decision`] | what is recorded of each plugin that ran |
 //! | [`carry`] | what is known in memory and goes along when another process takes over |
+//! | [`control`] | what a plugin guards, for who asks what guards an operation |
 //! | [`counters`] | what a plugin counts besides its decisions, for the metrics |
 //! | [`credentials`] | where requests hold credentials, which must never be written down |
 //! | [`env`](mod@env) | what a plugin is given while it is built |
@@ -27,6 +28,7 @@
 
 pub mod carry;
 pub mod conf;
+pub mod control;
 pub mod counters;
 pub mod credentials;
 pub mod decision;
@@ -44,6 +46,7 @@ pub mod verdict;
 
 pub use carry::Carry;
 pub use conf::{ConfigError, ConfigErrors, Node, Place, Value};
+pub use control::Control;
 pub use counters::{Counter, Counters};
 pub use credentials::{CredentialPlace, CredentialPlaces};
 pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};

@@ -8,6 +8,7 @@ use std::{any::Any, fmt, ops::BitOr, sync::Arc};
 
 use crate::{
     conf::{ConfigErrors, Node},
+    control::Control,
     credentials::CredentialPlace,
     env::BuildEnv,
     exchange::{Body, Exchange},
@@ -219,6 +220,9 @@ pub trait PluginKind: Plugin + Sized {
     const NAME: &'static str;
     /// One line for lists and documents.
     const SUMMARY: &'static str;
+    /// What it guards: `palisade coverage` shows by it what stands before each operation. An authenticator guards
+    /// [`Control::Authentication`] without saying so.
+    const CONTROLS: &'static [Control] = &[];
     /// What an operator writes. Deny unknown fields; doc comments become the reference page.
     type Config: DeserializeOwned + JsonSchema;
 
@@ -271,6 +275,8 @@ pub struct Descriptor {
     pub summary: &'static str,
     /// True where it authenticates.
     pub authenticates: bool,
+    /// What it guards.
+    pub controls: &'static [Control],
     /// The plugin of the same stage that it was moved before, if any.
     pub before: Option<&'static str>,
     build: BuildFn,
@@ -286,6 +292,7 @@ impl Descriptor {
             name: P::NAME,
             summary: P::SUMMARY,
             authenticates: false,
+            controls: P::CONTROLS,
             before: None,
             build: |node, env| {
                 let (stage, plugin) = build::<P>(node, env)?;
@@ -301,6 +308,7 @@ impl Descriptor {
     pub const fn authenticator<P: PluginKind + Authenticator>() -> Self {
         Descriptor {
             authenticates: true,
+            controls: &[Control::Authentication],
             build: |node, env| {
                 let (stage, plugin) = build::<P>(node, env)?;
                 Ok((stage, Built::Authenticator(Arc::new(plugin))))

@@ -209,6 +209,7 @@ impl Kit {
             credential_places: &self.credential_places,
             files: &FilesRead::default(),
             dry_run: false,
+            trial: false,
         };
         let (stage, built) = self.descriptor.build(&node, &env).map_err(|errors| rendered(&errors, yaml))?;
         Ok(Instance { built, stage, info: Arc::new(info) })

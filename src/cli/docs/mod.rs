@@ -23,7 +23,7 @@ Example:
   palisade docs                           # writes below docs/
   palisade docs --check                   # says what is stale, writes nothing
 
-Written are plugins/NAME.md and plugins/README.md, configuration.md, and palisade.schema.json. The example \
+Written are plugins/NAME.md and plugins/README.md, configuration.md, palisade.schema.json and palisade-tests.schema.json. The example \
 on a plugin's page is the file examples/NAME.yaml below the same directory.";
 
 #[derive(Debug, clap::Args)]
@@ -80,6 +80,8 @@ fn generate(dir: &Path, registry: &[Descriptor]) -> Result<BTreeMap<PathBuf, Str
     let schema = schema::schema(registry);
     let text = serde_json::to_string_pretty(&schema).map_err(|error| error.to_string())?;
     pages.insert("palisade.schema.json".into(), format!("{text}\n"));
+    let tests = serde_json::to_string_pretty(&crate::policy::schema()).map_err(|error| error.to_string())?;
+    pages.insert("palisade-tests.schema.json".into(), format!("{tests}\n"));
     Ok(pages)
 }
 

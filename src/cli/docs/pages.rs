@@ -107,6 +107,7 @@ fn stages(descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, Str
             credential_places: &CredentialPlaces::default(),
             files: &FilesRead::default(),
             dry_run: true,
+            trial: false,
         };
         let (stage, _) = descriptor.build(node, &env).map_err(|errors| errors.render(&sources))?;
         stages.insert(stage);

@@ -153,6 +153,7 @@ fn own_entry(args: &Args, registry: &[Descriptor]) -> Result<(String, Built), St
         credential_places: &places,
         files: &FilesRead::default(),
         dry_run: true,
+        trial: false,
     };
     let built = descriptor.build(&node, &env).map_err(|errors| errors.render(&sources))?;
     Ok(("waf".to_owned(), built.1))
