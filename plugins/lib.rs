@@ -35,6 +35,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_headers;
+mod tokens;
 pub mod waf;
 mod xml_limits;
 
@@ -48,7 +49,7 @@ pub use csrf::Csrf;
 pub use hmac_auth::{HmacAuth, HmacCredential};
 pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
-pub use jwt::{Jwt, JwtCredential};
+pub use jwt::Jwt;
 pub use key_auth::{KeyAuth, KeyCredential};
 pub use mtls::{Mtls, MtlsCredential};
 pub use ownership::Ownership;
@@ -58,6 +59,7 @@ pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
 pub use request_termination::RequestTermination;
 pub use response_headers::ResponseHeaders;
+pub use tokens::TokenCredential;
 pub use waf::Waf;
 pub use xml_limits::XmlLimits;
 
@@ -79,7 +81,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
     Descriptor::authenticator::<BasicAuth>().with_credentials::<BasicCredential>(),
     Descriptor::authenticator::<HmacAuth>().with_credentials::<HmacCredential>(),
-    Descriptor::authenticator::<Jwt>().with_credentials::<JwtCredential>(),
+    Descriptor::authenticator::<Jwt>().with_credentials::<TokenCredential>(),
     // Authorize
     Descriptor::of::<Csrf>(),
     Descriptor::of::<Acl>(),
