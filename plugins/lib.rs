@@ -27,6 +27,7 @@ mod jwt;
 mod key_auth;
 mod media_type;
 mod mtls;
+mod oauth2_introspection;
 mod ownership;
 mod presented;
 mod rate_limiting;
@@ -52,6 +53,7 @@ pub use json_limits::JsonLimits;
 pub use jwt::Jwt;
 pub use key_auth::{KeyAuth, KeyCredential};
 pub use mtls::{Mtls, MtlsCredential};
+pub use oauth2_introspection::Oauth2Introspection;
 pub use ownership::Ownership;
 pub use rate_limiting::RateLimiting;
 pub use rbac::Rbac;
@@ -82,6 +84,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::authenticator::<BasicAuth>().with_credentials::<BasicCredential>(),
     Descriptor::authenticator::<HmacAuth>().with_credentials::<HmacCredential>(),
     Descriptor::authenticator::<Jwt>().with_credentials::<TokenCredential>(),
+    Descriptor::authenticator::<Oauth2Introspection>().with_credentials::<TokenCredential>(),
     // Authorize
     Descriptor::of::<Csrf>(),
     Descriptor::of::<Acl>(),
@@ -119,6 +122,7 @@ mod tests {
                 "basic-auth",
                 "hmac-auth",
                 "jwt",
+                "oauth2-introspection",
                 "csrf",
                 "acl",
                 "rbac",
