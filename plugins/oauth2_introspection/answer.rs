@@ -19,8 +19,12 @@ pub(super) enum Said {
 
 /// Reads an answer. The error is for the operator, and holds nothing of it.
 pub(super) fn read(answer: &Response<Bytes>) -> Result<Said, String> {
+    if answer.status() == StatusCode::BAD_REQUEST && is_about_the_token(answer.body()) {
+        return Ok(Said::Refused(Refusal::Type));
+    }
     if answer.status() != StatusCode::OK {
-        return Err(format!("it answers {}", answer.status().as_u16()));
+        let code = error_code(answer.body()).map(|code| format!(" `{code}`")).unwrap_or_default();
+        return Err(format!("it answers {}{code}", answer.status().as_u16()));
     }
     let mut object =
         json::object(answer.body()).ok_or("its answer is no JSON object, or a name stands in it twice")?;
@@ -40,6 +44,24 @@ pub(super) fn read(answer: &Response<Bytes>) -> Result<Said, String> {
         }
     }
     Ok(if is_another_type(&claims) { Said::Refused(Refusal::Type) } else { Said::Active(claims) })
+}
+
+/// What is wrong, where it is one of the codes of RFC 6749 §5.2: nothing else of an answer goes into a log.
+fn error_code(body: &[u8]) -> Option<&'static str> {
+    const CODES: [&str; 4] =
+        ["invalid_client", "invalid_client_metadata", "invalid_request", "unauthorized_client"];
+    let object = json::object(body)?;
+    let found = object.get("error")?.as_str()?;
+    CODES.into_iter().find(|code| *code == found)
+}
+
+/// True where the issuer has understood the question, and is asked about no token of this kind (RFC 7009 §2.2.1). Other
+/// errors are about us.
+fn is_about_the_token(body: &[u8]) -> bool {
+    json::object(body).is_some_and(|object| {
+        object.get("error").and_then(Value::as_str) == Some("unsupported_token_type")
+            && !object.contains_key("active")
+    })
 }
 
 /// True for what is no access token, where the issuer says so: a refresh token is active too, and lives for months. A

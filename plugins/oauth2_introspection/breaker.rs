@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 const FAILURES: u32 = 5;
 /// Then so many milliseconds pass between two calls.
 const BETWEEN: i64 = 1000;
+/// So many milliseconds pass between two warnings at least: what is answered about a client's token must not fill a log.
+const QUIET: i64 = 10_000;
 
 /// Lets calls through, or one in a second where the endpoint is gone. Only what no token can bring about counts: that
 /// there is no connection, and no answer in time.
@@ -14,6 +16,7 @@ pub(super) struct Breaker {
     failures: AtomicU32,
     next: AtomicI64,
     told: AtomicBool,
+    told_at: AtomicI64,
 }
 
 impl Breaker {
@@ -42,9 +45,18 @@ impl Breaker {
         }
     }
 
-    /// True where it must be said that something is wrong, or that nothing is any longer.
-    pub(super) fn news(&self, wrong: bool) -> bool {
-        self.told.load(Relaxed) != wrong && self.told.swap(wrong, Relaxed) != wrong
+    /// True where it must be said that something is wrong.
+    pub(super) fn is_news(&self, now: i64) -> bool {
+        if self.told.load(Relaxed) || now.abs_diff(self.told_at.load(Relaxed)) < QUIET.unsigned_abs() {
+            return false;
+        }
+        self.told_at.store(now, Relaxed);
+        !self.told.swap(true, Relaxed)
+    }
+
+    /// True where it was said that something is wrong, and nothing is any longer.
+    pub(super) fn is_over(&self) -> bool {
+        self.told.load(Relaxed) && self.told.swap(false, Relaxed)
     }
 }
 
@@ -71,8 +83,10 @@ mod tests {
     #[test]
     fn it_is_said_once() {
         let breaker = Breaker::default();
-        assert!(!breaker.news(false));
-        assert!(breaker.news(true) && !breaker.news(true));
-        assert!(breaker.news(false) && !breaker.news(false));
+        assert!(!breaker.is_over());
+        assert!(breaker.is_news(20_000) && !breaker.is_news(20_001) && !breaker.is_news(90_000));
+        assert!(breaker.is_over() && !breaker.is_over());
+        assert!(!breaker.is_news(29_999) && !breaker.is_over());
+        assert!(breaker.is_news(30_000));
     }
 }

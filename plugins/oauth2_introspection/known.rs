@@ -150,29 +150,29 @@ impl Asker {
                 if !matches!(error, HttpError::TooLarge) {
                     self.breaker.failed(now);
                 }
-                self.wrong(&error.to_string())
+                self.wrong(&error.to_string(), now)
             })?;
             self.breaker.answered();
-            answer::read(&answer).map_err(|message| self.wrong(&message))
+            answer::read(&answer).map_err(|message| self.wrong(&message, now))
         };
         let asking = std::pin::pin!(asking);
         match select(asking, self.host.sleep(self.times.timeout)).await {
             Either::Left((said, _)) => {
-                if said.is_ok() && self.breaker.news(false) {
+                if said.is_ok() && self.breaker.is_over() {
                     log::info!("{} answers again", self.endpoint.uri);
                 }
                 said
             }
             Either::Right(_) => {
                 self.breaker.failed(now);
-                Err(self.wrong("no answer in time"))
+                Err(self.wrong("no answer in time", now))
             }
         }
     }
 
-    fn wrong(&self, message: &str) -> Failed {
+    fn wrong(&self, message: &str, now: i64) -> Failed {
         self.failed.add(1);
-        if self.breaker.news(true) {
+        if self.breaker.is_news(now) {
             log::warn!("{}: {message}; tokens that are not remembered are refused", self.endpoint.uri);
         }
         Failed::Unavailable(message.into())

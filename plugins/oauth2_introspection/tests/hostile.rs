@@ -78,6 +78,9 @@ fn what_the_issuer_refuses_is_refused() {
     let issuer = Issuer::default();
     issuer.says("t", tenant(good()));
     send(&build(&issuer, fields), "t").authenticated();
+    // The issuer answers so about tokens that it knows to be of another kind.
+    issuer.answers("jwt", 400, "{\"error\":\"unsupported_token_type\"}");
+    send(&build(&issuer, ""), "jwt").denied(401, "token_type");
 }
 
 #[test]
@@ -134,6 +137,8 @@ fn what_is_no_answer_is_refused_and_not_remembered() {
         (302, "{\"active\":true}"),
         (307, "{\"active\":true}"),
         (400, "{\"error\":\"invalid_request\"}"),
+        (400, "{\"error\":\"unsupported_token_type\",\"active\":true}"),
+        (401, "{\"error\":\"unsupported_token_type\"}"),
         (401, "{\"active\":true}"),
         (403, "{\"active\":false}"),
         (404, "{\"active\":true}"),
