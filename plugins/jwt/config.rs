@@ -1,5 +1,6 @@
 //! What an operator writes.
 
+use super::denylist;
 use crate::tokens::{
     bound::Binding,
     claims::ClaimChecks,
@@ -57,6 +58,8 @@ pub struct Config {
     pub(super) maximum_lifetime: Option<HumanDuration>,
     /// Claims that a token must have; `acl` looks at what they say.
     pub(super) required_claims: Vec<String>,
+    /// Tokens that are denied although they are good.
+    pub(super) denylist: Option<denylist::Config>,
     /// Scopes that a token must have, all of them: without one it is refused with 403 `insufficient_scope`.
     pub(super) required_scopes: Vec<String>,
     /// The `typ` that a token's header must have, such as `at+jwt` (RFC 9068); by default any.
@@ -131,6 +134,7 @@ impl Default for Config {
             certificate_binding: Binding::WhereBound,
             maximum_lifetime: None,
             required_claims: Vec::new(),
+            denylist: None,
             required_scopes: Vec::new(),
             typ: None,
             header_names: vec!["authorization".to_owned()],

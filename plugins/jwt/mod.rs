@@ -7,12 +7,14 @@
 //! | `crypto`, `key`, `keyset` | signatures by ring, keys, and the sets that they come in |
 //! | `keys`, `source`, `fetch` | which keys an entry has; those that are fetched, and how |
 //! | `trust` | one issuer, or several of which a token names one |
+//! | `denylist` | tokens that are denied although they are good |
 //! | `verify` | the one place where claims are made of tokens |
 //!
 //! What it has in common with others that read bearer tokens is in `crate::tokens`.
 
 mod config;
 mod crypto;
+mod denylist;
 mod fetch;
 mod key;
 mod keys;
@@ -34,6 +36,7 @@ use crate::{
         cache::Cache,
         challenge::Challenges,
         identity::{self, Identity, Mapping},
+        millis,
         places::{self, Places},
         refusal::Refusal,
         seconds,
@@ -41,10 +44,11 @@ use crate::{
     },
 };
 use config::{Opaque, media_type};
+use denylist::{Denylist, Known};
 use http::{HeaderName, HeaderValue};
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigErrors, CredentialPlace, Exchange, Fault, Hooks, Plugin,
-    PluginKind, Stage, Step,
+    PluginKind, Stage, Step, Store,
 };
 use std::sync::Arc;
 use token::Unverified;
@@ -58,7 +62,8 @@ pub struct Jwt {
     mapping: Mapping,
     binding: Binding,
     opaque: Opaque,
-    cache: Option<Cache<Verified<Identity>>>,
+    cache: Option<Cache<Known>>,
+    denylist: Option<Denylist>,
     challenges: Challenges,
 }
 
@@ -67,7 +72,7 @@ enum Judged<'p> {
     Missing,
     /// It is no JWT, and left to others.
     Opaque,
-    Good(Arc<Verified<Identity>>),
+    Good(Arc<Known>),
     Refused(Refusal),
     /// A fetch of this issuer's keys may tell.
     Undecided(&'p Trust),
@@ -100,6 +105,11 @@ impl PluginKind for Jwt {
         };
         let mapping = Mapping::new(&written, env, &mut errors);
         let challenges = Challenges::new(&config.realm, &config.required_scopes, &mut errors);
+        let denylist = config.denylist.as_ref().map(|written| Denylist::new(written, env)).transpose();
+        let denylist = denylist.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
         // Last, and only where all else is right: keys that are fetched are fetched from here on.
         match Trusts::new(&config, env, &mut errors) {
             Some(trusts) if errors.is_empty() => Ok(Jwt {
@@ -109,6 +119,7 @@ impl PluginKind for Jwt {
                 binding: config.certificate_binding,
                 opaque: config.opaque_tokens,
                 cache: Cache::new(config.cache_size),
+                denylist,
                 challenges,
             }),
             _ => Err(errors.into()),
@@ -128,28 +139,30 @@ impl Jwt {
             return Judged::Refused(Refusal::Malformed("the token is too long"));
         }
         let id = self.cache.as_ref().map(|cache| (cache, cache.id(&token)));
-        if let Some(known) = id.as_ref().and_then(|(cache, id)| cache.get(id, |known| known.holds(now))) {
+        if let Some(known) =
+            id.as_ref().and_then(|(cache, id)| cache.get(id, |known| known.verified.holds(now)))
+        {
             return self.bound(ex, known);
         }
         if self.opaque == Opaque::Pass && is_opaque(&token) {
             return Judged::Opaque;
         }
         match self.prove(&token, now, may_wait) {
-            Ok(identity) => {
-                let identity = Arc::new(identity);
+            Ok(verified) => {
+                let known = Arc::new(Known::new(verified));
                 if let Some((cache, id)) = id {
-                    cache.put(id, identity.clone());
+                    cache.put(id, known.clone());
                 }
-                self.bound(ex, identity)
+                self.bound(ex, known)
             }
             Err(judged) => judged,
         }
     }
 
     /// Asked of each request: a connection with another certificate may send a token that is known.
-    fn bound(&self, ex: &Exchange, identity: Arc<Verified<Identity>>) -> Judged<'_> {
-        match bound::check(self.binding, identity.value().bound.as_ref(), ex) {
-            Ok(()) => Judged::Good(identity),
+    fn bound(&self, ex: &Exchange, known: Arc<Known>) -> Judged<'_> {
+        match bound::check(self.binding, known.verified.value().bound.as_ref(), ex) {
+            Ok(()) => Judged::Good(known),
             Err(refusal) => Judged::Refused(refusal),
         }
     }
@@ -198,8 +211,8 @@ impl Jwt {
         match judged {
             Judged::Missing => Ok(Authentication::NoCredential),
             Judged::Opaque => Ok(Authentication::NotMine),
-            Judged::Good(verified) => {
-                let identity = verified.value();
+            Judged::Good(known) => {
+                let identity = known.verified.value();
                 ex.to_origin().set_headers.extend(identity.headers.iter().cloned());
                 Ok(Authentication::Authenticated(identity.principal.clone()))
             }
@@ -209,10 +222,41 @@ impl Jwt {
         }
     }
 
+    /// What a denylist makes of it; a store has to be asked.
+    fn look<'d>(
+        &'d self,
+        judged: &mut Judged<'_>,
+        now: i64,
+    ) -> Option<(&'d Arc<dyn Store>, &'d str, Arc<Known>)> {
+        let (Some(denylist), Judged::Good(known)) = (&self.denylist, &*judged) else { return None };
+        match denylist.look(known, now) {
+            denylist::Verdict::Clear => None,
+            denylist::Verdict::Denied(refusal) => {
+                *judged = Judged::Refused(refusal);
+                None
+            }
+            denylist::Verdict::Ask(store, prefix) => Some((store, prefix, known.clone())),
+        }
+    }
+
+    /// Asks the store of a denylist.
+    async fn ask(
+        &self,
+        ex: &mut Exchange,
+        (store, prefix, known): (&Arc<dyn Store>, &str, Arc<Known>),
+    ) -> Result<Authentication, Fault> {
+        let now = millis(ex.started());
+        let judged = match denylist::ask(store, prefix, &known, now).await? {
+            Ok(()) => Judged::Good(known),
+            Err(refusal) => Judged::Refused(refusal),
+        };
+        self.conclude(ex, &judged)
+    }
+
     /// Waits for keys, once.
     async fn wait(&self, ex: &mut Exchange, trust: &Trust) -> Result<Authentication, Fault> {
         let asked = trust.keys.fetched().await;
-        let judged = self.judge(ex, false);
+        let mut judged = self.judge(ex, false);
         if asked
             && matches!(judged, Judged::Refused(Refusal::KeyUnknown))
             && let Ok(Some(token)) = self.places.find(ex)
@@ -220,7 +264,10 @@ impl Jwt {
         {
             trust.keys.remember_absent(&token);
         }
-        self.conclude(ex, &judged)
+        match self.look(&mut judged, millis(ex.started())) {
+            Some(asked) => self.ask(ex, asked).await,
+            None => self.conclude(ex, &judged),
+        }
     }
 }
 
@@ -238,7 +285,10 @@ impl Authenticator for Jwt {
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {
         match self.judge(ex, true) {
             Judged::Undecided(trust) => Step::later(self.wait(ex, trust)),
-            judged => Step::Now(self.conclude(ex, &judged)),
+            mut judged => match self.look(&mut judged, millis(ex.started())) {
+                Some(asked) => Step::later(self.ask(ex, asked)),
+                None => Step::Now(self.conclude(ex, &judged)),
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The last second of the year 9999: a time after it is a mistake, such as one in milliseconds.
-const MAX_TIME: i64 = 253_402_300_799;
+pub(crate) const MAX_TIME: i64 = 253_402_300_799;
 
 /// A token's claims, by name.
 pub(crate) type Claims = BTreeMap<String, Value>;

@@ -2,9 +2,11 @@
 
 mod bound;
 mod claims;
+mod denied;
 mod fetched;
 mod forged;
 mod hostile;
+mod issuers;
 mod load;
 mod sign;
 
