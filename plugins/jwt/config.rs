@@ -37,7 +37,9 @@ pub struct Config {
     /// Several issuers, each with its own keys, in the place of the fields above and of `ca`: the `iss` of a token
     /// chooses exactly one of them, and nothing is tried with the keys of another.
     pub(super) issuers: Option<Vec<Issuer>>,
-    /// What becomes of bearer tokens that are no JWT.
+    /// What becomes of bearer tokens that are no JWT: `refuse` by default. With `pass` they are left to another authenticator
+    /// of the route, such as `oauth2-introspection`; where none takes one, it is refused all the same, also with `anonymous`.
+    /// Whatever could be read as a JWT is never left to another one.
     pub(super) opaque_tokens: Opaque,
     /// A PEM file of the authorities that may have signed the certificate of the address that keys are fetched from;
     /// by default the system's.
@@ -90,8 +92,7 @@ pub struct Config {
 pub enum Opaque {
     /// It is refused.
     Refuse,
-    /// It is left to another authenticator of the route, such as `oauth2-introspection`; where none takes it, it is refused
-    /// all the same, also with `anonymous`. Whatever could be read as a JWT is never left to another one.
+    /// It is left to another authenticator of the route.
     Pass,
 }
 

@@ -16,7 +16,12 @@ use std::{collections::BTreeMap, time::Duration};
 ///
 /// Where the issuer is down, slow or answers what makes no sense, requests with tokens that are not remembered are refused
 /// with 503 `introspection_unavailable`, and with 503 `introspection_busy` where too many ask at once. Nobody waits longer
-/// than `timeout`.
+/// than `timeout`. After five calls without an answer the issuer is asked once in a second until it answers again. The events
+/// `asked`, `failed` and `busy` count calls, those that came to nothing, and requests that found no place.
+///
+/// An answer is believed where it is exactly what the standard says: 200, a JSON object in which nothing stands twice, `active`
+/// true or false, times in whole seconds, names as strings. Redirects are not followed. A token that the issuer calls a refresh
+/// token, or of another type than `Bearer`, is refused.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -57,7 +62,9 @@ pub struct Config {
     pub(super) cache_size: usize,
     /// How many calls are under way at a time. One address has a quarter of them at most.
     pub(super) max_calls: usize,
-    /// What becomes of tokens that have the form of a JWT.
+    /// What becomes of tokens that have the form of a JWT: `introspect` by default. With `pass` they are left to another
+    /// authenticator of the route, such as `jwt`, and so is everything that has not the form of an opaque token; where none
+    /// takes one, it is refused all the same, also with `anonymous`.
     pub(super) jwt_tokens: Jwts,
     /// The `iss` that an answer must have.
     pub(super) issuer: Option<String>,
@@ -131,8 +138,7 @@ pub enum Signing {
 pub enum Jwts {
     /// Its issuer is asked, as about any other.
     Introspect,
-    /// It is left to another authenticator of the route, such as `jwt`; where none takes it, it is refused all the same,
-    /// also with `anonymous`. So is everything that has not the form of an opaque token.
+    /// It is left to another authenticator of the route.
     Pass,
 }
 

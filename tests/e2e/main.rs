@@ -25,6 +25,7 @@ mod canonical;
 mod carried;
 mod client_certificates;
 mod cors;
+mod denied;
 mod examples;
 mod expiry;
 mod faults;
