@@ -28,6 +28,7 @@ mod jwt;
 mod key_auth;
 mod media_type;
 mod mtls;
+mod oauth2_introspection;
 mod ownership;
 mod presented;
 mod rate_limiting;
@@ -36,6 +37,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_headers;
+mod tokens;
 pub mod waf;
 mod xml_limits;
 
@@ -50,9 +52,10 @@ pub use data_mask::DataMask;
 pub use hmac_auth::{HmacAuth, HmacCredential};
 pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
-pub use jwt::{Jwt, JwtCredential};
+pub use jwt::Jwt;
 pub use key_auth::{KeyAuth, KeyCredential, KeyRead, is_key_id, key_expiry, key_id};
 pub use mtls::{Mtls, MtlsCredential};
+pub use oauth2_introspection::Oauth2Introspection;
 pub use ownership::Ownership;
 pub use rate_limiting::RateLimiting;
 pub use rbac::Rbac;
@@ -60,6 +63,7 @@ pub use redirect::Redirect;
 pub use request_size_limiting::RequestSizeLimiting;
 pub use request_termination::RequestTermination;
 pub use response_headers::ResponseHeaders;
+pub use tokens::TokenCredential;
 pub use waf::Waf;
 pub use xml_limits::XmlLimits;
 
@@ -81,7 +85,8 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
     Descriptor::authenticator::<BasicAuth>().with_credentials::<BasicCredential>(),
     Descriptor::authenticator::<HmacAuth>().with_credentials::<HmacCredential>(),
-    Descriptor::authenticator::<Jwt>().with_credentials::<JwtCredential>(),
+    Descriptor::authenticator::<Jwt>().with_credentials::<TokenCredential>(),
+    Descriptor::authenticator::<Oauth2Introspection>().with_credentials::<TokenCredential>(),
     // Authorize
     Descriptor::of::<Csrf>(),
     Descriptor::of::<Acl>(),
@@ -132,6 +137,7 @@ mod tests {
                 "basic-auth",
                 "hmac-auth",
                 "jwt",
+                "oauth2-introspection",
                 "csrf",
                 "acl",
                 "rbac",

@@ -9,10 +9,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use palisade_contract::{Host, HttpClient, HttpError, HttpSettings, Task, verdict::BoxFuture};
+use palisade_contract::{Host, HttpClient, HttpError, HttpIdentity, HttpSettings, Task, verdict::BoxFuture};
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use std::{error::Error, num::NonZero, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -87,8 +87,16 @@ impl Caller {
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .with_root_certificates(roots(settings.ca.as_deref())?)
-            .with_no_client_auth();
+            .with_root_certificates(roots(settings.ca.as_deref())?);
+        let tls = match &settings.identity {
+            None => tls.with_no_client_auth(),
+            Some(files) => {
+                let (chain, key) = identity(files)?;
+                tls.with_client_auth_cert(chain, key).map_err(|_| {
+                    format!("`{}` is not the key of `{}`", files.key.display(), files.certificate.display())
+                })?
+            }
+        };
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -146,6 +154,22 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
             .map_err(|error| format!("`{shown}` holds a certificate that cannot be an authority: {error}"))?;
     }
     if roots.is_empty() { Err(format!("`{shown}` holds no certificate")) } else { Ok(roots) }
+}
+
+/// A client's certificate and its key.
+fn identity(files: &HttpIdentity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))
+    };
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(&files.certificate)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("`{certificate}` is not PEM: {error}"))?;
+    if chain.is_empty() {
+        return Err(format!("`{certificate}` holds no certificate"));
+    }
+    let found = PrivateKeyDer::from_pem_slice(&read(&files.key)?);
+    Ok((chain, found.map_err(|_| format!("`{key}` holds no private key"))?))
 }
 
 /// An error with what caused it.

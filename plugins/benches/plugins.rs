@@ -6,7 +6,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use palisade_contract::{
     Body, Decision, Descriptor, Effect, Exchange, Outcome, PeerCertificate, ResponseHeader, Step, Tls,
     Verdict,
-    testkit::{Case, Instance, Kit},
+    testkit::{Case, Instance, Kit, TestHost},
 };
 use palisade_plugins::*;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -36,6 +36,7 @@ fn plugins(c: &mut Criterion) {
     let key_auth = kit.build("{}").unwrap();
     bench(c, "key-auth", &key_auth, || Case::get("/").header("apikey", "alice"));
     basic_auth(c);
+    introspection(c);
     mtls(c);
     let acl = Kit::of(Descriptor::of::<Acl>()).build("allow: [gold]").unwrap();
     bench(c, "acl", &acl, || Case::get("/").principal("alice", &["gold"]));
@@ -58,6 +59,19 @@ fn basic_auth(c: &mut Criterion) {
     let case = || Case::get("/").header("authorization", "Basic YWxpY2U6c2VzYW1l");
     plugin.run(case()).authenticated();
     bench(c, "basic-auth, remembered", &plugin, case);
+}
+
+/// A token that was asked about a short while ago.
+fn introspection(c: &mut Criterion) {
+    const ANSWER: &str = r#"{"active":true,"sub":"alice","scope":"orders:read orders:write","client_id":"app","exp":4102444800}"#;
+    let host = TestHost::new(|_| Box::pin(async { Ok(http::Response::new(ANSWER.into())) }));
+    let descriptor = Descriptor::authenticator::<Oauth2Introspection>().with_credentials::<TokenCredential>();
+    let endpoint = "introspection_endpoint: https://login.example/introspect, client_id: a, client_secret: b";
+    let plugin = Kit::of(descriptor).host(Arc::new(host)).build(&format!("{{{endpoint}, ttl: 1d}}")).unwrap();
+    let case =
+        || Case::get("/").header("authorization", "Bearer 2YotnFZFEjr1zCsicMWpAA2YotnFZFEjr1zCsicMWpAA");
+    plugin.run(case()).authenticated();
+    bench(c, "oauth2-introspection, remembered", &plugin, case);
 }
 
 /// A certificate that was seen before.

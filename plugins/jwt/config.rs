@@ -1,6 +1,11 @@
 //! What an operator writes.
 
-use super::bound::Binding;
+use super::denylist;
+use crate::tokens::{
+    bound::Binding,
+    claims::ClaimChecks,
+    config::{OneOrMore, leeway, maximum_lifetime, one_or_more},
+};
 use jsonwebtoken::Algorithm;
 use palisade_contract::{ConfigError, Secret, conf::units::HumanDuration};
 use schemars::JsonSchema;
@@ -29,6 +34,13 @@ pub struct Config {
     /// How tokens may be signed; the key's type must allow it as well. By default HS256 with `secret`, and everything
     /// that is signed with a private key otherwise.
     pub(super) algorithms: Option<Vec<Signing>>,
+    /// Several issuers, each with its own keys, in the place of the fields above and of `ca`: the `iss` of a token
+    /// chooses exactly one of them, and nothing is tried with the keys of another.
+    pub(super) issuers: Option<Vec<Issuer>>,
+    /// What becomes of bearer tokens that are no JWT: `refuse` by default. With `pass` they are left to another authenticator
+    /// of the route, such as `oauth2-introspection`; where none takes one, it is refused all the same, also with `anonymous`.
+    /// Whatever could be read as a JWT is never left to another one.
+    pub(super) opaque_tokens: Opaque,
     /// A PEM file of the authorities that may have signed the certificate of the address that keys are fetched from;
     /// by default the system's.
     pub(super) ca: Option<String>,
@@ -48,6 +60,10 @@ pub struct Config {
     pub(super) maximum_lifetime: Option<HumanDuration>,
     /// Claims that a token must have; `acl` looks at what they say.
     pub(super) required_claims: Vec<String>,
+    /// Tokens that are denied although they are good.
+    pub(super) denylist: Option<denylist::Config>,
+    /// Scopes that a token must have, all of them: without one it is refused with 403 `insufficient_scope`.
+    pub(super) required_scopes: Vec<String>,
     /// The `typ` that a token's header must have, such as `at+jwt` (RFC 9068); by default any.
     pub(super) typ: Option<String>,
     /// Headers that hold the token: after `Bearer`, or in headers other than `authorization` alone.
@@ -70,6 +86,16 @@ pub struct Config {
     pub(super) realm: String,
 }
 
+/// What becomes of a token that is no JWT, by its form alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Opaque {
+    /// It is refused.
+    Refuse,
+    /// It is left to another authenticator of the route.
+    Pass,
+}
+
 /// How a token may be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[allow(missing_docs, reason = "the names of RFC 7518")]
@@ -88,14 +114,6 @@ pub enum Signing {
     EdDSA,
 }
 
-/// What a consumer is known by in tokens.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JwtCredential {
-    /// What the claim named by `consumer_claim` says.
-    pub(super) key: String,
-}
-
 impl Default for Config {
     fn default() -> Self {
         let seconds = |seconds| HumanDuration(Duration::from_secs(seconds));
@@ -106,6 +124,8 @@ impl Default for Config {
             issuer: None,
             audience: Vec::new(),
             algorithms: None,
+            issuers: None,
+            opaque_tokens: Opaque::Refuse,
             ca: None,
             refresh_interval: seconds(600),
             refetch_interval: seconds(10),
@@ -115,6 +135,8 @@ impl Default for Config {
             certificate_binding: Binding::WhereBound,
             maximum_lifetime: None,
             required_claims: Vec::new(),
+            denylist: None,
+            required_scopes: Vec::new(),
             typ: None,
             header_names: vec!["authorization".to_owned()],
             cookie_names: Vec::new(),
@@ -129,76 +151,153 @@ impl Default for Config {
     }
 }
 
-/// One, or a list.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum OneOrMore {
-    One(String),
-    More(Vec<String>),
+/// One issuer of several: its keys, and what its tokens must be.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Issuer {
+    /// Who makes the tokens: their `iss`, which chooses among the issuers. Without `secret`, `public_key` and `jwks` the
+    /// keys are found through its metadata.
+    issuer: Option<String>,
+    /// A shared secret of at least 32 bytes.
+    secret: Option<Secret>,
+    /// A public key or certificate in PEM, or the file that it stands in.
+    public_key: Option<String>,
+    /// A JWK Set: a file, or an `https` address.
+    jwks: Option<String>,
+    /// Who this issuer's tokens are for.
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "OneOrMore")]
+    audience: Vec<String>,
+    /// How this issuer's tokens may be signed.
+    algorithms: Option<Vec<Signing>>,
+    /// The authorities that may have signed the certificate of the address that its keys are fetched from.
+    ca: Option<String>,
+    /// Claims that this issuer's tokens must have, besides those that all must have.
+    required_claims: Vec<String>,
 }
 
-fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let list = match OneOrMore::deserialize(deserializer) {
-        Ok(OneOrMore::One(one)) => vec![one],
-        Ok(OneOrMore::More(list)) => list,
-        Err(_) => return Err(serde::de::Error::custom("it is neither a name nor a list of names")),
-    };
-    if list.is_empty() || list.iter().any(String::is_empty) {
-        let message = "it names nobody; help: write a name, or remove it";
-        return Err(serde::de::Error::custom(message));
+/// An issuer as it is written, at the top of the entry or as one of several.
+pub(super) struct Written<'c> {
+    pub(super) issuer: Option<&'c String>,
+    pub(super) secret: Option<&'c Secret>,
+    pub(super) public_key: Option<&'c String>,
+    pub(super) jwks: Option<&'c String>,
+    pub(super) audience: &'c [String],
+    pub(super) algorithms: Option<&'c [Signing]>,
+    pub(super) ca: Option<&'c String>,
+    required_claims: &'c [String],
+}
+
+impl Config {
+    /// The issuer that the entry itself is.
+    pub(super) fn alone(&self) -> Written<'_> {
+        Written {
+            issuer: self.issuer.as_ref(),
+            secret: self.secret.as_ref(),
+            public_key: self.public_key.as_ref(),
+            jwks: self.jwks.as_ref(),
+            audience: &self.audience,
+            algorithms: self.algorithms.as_deref(),
+            ca: self.ca.as_ref(),
+            required_claims: &[],
+        }
     }
-    Ok(list)
+
+    /// Several issuers, each by its name; what is wrong with the list as such is in `errors`.
+    pub(super) fn several(&self, errors: &mut Vec<ConfigError>) -> Vec<(&str, Written<'_>)> {
+        let alone = self.alone();
+        for (field, is_there) in [
+            ("issuer", alone.issuer.is_some()),
+            ("secret", alone.secret.is_some()),
+            ("public_key", alone.public_key.is_some()),
+            ("jwks", alone.jwks.is_some()),
+            ("audience", !alone.audience.is_empty()),
+            ("algorithms", alone.algorithms.is_some()),
+            ("ca", alone.ca.is_some()),
+        ] {
+            if is_there {
+                let error = ConfigError::at(field, "beside `issuers` it would belong to none of them");
+                errors.push(error.help("write it for each issuer, in `issuers`"));
+            }
+        }
+        let mut all: Vec<(&str, Written<'_>)> = Vec::new();
+        for (index, one) in self.issuers.iter().flatten().enumerate() {
+            let name = one.issuer.as_deref().unwrap_or_default();
+            let wrong = if name.is_empty() {
+                Some("it has no name")
+            } else if all.iter().any(|(other, _)| *other == name) {
+                Some("it is there already")
+            } else {
+                None
+            };
+            if let Some(message) = wrong {
+                let error = ConfigError::at(format!("issuers[{index}].issuer"), message);
+                errors.push(error.help("the `iss` of a token chooses one issuer: give each its own"));
+            }
+            all.push((name, one.written()));
+        }
+        if all.is_empty() {
+            let error = ConfigError::at("issuers", "the list is empty");
+            errors.push(error.help("write `issuers: [{issuer: https://login.example.com}]`"));
+        }
+        all
+    }
 }
 
-/// What a token's claims must be.
+impl Issuer {
+    fn written(&self) -> Written<'_> {
+        Written {
+            issuer: self.issuer.as_ref(),
+            secret: self.secret.as_ref(),
+            public_key: self.public_key.as_ref(),
+            jwks: self.jwks.as_ref(),
+            audience: &self.audience,
+            algorithms: self.algorithms.as_deref(),
+            ca: self.ca.as_ref(),
+            required_claims: &self.required_claims,
+        }
+    }
+}
+
+/// What a token must be.
 pub(super) struct Checks {
     pub(super) algorithms: Vec<Algorithm>,
-    pub(super) issuer: Option<String>,
-    pub(super) audience: Vec<String>,
-    pub(super) leeway: i64,
-    pub(super) require_expiration: bool,
-    pub(super) maximum_lifetime: Option<i64>,
-    pub(super) required_claims: Vec<String>,
     /// Lower case, without `application/`.
     pub(super) typ: Option<String>,
+    pub(super) claims: ClaimChecks,
 }
 
 impl Checks {
-    pub(super) fn new(config: &Config, errors: &mut Vec<ConfigError>) -> Self {
-        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 4);
-        if config.leeway.0 > Duration::from_secs(60) {
-            errors.push(
-                ConfigError::at("leeway", "the clocks differ by more than a minute")
-                    .help("write `60s` at most, and set the clocks by NTP"),
-            );
-        }
-        if config.maximum_lifetime.is_some_and(|most| most.0 < Duration::from_secs(1)) {
-            errors.push(
-                ConfigError::at("maximum_lifetime", "no token lives that short").help("write `1s` at least"),
-            );
-        }
-        let times = [("leeway", Some(config.leeway)), ("maximum_lifetime", config.maximum_lifetime)];
-        for (field, time) in times.into_iter().filter_map(|(field, time)| Some((field, time?.0))) {
-            if time.subsec_nanos() != 0 {
-                let seconds = time.as_secs() + 1;
-                errors.push(
-                    ConfigError::at(field, "the times of tokens are whole seconds")
-                        .help(format!("write `{seconds}s`")),
-                );
-            }
-        }
-        if config.issuer.as_deref() == Some("") {
+    pub(super) fn new(
+        one: &Written<'_>,
+        common: &ClaimChecks,
+        typ: Option<&str>,
+        errors: &mut Vec<ConfigError>,
+    ) -> Self {
+        if one.issuer.is_some_and(String::is_empty) {
             errors.push(ConfigError::at("issuer", "it is empty").help("write the `iss` of the tokens"));
         }
+        let mut claims =
+            ClaimChecks { issuer: one.issuer.cloned(), audience: one.audience.to_vec(), ..common.clone() };
+        claims.required_claims.extend(one.required_claims.iter().cloned());
         Checks {
-            algorithms: config.signings(errors).into_iter().map(Algorithm::from).collect(),
-            issuer: config.issuer.clone(),
-            audience: config.audience.clone(),
-            leeway: seconds(config.leeway.0),
-            require_expiration: config.require_expiration,
-            maximum_lifetime: config.maximum_lifetime.map(|most| seconds(most.0)),
-            required_claims: config.required_claims.clone(),
-            typ: config.typ.as_deref().map(media_type),
+            algorithms: one.signings(errors).into_iter().map(Algorithm::from).collect(),
+            typ: typ.map(media_type),
+            claims,
+        }
+    }
+}
+
+impl Config {
+    /// What is asked of all tokens, whoever made them.
+    pub(super) fn common(&self, errors: &mut Vec<ConfigError>) -> ClaimChecks {
+        ClaimChecks {
+            leeway: leeway(self.leeway.0, errors),
+            require_expiration: self.require_expiration,
+            maximum_lifetime: maximum_lifetime(self.maximum_lifetime.map(|most| most.0), errors),
+            required_claims: self.required_claims.clone(),
+            required_scopes: self.required_scopes.clone(),
+            ..ClaimChecks::default()
         }
     }
 }
@@ -209,11 +308,11 @@ pub(super) fn media_type(typ: &str) -> String {
     typ.strip_prefix("application/").map_or(typ.clone(), str::to_owned)
 }
 
-impl Config {
+impl Written<'_> {
     /// How tokens may be signed. Secrets and public keys never mix: a public key taken for a secret is known to all.
     fn signings(&self, errors: &mut Vec<ConfigError>) -> Vec<Signing> {
         use Signing::*;
-        let Some(written) = &self.algorithms else {
+        let Some(written) = self.algorithms else {
             return if self.secret.is_some() {
                 vec![HS256]
             } else {
@@ -229,10 +328,10 @@ impl Config {
         } else if secret > 0 && secret < written.len() {
             errors.push(
                 ConfigError::at("algorithms", "signatures by a secret and by private keys do not mix")
-                    .help("write two entries, `jwt#a` and `jwt#b`, with keys of their own"),
+                    .help("write two issuers in `issuers`, with keys of their own"),
             );
         }
-        written.clone()
+        written.to_vec()
     }
 }
 

@@ -4,11 +4,12 @@ use super::{
     json,
     keyset::{KeySet, Origin},
 };
+use crate::tokens::address;
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header::ACCEPT};
 use palisade_contract::HttpClient;
 use serde_json::Value;
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 /// The most bytes of an answer.
 pub(super) const MAX_ANSWER: usize = 256 * 1024;
@@ -38,23 +39,7 @@ impl Location {
 
 /// An address to fetch from: `https`, or `http` on this machine.
 pub(super) fn address(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|_| format!("`{text}` is not an address"))?;
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("an address does not hold a password".to_owned());
-    }
-    match (uri.scheme_str(), uri.host()) {
-        (Some("https"), Some(host)) if !host.is_empty() => Ok(uri),
-        (Some("http"), Some(host)) if is_here(host) => Ok(uri),
-        (Some("http"), _) => {
-            Err(format!("`{text}` is not fetched over TLS: anybody on the way could give us keys"))
-        }
-        _ => Err(format!("`{text}` is not an `https` address")),
-    }
-}
-
-fn is_here(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    address::read(text, "is not fetched over TLS: anybody on the way could give us keys")
 }
 
 impl Fetcher {

@@ -1,7 +1,7 @@
 //! Which keys an entry has.
 
 use super::{
-    config::{Checks, Config},
+    config::{Checks, Config, Written},
     fetch::{Fetcher, Location, MAX_ANSWER, address},
     key::{Key, KeyError},
     keyset::{KeySet, Origin},
@@ -26,23 +26,29 @@ pub(super) enum Keys {
 }
 
 /// What an entry's keys come to, before anything is fetched.
-enum Written {
+enum Found {
     Fixed(KeySet),
     At(Location),
 }
 
 impl Keys {
     /// Reads the keys, or starts fetching them.
-    pub(super) fn new(config: &Config, checks: &Checks, env: &BuildEnv<'_>) -> Result<Self, ConfigError> {
-        let location = match written(config, checks, env)? {
-            Written::Fixed(keys) => return Ok(Keys::Fixed(Arc::new(keys))),
-            Written::At(location) => location,
+    pub(super) fn new(
+        config: &Config,
+        one: &Written<'_>,
+        checks: &Checks,
+        env: &BuildEnv<'_>,
+    ) -> Result<Self, ConfigError> {
+        let location = match written(one, checks, env)? {
+            Found::Fixed(keys) => return Ok(Keys::Fixed(Arc::new(keys))),
+            Found::At(location) => location,
         };
         let timing = Timing { refresh: config.refresh_interval.0, refetch: config.refetch_interval.0 };
         let settings = HttpSettings {
             timeout: config.fetch_timeout.0,
             max_bytes: MAX_ANSWER,
-            ca: config.ca.as_deref().map(|path| env.path_to_read(path)),
+            ca: one.ca.map(|path| env.path_to_read(path)),
+            identity: None,
         };
         if env.dry_run {
             return Ok(Keys::Unfetched);
@@ -60,8 +66,8 @@ impl Keys {
     }
 
     /// Says what is wrong with the keys, and starts nothing.
-    pub(super) fn check(config: &Config, checks: &Checks, env: &BuildEnv<'_>) -> Result<Self, ConfigError> {
-        written(config, checks, env).map(|_| Keys::Unfetched)
+    pub(super) fn check(one: &Written<'_>, checks: &Checks, env: &BuildEnv<'_>) -> Result<Self, ConfigError> {
+        written(one, checks, env).map(|_| Keys::Unfetched)
     }
 
     /// The keys as they are now; none before the first ones are there.
@@ -94,9 +100,8 @@ impl Keys {
     }
 }
 
-fn written(config: &Config, checks: &Checks, env: &BuildEnv<'_>) -> Result<Written, ConfigError> {
-    check_times(config)?;
-    let Config { secret, public_key, jwks, issuer, .. } = config;
+fn written(one: &Written<'_>, checks: &Checks, env: &BuildEnv<'_>) -> Result<Found, ConfigError> {
+    let Written { secret, public_key, jwks, issuer, .. } = one;
     let symmetric = checks.algorithms.iter().any(|algorithm| algorithm.family() == AlgorithmFamily::Hmac);
     let told = |field: &str, error: KeyError| {
         let (KeyError::Unsupported(message) | KeyError::Bad(message)) = error;
@@ -111,7 +116,8 @@ fn written(config: &Config, checks: &Checks, env: &BuildEnv<'_>) -> Result<Writt
             (KeySet::one(key), "secret")
         }
         (None, Some(pem), None, _) => {
-            let text = if pem.contains("-----BEGIN") { pem.clone() } else { read(env, "public_key", pem)? };
+            let text =
+                if pem.contains("-----BEGIN") { (*pem).clone() } else { read(env, "public_key", pem)? };
             let key = Key::of_pem(&text).map_err(|error| {
                 told("public_key", error)
                     .help("`openssl pkey -in private.pem -pubout` writes the public half of a key")
@@ -141,7 +147,7 @@ fn written(config: &Config, checks: &Checks, env: &BuildEnv<'_>) -> Result<Writt
             ));
         }
     };
-    if config.ca.is_some() {
+    if one.ca.is_some() {
         return Err(ConfigError::at("ca", "nothing is fetched").help("remove it"));
     }
     usable(fixed, &checks.algorithms)
@@ -166,23 +172,24 @@ fn set_of_file(env: &BuildEnv<'_>, path: &str) -> Result<KeySet, ConfigError> {
     })
 }
 
-fn usable((keys, field): (KeySet, &str), algorithms: &[Algorithm]) -> Result<Written, ConfigError> {
+fn usable((keys, field): (KeySet, &str), algorithms: &[Algorithm]) -> Result<Found, ConfigError> {
     if algorithms.is_empty() || keys.allows_any(algorithms) {
-        return Ok(Written::Fixed(keys));
+        return Ok(Found::Fixed(keys));
     }
     let message = format!("no key of `{field}` can be used with these algorithms");
     Err(ConfigError::at("algorithms", message).help("write the algorithms that the tokens are signed with"))
 }
 
-fn fetched(symmetric: bool, location: Location) -> Result<Written, ConfigError> {
+fn fetched(symmetric: bool, location: Location) -> Result<Found, ConfigError> {
     if symmetric {
         return Err(ConfigError::at("algorithms", "a secret that is published is none")
             .help("write algorithms with private keys, such as `ES256`"));
     }
-    Ok(Written::At(location))
+    Ok(Found::At(location))
 }
 
-fn check_times(config: &Config) -> Result<(), ConfigError> {
+/// How often keys are fetched.
+pub(super) fn check_times(config: &Config) -> Result<(), ConfigError> {
     const SECOND: Duration = Duration::from_secs(1);
     if config.refetch_interval.0 < SECOND {
         return Err(ConfigError::at("refetch_interval", "an issuer is not asked that often")

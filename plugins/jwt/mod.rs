@@ -3,72 +3,79 @@
 //! | File | What is in it |
 //! |---|---|
 //! | `config` | what an operator writes, and what follows for tokens |
-//! | `found` | where a token stands in a request |
-//! | `token`, `json` | its parts, read strictly |
+//! | `token`, `json` | a token's parts, read strictly |
 //! | `crypto`, `key`, `keyset` | signatures by ring, keys, and the sets that they come in |
 //! | `keys`, `source`, `fetch` | which keys an entry has; those that are fetched, and how |
+//! | `trust` | one issuer, or several of which a token names one |
+//! | `denylist` | tokens that are denied although they are good |
 //! | `verify` | the one place where claims are made of tokens |
-//! | `identity` | who they say is calling |
-//! | `cache` | tokens that were verified before |
+//!
+//! What it has in common with others that read bearer tokens is in `crate::tokens`.
 
-mod bound;
-mod cache;
 mod config;
 mod crypto;
+mod denylist;
 mod fetch;
-mod found;
-mod identity;
 mod key;
 mod keys;
 mod keyset;
-mod refusal;
 mod source;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trust;
 mod verify;
 
-pub use config::{Config, JwtCredential};
+pub use config::Config;
 
-use crate::json;
-use bound::Binding;
-use cache::Cache;
-use config::{Checks, media_type};
-use found::Places;
-use http::{HeaderName, HeaderValue, header::WWW_AUTHENTICATE};
-use identity::{Identity, Mapping};
-use keys::Keys;
+use crate::{
+    json,
+    tokens::{
+        MAX_TOKEN, bound,
+        bound::Binding,
+        cache::Cache,
+        challenge::Challenges,
+        identity::{self, Identity, Mapping},
+        millis,
+        places::{self, Places},
+        refusal::Refusal,
+        seconds,
+        shape::is_opaque,
+    },
+};
+use config::{Opaque, media_type};
+use denylist::{Denylist, Known};
+use http::{HeaderName, HeaderValue};
 use palisade_contract::{
-    Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
-    Fault, Hooks, Plugin, PluginKind, Stage, Step,
+    Authentication, Authenticator, BuildEnv, ConfigErrors, CredentialPlace, Exchange, Fault, Hooks, Plugin,
+    PluginKind, Stage, Step, Store,
 };
-use refusal::Refusal;
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 use token::Unverified;
+use trust::{Trust, Trusts};
 use verify::{Failure, Verified, is_hopeless, verify};
 
 /// The plugin.
 pub struct Jwt {
     places: Places,
-    checks: Checks,
-    keys: Keys,
+    trusts: Trusts,
     mapping: Mapping,
     binding: Binding,
-    cache: Option<Cache<Identity>>,
-    challenge: HeaderValue,
-    invalid: HeaderValue,
+    opaque: Opaque,
+    cache: Option<Cache<Known>>,
+    denylist: Option<Denylist>,
+    challenges: Challenges,
 }
 
 /// What came of a token.
-enum Judged {
+enum Judged<'p> {
     Missing,
-    Good(Arc<Verified<Identity>>),
+    /// It is no JWT, and left to others.
+    Opaque,
+    Good(Arc<Known>),
     Refused(Refusal),
-    /// A fetch of keys may tell.
-    Undecided,
+    /// A fetch of this issuer's keys may tell.
+    Undecided(&'p Trust),
     /// There are no keys.
     NoKeys,
 }
@@ -84,35 +91,36 @@ impl PluginKind for Jwt {
 
     fn build(config: Config, env: &BuildEnv<'_>) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
-        let places = Places::new(&config, &mut errors);
-        let checks = Checks::new(&config, &mut errors);
-        let mapping = Mapping::new(&config, env, &mut errors);
-        let fits = |byte: u8| (b' '..0x7f).contains(&byte) && !matches!(byte, b'"' | b'\\');
-        if !config.realm.bytes().all(fits) {
-            let error = ConfigError::at("realm", "the realm has characters that a challenge cannot have");
-            errors.push(error.help("write letters, digits and spaces"));
-        }
-        let challenge = format!("Bearer realm=\"{}\"", config.realm);
-        let invalid =
-            format!("{challenge}, error=\"invalid_token\", error_description=\"the token is not valid\"");
-        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("Bearer"));
-        // Last, and only where all else is right: keys that are fetched are fetched from here on.
-        let keys = if errors.is_empty() {
-            Keys::new(&config, &checks, env)
-        } else {
-            Keys::check(&config, &checks, env)
+        let written = places::Written {
+            header_names: &config.header_names,
+            cookie_names: &config.cookie_names,
+            query_names: &config.query_names,
+            hide_credentials: config.hide_credentials,
         };
-        let keys = keys.map_err(|error| errors.push(error)).ok();
-        match keys {
-            Some(keys) if errors.is_empty() => Ok(Jwt {
+        let places = Places::new(&written, &mut errors);
+        let written = identity::Written {
+            claims_to_headers: &config.claims_to_headers,
+            consumer_claim: config.consumer_claim.as_ref(),
+            consumer_optional: config.consumer_optional,
+        };
+        let mapping = Mapping::new(&written, env, &mut errors);
+        let challenges = Challenges::new(&config.realm, &config.required_scopes, &mut errors);
+        let denylist = config.denylist.as_ref().map(|written| Denylist::new(written, env)).transpose();
+        let denylist = denylist.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+        // Last, and only where all else is right: keys that are fetched are fetched from here on.
+        match Trusts::new(&config, env, &mut errors) {
+            Some(trusts) if errors.is_empty() => Ok(Jwt {
                 places,
-                checks,
-                keys,
+                trusts,
                 mapping,
                 binding: config.certificate_binding,
+                opaque: config.opaque_tokens,
                 cache: Cache::new(config.cache_size),
-                challenge: value(&challenge),
-                invalid: value(&invalid),
+                denylist,
+                challenges,
             }),
             _ => Err(errors.into()),
         }
@@ -120,113 +128,147 @@ impl PluginKind for Jwt {
 }
 
 impl Jwt {
-    fn judge(&self, ex: &Exchange, may_wait: bool) -> Judged {
+    fn judge(&self, ex: &Exchange, may_wait: bool) -> Judged<'_> {
         let token = match self.places.find(ex) {
             Err(refusal) => return Judged::Refused(refusal),
             Ok(None) => return Judged::Missing,
             Ok(Some(token)) => token,
         };
         let now = seconds(ex.started());
-        if token.len() > token::MAX_TOKEN {
+        if token.len() > MAX_TOKEN {
             return Judged::Refused(Refusal::Malformed("the token is too long"));
         }
         let id = self.cache.as_ref().map(|cache| (cache, cache.id(&token)));
-        if let Some(known) = id.as_ref().and_then(|(cache, id)| cache.get(id, now)) {
+        if let Some(known) =
+            id.as_ref().and_then(|(cache, id)| cache.get(id, |known| known.verified.holds(now)))
+        {
             return self.bound(ex, known);
         }
+        if self.opaque == Opaque::Pass && is_opaque(&token) {
+            return Judged::Opaque;
+        }
         match self.prove(&token, now, may_wait) {
-            Ok(identity) => {
-                let identity = Arc::new(identity);
+            Ok(verified) => {
+                let known = Arc::new(Known::new(verified));
                 if let Some((cache, id)) = id {
-                    cache.put(id, identity.clone());
+                    cache.put(id, known.clone());
                 }
-                self.bound(ex, identity)
+                self.bound(ex, known)
             }
             Err(judged) => judged,
         }
     }
 
     /// Asked of each request: a connection with another certificate may send a token that is known.
-    fn bound(&self, ex: &Exchange, identity: Arc<Verified<Identity>>) -> Judged {
-        match bound::check(self.binding, identity.value().bound.as_ref(), ex) {
-            Ok(()) => Judged::Good(identity),
+    fn bound(&self, ex: &Exchange, known: Arc<Known>) -> Judged<'_> {
+        match bound::check(self.binding, known.verified.value().bound.as_ref(), ex) {
+            Ok(()) => Judged::Good(known),
             Err(refusal) => Judged::Refused(refusal),
         }
     }
 
-    fn prove(&self, token: &[u8], now: i64, may_wait: bool) -> Result<Verified<Identity>, Judged> {
+    fn prove(&self, token: &[u8], now: i64, may_wait: bool) -> Result<Verified<Identity>, Judged<'_>> {
         let token = Unverified::read(token).map_err(Judged::Refused)?;
-        if !self.checks.algorithms.contains(&token.algorithm) {
+        let trust = self.trusts.of(&token).map_err(Judged::Refused)?;
+        let Trust { checks, keys: all } = trust;
+        if !checks.algorithms.contains(&token.algorithm) {
             return Err(Judged::Refused(Refusal::Algorithm("the algorithm is not among `algorithms`")));
         }
-        if let Some(asked) = &self.checks.typ
+        if let Some(asked) = &checks.typ
             && token.typ.as_deref().map(media_type).as_ref() != Some(asked)
         {
             return Err(Judged::Refused(Refusal::Type));
         }
         let kid = token.kid.as_deref();
-        let Some(keys) = self.keys.current() else {
+        let Some(keys) = all.current() else {
             // Only of a token that might be good it is our fault that we do not know.
-            if let Some(refusal) = is_hopeless(&token, &self.checks, now) {
+            if let Some(refusal) = is_hopeless(&token, checks, now) {
                 return Err(Judged::Refused(refusal));
             }
-            return Err(if may_wait && self.keys.may_come(None) {
-                Judged::Undecided
+            return Err(if may_wait && all.may_come(None) {
+                Judged::Undecided(trust)
             } else {
                 Judged::NoKeys
             });
         };
-        let claims = verify(&token, &keys, &self.checks, now).map_err(|failure| match failure {
+        let claims = verify(&token, &keys, checks, now).map_err(|failure| match failure {
             Failure::Refused(refusal) => Judged::Refused(refusal),
             Failure::UnknownKey
-                if may_wait
-                    && is_hopeless(&token, &self.checks, now).is_none()
-                    && self.keys.may_come(kid) =>
+                if may_wait && is_hopeless(&token, checks, now).is_none() && all.may_come(kid) =>
             {
-                Judged::Undecided
+                Judged::Undecided(trust)
             }
             Failure::UnknownKey => Judged::Refused(Refusal::KeyUnknown),
         })?;
-        self.mapping.identify(claims).map_err(Judged::Refused)
+        claims.identified(|claims| self.mapping.identify(claims, "")).map_err(Judged::Refused)
     }
 
-    fn conclude(&self, ex: &mut Exchange, judged: Judged) -> Result<Authentication, Fault> {
-        self.places.hide(ex);
+    fn conclude(&self, ex: &mut Exchange, judged: &Judged<'_>) -> Result<Authentication, Fault> {
+        // What is left to others is theirs to take away.
+        if !matches!(judged, Judged::Opaque) {
+            self.places.hide(ex);
+        }
         match judged {
             Judged::Missing => Ok(Authentication::NoCredential),
-            Judged::Good(verified) => {
-                let identity = verified.value();
+            Judged::Opaque => Ok(Authentication::NotMine),
+            Judged::Good(known) => {
+                let identity = known.verified.value();
                 ex.to_origin().set_headers.extend(identity.headers.iter().cloned());
                 Ok(Authentication::Authenticated(identity.principal.clone()))
             }
-            Judged::Refused(refusal) => {
-                let (reason, detail) = refusal.told();
-                let denial =
-                    Denial::unauthorized(reason).message("The token is not valid here").detail(detail);
-                Ok(Authentication::Rejected(denial.header(WWW_AUTHENTICATE, self.invalid.clone())))
-            }
+            Judged::Refused(refusal) => Ok(Authentication::Rejected(self.challenges.denial(*refusal))),
             // Whether the token is good cannot be known: that is not the client's fault.
-            Judged::Undecided | Judged::NoKeys => Err(Fault::unavailable("token_keys_unavailable")),
+            Judged::Undecided(_) | Judged::NoKeys => Err(Fault::unavailable("token_keys_unavailable")),
         }
     }
 
+    /// What a denylist makes of it; a store has to be asked.
+    fn look<'d>(
+        &'d self,
+        judged: &mut Judged<'_>,
+        now: i64,
+    ) -> Option<(&'d Arc<dyn Store>, &'d str, Arc<Known>)> {
+        let (Some(denylist), Judged::Good(known)) = (&self.denylist, &*judged) else { return None };
+        match denylist.look(known, now) {
+            denylist::Verdict::Clear => None,
+            denylist::Verdict::Denied(refusal) => {
+                *judged = Judged::Refused(refusal);
+                None
+            }
+            denylist::Verdict::Ask(store, prefix) => Some((store, prefix, known.clone())),
+        }
+    }
+
+    /// Asks the store of a denylist.
+    async fn ask(
+        &self,
+        ex: &mut Exchange,
+        (store, prefix, known): (&Arc<dyn Store>, &str, Arc<Known>),
+    ) -> Result<Authentication, Fault> {
+        let now = millis(ex.started());
+        let judged = match denylist::ask(store, prefix, &known, now).await? {
+            Ok(()) => Judged::Good(known),
+            Err(refusal) => Judged::Refused(refusal),
+        };
+        self.conclude(ex, &judged)
+    }
+
     /// Waits for keys, once.
-    async fn wait(&self, ex: &mut Exchange) -> Result<Authentication, Fault> {
-        let asked = self.keys.fetched().await;
-        let judged = self.judge(ex, false);
+    async fn wait(&self, ex: &mut Exchange, trust: &Trust) -> Result<Authentication, Fault> {
+        let asked = trust.keys.fetched().await;
+        let mut judged = self.judge(ex, false);
         if asked
             && matches!(judged, Judged::Refused(Refusal::KeyUnknown))
             && let Ok(Some(token)) = self.places.find(ex)
             && let Ok(token) = Unverified::read(&token)
         {
-            self.keys.remember_absent(&token);
+            trust.keys.remember_absent(&token);
         }
-        self.conclude(ex, judged)
+        match self.look(&mut judged, millis(ex.started())) {
+            Some(asked) => self.ask(ex, asked).await,
+            None => self.conclude(ex, &judged),
+        }
     }
-}
-
-fn seconds(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
 }
 
 impl Plugin for Jwt {
@@ -242,8 +284,11 @@ impl Plugin for Jwt {
 impl Authenticator for Jwt {
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {
         match self.judge(ex, true) {
-            Judged::Undecided => Step::later(self.wait(ex)),
-            judged => Step::Now(self.conclude(ex, judged)),
+            Judged::Undecided(trust) => Step::later(self.wait(ex, trust)),
+            mut judged => match self.look(&mut judged, millis(ex.started())) {
+                Some(asked) => Step::later(self.ask(ex, asked)),
+                None => Step::Now(self.conclude(ex, &judged)),
+            },
         }
     }
 
@@ -252,6 +297,6 @@ impl Authenticator for Jwt {
     }
 
     fn challenge(&self) -> HeaderValue {
-        self.challenge.clone()
+        self.challenges.missing.clone()
     }
 }

@@ -1,12 +1,11 @@
 //! A token as it was sent: its parts, before anything is proved.
 
-use super::{json, refusal::Refusal, verify::Payload};
+use super::{json, verify::Payload};
+use crate::tokens::{MAX_TOKEN, refusal::Refusal};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-/// The longest token, in bytes.
-pub(super) const MAX_TOKEN: usize = 16 * 1024;
 /// The longest key id, in bytes.
 const MAX_KID: usize = 256;
 

@@ -2,25 +2,18 @@
 
 use super::{
     config::Checks,
-    identity::Identity,
     json,
     key::Key,
     keyset::{Candidates, KeySet},
-    refusal::Refusal,
     token::{Unverified, decode},
 };
+use crate::tokens::{claims::Claims, identity::Identity, refusal::Refusal};
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Arc};
-
-/// The last second of the year 9999: a time after it is a mistake, such as one in milliseconds.
-const MAX_TIME: i64 = 253_402_300_799;
-
-/// A token's claims, by name.
-pub(super) type Claims = BTreeMap<String, Value>;
+use std::sync::Arc;
 
 /// A token's second part. Nobody reads it but this module, which says no more of it than why it is refused before the
-/// signature is verified.
+/// signature is verified, and whose keys are to verify it.
 pub(super) struct Payload<'t>(&'t [u8]);
 
 impl<'t> Payload<'t> {
@@ -32,6 +25,16 @@ impl<'t> Payload<'t> {
     fn open(&self) -> Result<Claims, Refusal> {
         let claims = json::object(&decode(self.0)?);
         Ok(claims.ok_or(Refusal::Malformed("the claims are not a JSON object"))?.into_iter().collect())
+    }
+
+    /// Who it says has made it: whose keys are tried, and no others. The claims that are verified have the same one,
+    /// since nothing stands twice in them.
+    pub(super) fn issuer(&self) -> Result<String, Refusal> {
+        match self.open()?.remove("iss") {
+            Some(Value::String(issuer)) => Ok(issuer),
+            Some(_) => Err(Refusal::ClaimInvalid("`iss`, `sub` or `jti` is not a string")),
+            None => Err(Refusal::ClaimMissing("`iss` is missing")),
+        }
     }
 }
 
@@ -49,21 +52,19 @@ impl<T> Verified<T> {
         &self.value
     }
 
-    /// The key that it is signed with.
-    pub(super) fn key(&self) -> &Arc<Key> {
-        &self.key
-    }
-
-    /// When it ends, in seconds since 1970; the leeway is in it.
-    pub(super) fn expires(&self) -> Option<i64> {
-        self.expires
+    /// True before its end, and before its key's.
+    pub(super) fn holds(&self, now: i64) -> bool {
+        self.expires.is_none_or(|expires| now < expires) && !self.key.is_withdrawn()
     }
 }
 
 impl Verified<Claims> {
     /// Who its claims say is calling.
-    pub(super) fn identified(self, who: impl FnOnce(Claims) -> Identity) -> Verified<Identity> {
-        Verified { value: who(self.value), key: self.key, expires: self.expires }
+    pub(super) fn identified(
+        self,
+        who: impl FnOnce(Claims) -> Result<Identity, Refusal>,
+    ) -> Result<Verified<Identity>, Refusal> {
+        Ok(Verified { value: who(self.value)?, key: self.key, expires: self.expires })
     }
 }
 
@@ -98,7 +99,8 @@ pub(super) fn verify(
         .find(|key| key.verifies(token.algorithm, token.message, &token.signature))
         .ok_or(Refusal::Signature)?;
     let value = token.payload.open()?;
-    let expires = check(&value, checks, now)?;
+    let expires = checks.claims.check(&value, now)?;
+    checks.claims.scopes(&value)?;
     Ok(Verified { value, key, expires })
 }
 
@@ -108,7 +110,7 @@ pub(super) fn is_hopeless(token: &Unverified<'_>, checks: &Checks, now: i64) -> 
     if !can_be_signature(token.algorithm, &token.signature) {
         return Some(Refusal::Signature);
     }
-    token.payload.open().and_then(|claims| check(&claims, checks, now)).err()
+    token.payload.open().and_then(|claims| checks.claims.check(&claims, now)).err()
 }
 
 /// True where bytes have the form of a signature by some key. Secrets are never waited for.
@@ -124,76 +126,4 @@ fn can_be_signature(algorithm: Algorithm, bytes: &[u8]) -> bool {
         Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => !bytes.is_empty(),
         _ => (256..=1024).contains(&bytes.len()),
     }
-}
-
-/// The registered claims (RFC 7519 §4.1), and what the configuration asks for.
-fn check(claims: &Claims, checks: &Checks, now: i64) -> Result<Option<i64>, Refusal> {
-    let leeway = checks.leeway;
-    let expires = time(claims, "exp")?;
-    let (from, issued) = (time(claims, "nbf")?, time(claims, "iat")?);
-    match expires {
-        None if checks.require_expiration => return Err(Refusal::ClaimMissing("`exp` is missing")),
-        Some(expires) if now >= expires + leeway => return Err(Refusal::Expired),
-        _ => {}
-    }
-    if from.is_some_and(|from| from > now + leeway) {
-        return Err(Refusal::NotYetValid("`nbf` is to come"));
-    }
-    if issued.is_some_and(|issued| issued > now + leeway) {
-        return Err(Refusal::NotYetValid("`iat` is to come"));
-    }
-    if let Some(most) = checks.maximum_lifetime {
-        let Some(expires) = expires else { return Err(Refusal::ClaimMissing("`exp` is missing")) };
-        let begun = issued.unwrap_or(now);
-        if expires - begun > most || expires - now > most + leeway {
-            return Err(Refusal::Lifetime);
-        }
-    }
-    identify(claims, checks)?;
-    if checks.required_claims.iter().any(|name| claims.get(name).is_none_or(Value::is_null)) {
-        return Err(Refusal::ClaimMissing("a claim of `required_claims` is missing"));
-    }
-    Ok(expires.map(|expires| expires + leeway))
-}
-
-/// Who made it, and for whom.
-fn identify(claims: &Claims, checks: &Checks) -> Result<(), Refusal> {
-    for name in ["iss", "sub", "jti"] {
-        if !matches!(claims.get(name), None | Some(Value::String(_))) {
-            return Err(Refusal::ClaimInvalid("`iss`, `sub` or `jti` is not a string"));
-        }
-    }
-    if let Some(issuer) = &checks.issuer {
-        match claims.get("iss") {
-            None => return Err(Refusal::ClaimMissing("`iss` is missing")),
-            Some(Value::String(found)) if found == issuer => {}
-            Some(_) => return Err(Refusal::Issuer),
-        }
-    }
-    let audience: Vec<&str> = match claims.get("aud") {
-        None => Vec::new(),
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(all)) => all
-            .iter()
-            .map(|one| one.as_str().ok_or(Refusal::ClaimInvalid("`aud` is not a list of strings")))
-            .collect::<Result<_, _>>()?,
-        Some(_) => return Err(Refusal::ClaimInvalid("`aud` is neither a string nor a list")),
-    };
-    if !checks.audience.is_empty() {
-        if !claims.contains_key("aud") {
-            return Err(Refusal::ClaimMissing("`aud` is missing"));
-        }
-        if !audience.iter().any(|one| checks.audience.iter().any(|ours| ours == one)) {
-            return Err(Refusal::Audience);
-        }
-    }
-    Ok(())
-}
-
-/// A time (RFC 7519 §2, NumericDate): whole seconds since 1970. Fractions are refused with everything else that two
-/// readers may read in two ways.
-fn time(claims: &Claims, name: &str) -> Result<Option<i64>, Refusal> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    let time = value.as_i64().filter(|time| (0..=MAX_TIME).contains(time));
-    time.map(Some).ok_or(Refusal::ClaimInvalid("a time is not a whole number of seconds since 1970"))
 }

@@ -87,6 +87,8 @@ pub enum Access<'a> {
 enum Finding {
     Proved(Arc<Principal>),
     Nothing,
+    /// There is a credential, and it is for another authenticator: somebody must take it.
+    NotMine,
     /// Skipped by its condition, or refused in monitor mode: it does not count.
     NotCounted,
 }
@@ -112,7 +114,7 @@ impl Chain {
     /// Asks the authenticators. On success the exchange has its principal.
     pub(super) async fn authenticate(&self, ex: &mut Exchange, run: &mut Run) -> Option<Stop> {
         let plan = &self.auth;
-        let (mut proved, mut anonymous, mut counted) = (Vec::new(), None, 0);
+        let (mut proved, mut anonymous, mut counted, mut left) = (Vec::new(), None, 0, None);
         for &index in &plan.order {
             let Some(slot) = self.slots.get(index) else { continue };
             let finding = match self.ask(ex, run, index, slot).await {
@@ -127,6 +129,9 @@ impl Chain {
                     Some(principal) => proved.push(principal.clone()),
                     None => return self.refuse_missing(ex, run, Some(index)),
                 },
+                // What is left to others and nobody takes is a wrong credential, not a missing one.
+                Finding::NotMine if plan.all => return self.refuse_left(ex, run, index),
+                Finding::NotMine => left = left.or(Some(index)),
                 Finding::Nothing => anonymous = anonymous.or_else(|| slot.anonymous.clone()),
             }
             counted += 1;
@@ -135,6 +140,9 @@ impl Chain {
             }
         }
         if proved.is_empty() {
+            if let Some(index) = left {
+                return self.refuse_left(ex, run, index);
+            }
             match anonymous {
                 Some(principal) => proved.push(principal),
                 // Every authenticator was skipped or is only monitored; the route says `auth: optional`.
@@ -172,6 +180,11 @@ impl Chain {
                 run.record(ex, slot, effect, Some("credential_missing"), None);
                 Ok(if monitored { Finding::NotCounted } else { Finding::Nothing })
             }
+            Ok(Authentication::NotMine) => {
+                let monitored = slot.info.mode == Mode::Monitor;
+                run.record(ex, slot, Effect::NoCredential, Some("credential_for_another"), None);
+                Ok(if monitored { Finding::NotCounted } else { Finding::NotMine })
+            }
             Ok(Authentication::Rejected(denial)) => match run.denied(ex, slot, self.auth.challenge(denial)) {
                 Some(stop) => Err(stop),
                 None => Ok(Finding::NotCounted),
@@ -181,6 +194,14 @@ impl Chain {
                 .faulted(ex, slot, fault)
                 .unwrap_or_else(|| Stop::Faulted(palisade_contract::Fault::internal("authenticator_fault")))),
         }
+    }
+
+    /// A credential that an authenticator has left to the others, and that none of them takes.
+    fn refuse_left(&self, ex: &mut Exchange, run: &mut Run, index: usize) -> Option<Stop> {
+        let slot = self.slots.get(index)?;
+        let denial = Denial::unauthorized("credential_unsupported").message("This is no credential for this");
+        run.record(ex, slot, Effect::Deny, Some("credential_unsupported"), None);
+        Some(Stop::Denied(self.auth.challenge(denial)))
     }
 
     fn refuse_missing(&self, ex: &mut Exchange, run: &mut Run, index: Option<usize>) -> Option<Stop> {

@@ -1,10 +1,9 @@
 //! Calls to dependencies that are large, slow, elsewhere, or not who they should be.
 
 use super::*;
-use palisade_contract::HttpError;
 use pingora::{listeners::tls::Acceptor, protocols::l4::stream::Stream as L4Stream};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer, server::WebPkiClientVerifier};
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
@@ -39,12 +38,15 @@ impl Server {
     }
 
     async fn over(own: Option<&CertifiedKey<KeyPair>>, answer: impl Into<Vec<u8>>) -> Server {
+        Server::speaking(own.map(tls_of), answer).await
+    }
+
+    async fn speaking(tls: Option<Arc<ServerConfig>>, answer: impl Into<Vec<u8>>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let opened = Arc::new(AtomicUsize::new(0));
         let (count, accepted, answer) = (asked.clone(), opened.clone(), Arc::<[u8]>::from(answer.into()));
-        let tls = own.map(tls_of);
         let serving = tokio::spawn(async move {
             let mut held = tokio::task::JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
@@ -77,15 +79,25 @@ impl Server {
 }
 
 fn tls_of(own: &CertifiedKey<KeyPair>) -> Arc<ServerConfig> {
+    asking(own, None)
+}
+
+/// A server's TLS that asks for a client's certificate, where it is told whose.
+fn asking(own: &CertifiedKey<KeyPair>, client: Option<&CertifiedKey<KeyPair>>) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![own.cert.der().clone()], key)
-        .unwrap();
-    Arc::new(config)
+    let config =
+        ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let config = match client {
+        None => config.with_no_client_auth(),
+        Some(client) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(client.cert.der().clone()).unwrap();
+            let asked = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            config.with_client_cert_verifier(asked.build().unwrap())
+        }
+    };
+    Arc::new(config.with_single_cert(vec![own.cert.der().clone()], key).unwrap())
 }
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, count: &AtomicUsize, answer: &[u8]) {
@@ -103,7 +115,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, count: &AtomicUs
 }
 
 fn settings() -> HttpSettings {
-    HttpSettings { timeout: PATIENCE, max_bytes: 100, ca: None }
+    HttpSettings { timeout: PATIENCE, max_bytes: 100, ca: None, identity: None }
 }
 
 async fn ask(uri: &str, settings: &HttpSettings) -> Result<Response<Bytes>, HttpError> {
@@ -230,6 +242,40 @@ async fn a_dependency_must_prove_who_it_is() {
 
 fn short() -> HttpSettings {
     HttpSettings { timeout: Duration::from_millis(500), ..settings() }
+}
+
+#[tokio::test]
+async fn a_dependency_that_asks_who_is_calling_is_told() {
+    let make = |name: &str| generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (own, gateway, other) = (make("127.0.0.1"), make("gateway.test"), make("gateway.test"));
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, own.cert.pem()).unwrap();
+    let server = Server::speaking(Some(asking(&own, Some(&gateway))), whole(2)).await;
+    let settings = |certificate: String, key: String| {
+        let files = HttpIdentity { certificate: dir.path().join("c.pem"), key: dir.path().join("k.pem") };
+        std::fs::write(&files.certificate, certificate).unwrap();
+        std::fs::write(&files.key, key).unwrap();
+        HttpSettings { ca: Some(ca.clone()), identity: Some(files), ..short() }
+    };
+    let of = |pair: &CertifiedKey<KeyPair>| settings(pair.cert.pem(), pair.signing_key.serialize_pem());
+    ask(&server.uri("https"), &of(&gateway)).await.unwrap();
+    assert_eq!(server.asked(), 1);
+    ask(&server.uri("https"), &of(&other)).await.unwrap_err();
+    let nobody = HttpSettings { identity: None, ..of(&gateway) };
+    ask(&server.uri("https"), &nobody).await.unwrap_err();
+    assert_eq!(server.asked(), 1);
+    // Files that are of no use are said, and what stands in them is not.
+    let (certificate, key) = (gateway.cert.pem(), gateway.signing_key.serialize_pem());
+    for (certificate, key, words) in [
+        (String::new(), key.clone(), "holds no certificate"),
+        (certificate.clone(), String::new(), "holds no private key"),
+        (certificate.clone(), certificate.clone(), "holds no private key"),
+        (certificate, other.signing_key.serialize_pem(), "is not the key of"),
+    ] {
+        let error = Tokio::current().http(&settings(certificate, key)).map(drop).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -42,7 +42,12 @@ pub(super) struct HttpOut {
 
 impl HttpOut {
     pub(super) fn open(target: &Target, host: &Arc<dyn Host>) -> io::Result<Self> {
-        let settings = HttpSettings { timeout: target.timeout, max_bytes: ANSWER, ca: target.ca.clone() };
+        let settings = HttpSettings {
+            timeout: target.timeout,
+            max_bytes: ANSWER,
+            ca: target.ca.clone(),
+            identity: None,
+        };
         let client = host.http(&settings).map_err(io::Error::other)?;
         Ok(HttpOut { target: target.clone(), host: host.clone(), client })
     }

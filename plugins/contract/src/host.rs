@@ -46,6 +46,17 @@ pub struct HttpSettings {
     pub max_bytes: usize,
     /// A PEM file of the authorities that may have signed the dependency's certificate; none: the system's.
     pub ca: Option<PathBuf>,
+    /// What the gateway shows of itself where a dependency asks for a client's certificate.
+    pub identity: Option<HttpIdentity>,
+}
+
+/// A client's certificate, in files of PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpIdentity {
+    /// The certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Why there is no answer.

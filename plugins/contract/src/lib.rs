@@ -52,7 +52,7 @@ pub use credentials::{CredentialPlace, CredentialPlaces};
 pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};
 pub use env::BuildEnv;
 pub use exchange::{Body, Client, Exchange, Finding, OriginChanges, Outcome, PeerCertificate, Tls};
-pub use host::{Host, HttpClient, HttpError, HttpSettings, Task};
+pub use host::{Host, HttpClient, HttpError, HttpIdentity, HttpSettings, Task};
 pub use pingora_http::{RequestHeader, ResponseHeader};
 pub use plugin::{Authenticator, BodyNeed, Built, Descriptor, Hooks, Plugin, PluginKind, Stage};
 pub use principal::{Consumer, Principal};

@@ -433,6 +433,14 @@ impl Ran {
         }
     }
 
+    /// There was a credential, and it was left to another authenticator.
+    #[track_caller]
+    pub fn not_mine(&self) {
+        if !matches!(self.found, Some(Ok(Authentication::NotMine))) {
+            panic!("it was not left to others: {:?}", self.found);
+        }
+    }
+
     /// The plugin failed so.
     #[track_caller]
     pub fn faulted(self, reason: &str) {

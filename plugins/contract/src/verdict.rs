@@ -24,6 +24,9 @@ pub enum Authentication {
     Authenticated(Arc<Principal>),
     /// The request carries no credential of this kind.
     NoCredential,
+    /// There is a credential of this kind, and by its form it is another authenticator's: that one decides. Where none
+    /// takes it the request is refused, never treated as anonymous.
+    NotMine,
     /// A credential was presented and is not good: never treated as anonymous.
     Rejected(Denial),
 }

@@ -2,9 +2,11 @@
 
 mod bound;
 mod claims;
+mod denied;
 mod fetched;
 mod forged;
 mod hostile;
+mod issuers;
 mod load;
 mod sign;
 
@@ -17,7 +19,7 @@ use sign::{SECRET, Signer};
 use std::time::{Duration, SystemTime};
 
 const DESCRIPTOR: Descriptor =
-    Descriptor::authenticator::<super::Jwt>().with_credentials::<super::JwtCredential>();
+    Descriptor::authenticator::<super::Jwt>().with_credentials::<crate::TokenCredential>();
 
 /// When everything here happens.
 const NOW: i64 = 1_800_000_000;
@@ -177,20 +179,21 @@ fn what_was_verified_is_remembered_until_its_end() {
 
 #[test]
 fn the_cache_is_bounded_and_holds_no_bad_token() {
-    let config = serde_json::from_value(json!({"secret": SECRET, "cache_size": 32})).unwrap();
+    let config: super::Config = serde_json::from_value(json!({"secret": SECRET, "cache_size": 32})).unwrap();
     let mut errors = Vec::new();
-    let checks = super::config::Checks::new(&config, &mut errors);
+    let common = config.common(&mut errors);
+    let checks = super::config::Checks::new(&config.alone(), &common, None, &mut errors);
     let keys =
         super::keyset::KeySet::one(super::key::Key::of_secret(config.secret.as_ref().unwrap()).ok().unwrap());
-    let cache = super::cache::Cache::new(config.cache_size).unwrap();
+    let cache = crate::tokens::cache::Cache::new(config.cache_size).unwrap();
     for count in 0..500 {
         let token = Signer::secret().token("HS256", &with("jti", json!(count.to_string())));
         let read = super::token::Unverified::read(token.as_bytes()).ok().unwrap();
         let verified = super::verify::verify(&read, &keys, &checks, NOW).ok().unwrap();
         let id = cache.id(token.as_bytes());
         cache.put(id, std::sync::Arc::new(verified));
-        assert!(cache.get(&id, NOW).is_some());
+        assert!(cache.get(&id, |known| known.holds(NOW)).is_some());
         assert!(cache.len() <= 32);
     }
-    assert!(cache.get(&cache.id(b"another"), NOW).is_none());
+    assert!(cache.get(&cache.id(b"another"), |known| known.holds(NOW)).is_none());
 }

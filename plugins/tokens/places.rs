@@ -1,6 +1,6 @@
 //! Where a token stands in a request.
 
-use super::{config::Config, refusal::Refusal};
+use super::refusal::Refusal;
 use crate::presented::{cookies, query_pairs};
 use http::{HeaderName, header};
 use palisade_contract::{ConfigError, CredentialPlace, Exchange};
@@ -8,8 +8,16 @@ use std::{borrow::Cow, sync::Arc};
 
 const SCHEME: &[u8] = b"bearer";
 
+/// As an operator writes it.
+pub(crate) struct Written<'c> {
+    pub(crate) header_names: &'c [String],
+    pub(crate) cookie_names: &'c [String],
+    pub(crate) query_names: &'c [String],
+    pub(crate) hide_credentials: bool,
+}
+
 /// Where tokens are looked for.
-pub(super) struct Places {
+pub(crate) struct Places {
     headers: Vec<HeaderName>,
     cookies: Vec<Arc<str>>,
     query: Vec<Arc<str>>,
@@ -17,7 +25,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn new(config: &Config, errors: &mut Vec<ConfigError>) -> Self {
+    pub(crate) fn new(config: &Written<'_>, errors: &mut Vec<ConfigError>) -> Self {
         let mut headers: Vec<HeaderName> = Vec::new();
         for (index, text) in config.header_names.iter().enumerate() {
             let at = |message: &str| {
@@ -47,19 +55,19 @@ impl Places {
         let names = |names: &[String]| names.iter().map(|name| Arc::from(name.as_str())).collect();
         Places {
             headers,
-            cookies: names(&config.cookie_names),
-            query: names(&config.query_names),
+            cookies: names(config.cookie_names),
+            query: names(config.query_names),
             hide: config.hide_credentials,
         }
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> Vec<CredentialPlace> {
+    pub(crate) fn all(&self) -> Vec<CredentialPlace> {
         CredentialPlace::all(&self.headers, &self.query, !self.cookies.is_empty())
     }
 
     /// The one token of the request. Two of them are one too many: an origin might take the other.
-    pub(super) fn find<'r>(&self, ex: &'r Exchange) -> Result<Option<Cow<'r, [u8]>>, Refusal> {
+    pub(crate) fn find<'r>(&self, ex: &'r Exchange) -> Result<Option<Cow<'r, [u8]>>, Refusal> {
         let mut found: Option<Cow<'r, [u8]>> = None;
         let mut add = |token: Cow<'r, [u8]>| match found {
             None => {
@@ -95,7 +103,7 @@ impl Places {
     }
 
     /// Also what is no good token is not the origin's business.
-    pub(super) fn hide(&self, ex: &mut Exchange) {
+    pub(crate) fn hide(&self, ex: &mut Exchange) {
         if !self.hide {
             return;
         }

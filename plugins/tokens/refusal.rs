@@ -3,7 +3,7 @@
 /// A refusal, with a word for the operator. The client learns the code and no more: what it learns before the
 /// signature is verified tells nothing about keys, and what it learns after is its own token's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// More than one token.
     Ambiguous,
     /// Not a token that can be read, or in more than one way.
@@ -34,11 +34,17 @@ pub(super) enum Refusal {
     Bound(&'static str),
     /// It belongs to no consumer.
     ConsumerUnknown,
+    /// Who has made it says that it is good no longer, or never was.
+    Inactive,
+    /// It is on a list of those that are good no longer.
+    Revoked(&'static str),
+    /// It is good, and has not the scopes that are asked for.
+    Scope,
 }
 
 impl Refusal {
     /// The stable reason code, and what the operator is told.
-    pub(super) fn told(self) -> (&'static str, &'static str) {
+    pub(crate) fn told(self) -> (&'static str, &'static str) {
         match self {
             Refusal::Ambiguous => ("credential_ambiguous", "more than one token"),
             Refusal::Malformed(detail) => ("token_malformed", detail),
@@ -55,6 +61,9 @@ impl Refusal {
             Refusal::ClaimInvalid(detail) => ("token_claim_invalid", detail),
             Refusal::Bound(detail) => ("token_certificate", detail),
             Refusal::ConsumerUnknown => ("token_consumer_unknown", "the claim names no consumer"),
+            Refusal::Inactive => ("token_inactive", "its issuer says that it is not active"),
+            Refusal::Revoked(detail) => ("token_revoked", detail),
+            Refusal::Scope => ("insufficient_scope", "a scope of `required_scopes` is missing"),
         }
     }
 }

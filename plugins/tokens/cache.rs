@@ -1,6 +1,6 @@
-//! Tokens that were verified before. Only what was verified is remembered: a client without a good token fills nothing.
+//! What is known of tokens that were seen before. What bad tokens come to has a cache of its own, or none: a client
+//! without a good token drives out nothing.
 
-use super::verify::Verified;
 use lru::LruCache;
 use parking_lot::Mutex;
 use ring::{
@@ -12,11 +12,12 @@ use std::{num::NonZeroUsize, sync::Arc};
 /// A power of two.
 const SHARDS: usize = 16;
 
-type Id = [u8; 32];
-type Shard<T> = Mutex<LruCache<Id, Arc<Verified<T>>>>;
+/// A keyed hash of a token.
+pub(crate) type Id = [u8; 32];
+type Shard<T> = Mutex<LruCache<Id, Arc<T>>>;
 
 /// At most as many as it was made for; the longest unused goes first.
-pub(super) struct Cache<T> {
+pub(crate) struct Cache<T> {
     /// A token is known by a keyed hash: whoever reads the memory finds no token, and nobody can make two of one hash.
     secret: hmac::Key,
     shards: Vec<Shard<T>>,
@@ -24,7 +25,7 @@ pub(super) struct Cache<T> {
 
 impl<T> Cache<T> {
     /// None where nothing is to be remembered, or the system has no randomness.
-    pub(super) fn new(size: usize) -> Option<Self> {
+    pub(crate) fn new(size: usize) -> Option<Self> {
         let each = NonZeroUsize::new(size.div_ceil(SHARDS))?;
         let mut secret = [0u8; digest::SHA256_OUTPUT_LEN];
         SystemRandom::new().fill(&mut secret).ok()?;
@@ -33,16 +34,16 @@ impl<T> Cache<T> {
     }
 
     /// What a token is known by.
-    pub(super) fn id(&self, token: &[u8]) -> Id {
+    pub(crate) fn id(&self, token: &[u8]) -> Id {
         let tag = hmac::sign(&self.secret, token);
         tag.as_ref().try_into().unwrap_or_default()
     }
 
-    /// What was verified: not after its end, and not after its key's.
-    pub(super) fn get(&self, id: &Id, now: i64) -> Option<Arc<Verified<T>>> {
+    /// What is known, where it still holds.
+    pub(crate) fn get(&self, id: &Id, holds: impl FnOnce(&T) -> bool) -> Option<Arc<T>> {
         let mut shard = self.shard(id)?.lock();
         let known = shard.get(id)?;
-        if known.expires().is_some_and(|expires| now >= expires) || known.key().is_withdrawn() {
+        if !holds(known) {
             shard.pop(id);
             return None;
         }
@@ -50,9 +51,9 @@ impl<T> Cache<T> {
     }
 
     /// Remembers.
-    pub(super) fn put(&self, id: Id, verified: Arc<Verified<T>>) {
+    pub(crate) fn put(&self, id: Id, known: Arc<T>) {
         if let Some(shard) = self.shard(&id) {
-            shard.lock().put(id, verified);
+            shard.lock().put(id, known);
         }
     }
 
@@ -62,7 +63,7 @@ impl<T> Cache<T> {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 }

@@ -2,28 +2,39 @@
 
 use super::{
     bound::{Thumbprint, thumbprint},
-    config::{Config, JwtCredential},
+    claims::Claims,
+    config::TokenCredential,
     refusal::Refusal,
-    verify::{Claims, Verified},
 };
 use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{BuildEnv, ConfigError, Consumer, Principal};
 use serde_json::Value;
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// The longest `jti` that goes to the origin as the credential's identifier.
 const MAX_ID: usize = 128;
 
 /// What follows from a verified token.
-pub(super) struct Identity {
-    pub(super) principal: Arc<Principal>,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+pub(crate) struct Identity {
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// The certificate that the token is bound to.
-    pub(super) bound: Option<Thumbprint>,
+    pub(crate) bound: Option<Thumbprint>,
+}
+
+/// As an operator writes it.
+pub(crate) struct Written<'c> {
+    pub(crate) claims_to_headers: &'c BTreeMap<String, String>,
+    pub(crate) consumer_claim: Option<&'c String>,
+    pub(crate) consumer_optional: bool,
 }
 
 /// How claims become an identity.
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     headers: Vec<(String, HeaderName)>,
     consumers: Option<Consumers>,
 }
@@ -35,60 +46,57 @@ struct Consumers {
 }
 
 impl Mapping {
-    pub(super) fn new(config: &Config, env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) -> Self {
+    pub(crate) fn new(config: &Written<'_>, env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) -> Self {
         let by_key = consumers(env, errors);
         if config.consumer_claim.is_none() && config.consumer_optional {
             let error = ConfigError::at("consumer_optional", "no claim names a consumer");
             errors.push(error.help("write `consumer_claim: sub`, or remove `consumer_optional`"));
         }
-        let consumers = config.consumer_claim.clone().map(|claim| Consumers {
+        let consumers = config.consumer_claim.cloned().map(|claim| Consumers {
             claim,
             optional: config.consumer_optional,
             by_key,
         });
-        Mapping { headers: headers(config, errors), consumers }
+        Mapping { headers: headers(config.claims_to_headers, errors), consumers }
     }
 
     /// The headers that the origin is told claims in.
-    pub(super) fn header_names(&self) -> Vec<HeaderName> {
+    pub(crate) fn header_names(&self) -> Vec<HeaderName> {
         self.headers.iter().map(|(_, name)| name.clone()).collect()
     }
 
-    /// Who it is. Claims come in as verified ones only.
-    pub(super) fn identify(&self, claims: Verified<Claims>) -> Result<Verified<Identity>, Refusal> {
+    /// Who it is: of claims that are true. `issuer` is who answers for those that name none.
+    pub(crate) fn identify(&self, claims: Claims, issuer: &str) -> Result<Identity, Refusal> {
         let consumer = match &self.consumers {
             None => None,
-            Some(consumers) => consumers.of(claims.value())?,
+            Some(consumers) => consumers.of(&claims)?,
         };
-        let bound = thumbprint(claims.value())?;
+        let bound = thumbprint(&claims)?;
         let mut headers = Vec::with_capacity(self.headers.len());
         for (claim, name) in &self.headers {
-            if let Some(value) = nested(claims.value(), claim) {
+            if let Some(value) = nested(&claims, claim) {
                 headers.push((name.clone(), header_value(value)?));
             }
         }
-        Ok(claims.identified(|claims| {
-            let id = match &consumer {
-                Some(consumer) => consumer.name.clone(),
-                None => id(&claims),
-            };
-            let jti = claims.get("jti").and_then(Value::as_str);
-            let shown = jti.filter(|jti| {
-                (1..=MAX_ID).contains(&jti.len()) && jti.bytes().all(|byte| byte.is_ascii_graphic())
-            });
-            let credential = shown.map(Arc::from);
-            let principal =
-                Principal { id, consumer, credential, claims: Arc::new(claims), anonymous: false };
-            Identity { principal: Arc::new(principal), headers, bound }
-        }))
+        let id = match &consumer {
+            Some(consumer) => consumer.name.clone(),
+            None => id(&claims, issuer),
+        };
+        let jti = claims.get("jti").and_then(Value::as_str);
+        let shown = jti.filter(|jti| {
+            (1..=MAX_ID).contains(&jti.len()) && jti.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        let credential = shown.map(Arc::from);
+        let principal = Principal { id, consumer, credential, claims: Arc::new(claims), anonymous: false };
+        Ok(Identity { principal: Arc::new(principal), headers, bound })
     }
 }
 
 /// `issuer|subject`. A token of a client that acts for nobody may have no `sub`: then it is the client.
-fn id(claims: &Claims) -> Arc<str> {
+fn id(claims: &Claims, issuer: &str) -> Arc<str> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     let subject = ["sub", "client_id", "azp"].iter().find_map(|name| text(name)).unwrap_or_default();
-    format!("{}|{subject}", text("iss").unwrap_or_default()).into()
+    format!("{}|{subject}", text("iss").unwrap_or(issuer)).into()
 }
 
 impl Consumers {
@@ -114,7 +122,7 @@ fn nested<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
 /// Consumers by the keys that they have here, and by their names.
 fn consumers(env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) -> HashMap<String, Arc<Consumer>> {
     let mut all: HashMap<String, Arc<Consumer>> = HashMap::new();
-    for (consumer, credential, place) in env.credentials::<JwtCredential>() {
+    for (consumer, credential, place) in env.credentials::<TokenCredential>() {
         let wrong = match all.get(&credential.key) {
             Some(other) => Some(format!("`{}` is the consumer `{}` already", credential.key, other.name)),
             None if credential.key.is_empty() => Some("`key` is empty".to_owned()),
@@ -122,7 +130,7 @@ fn consumers(env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) -> HashMap<Strin
         };
         if let Some(message) = wrong {
             let error = ConfigError::new(message).help("give each consumer a `key` of its own");
-            let path = format!("consumers.{}.jwt", consumer.name);
+            let path = format!("consumers.{}.{}", consumer.name, env.entry.plugin);
             errors.push(ConfigError { path, ..error.place(place.clone()) });
             continue;
         }
@@ -134,9 +142,9 @@ fn consumers(env: &BuildEnv<'_>, errors: &mut Vec<ConfigError>) -> HashMap<Strin
     all
 }
 
-fn headers(config: &Config, errors: &mut Vec<ConfigError>) -> Vec<(String, HeaderName)> {
+fn headers(written: &BTreeMap<String, String>, errors: &mut Vec<ConfigError>) -> Vec<(String, HeaderName)> {
     let mut headers: Vec<(String, HeaderName)> = Vec::new();
-    for (claim, text) in &config.claims_to_headers {
+    for (claim, text) in written {
         let at = |message: &str| {
             ConfigError::at(format!("claims_to_headers.{claim}"), format!("`{text}` {message}"))
                 .help("write a name of your own, such as `x-user-id`")

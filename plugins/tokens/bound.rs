@@ -1,6 +1,6 @@
 //! Tokens that are bound to a client's certificate (RFC 8705): who has the token alone has nothing.
 
-use super::{refusal::Refusal, verify::Claims};
+use super::{claims::Claims, refusal::Refusal};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use palisade_contract::Exchange;
 use schemars::JsonSchema;
@@ -22,10 +22,10 @@ pub enum Binding {
 }
 
 /// The SHA-256 of the certificate that a token is bound to.
-pub(super) type Thumbprint = [u8; 32];
+pub(crate) type Thumbprint = [u8; 32];
 
 /// What `cnf.x5t#S256` says; none where it is not there.
-pub(super) fn thumbprint(claims: &Claims) -> Result<Option<Thumbprint>, Refusal> {
+pub(crate) fn thumbprint(claims: &Claims) -> Result<Option<Thumbprint>, Refusal> {
     const WRONG: Refusal = Refusal::ClaimInvalid("`cnf` does not say what a certificate's thumbprint is");
     let Some(confirmation) = claims.get("cnf") else { return Ok(None) };
     let Value::Object(members) = confirmation else { return Err(WRONG) };
@@ -36,7 +36,7 @@ pub(super) fn thumbprint(claims: &Claims) -> Result<Option<Thumbprint>, Refusal>
 }
 
 /// The connection's certificate is the token's, where it must be. Behind a trusted proxy it is the proxy's, and never is.
-pub(super) fn check(binding: Binding, bound: Option<&Thumbprint>, ex: &Exchange) -> Result<(), Refusal> {
+pub(crate) fn check(binding: Binding, bound: Option<&Thumbprint>, ex: &Exchange) -> Result<(), Refusal> {
     let bound = match (binding, bound) {
         (Binding::Ignored, _) | (Binding::WhereBound, None) => return Ok(()),
         (Binding::Required, None) => return Err(Refusal::Bound("the token is bound to no certificate")),
