@@ -15,6 +15,7 @@
 //! | [`credentials`] | where requests hold credentials, which must never be written down |
 //! | [`env`](mod@env) | what a plugin is given while it is built |
 //! | [`host`] | HTTP calls, background work and time, outside of requests |
+//! | [`operations`] | the operations that a description of an API declares |
 //! | [`conf`] | the configuration as written: spanned YAML, errors with a caret, durations and sizes |
 //! | [`secret`] | values that never show in a log, an error or a debug print |
 //! | [`store`] | state that several gateways share |
@@ -32,6 +33,7 @@ pub mod decision;
 pub mod env;
 pub mod exchange;
 pub mod host;
+pub mod operations;
 pub mod plugin;
 pub mod principal;
 pub mod secret;
@@ -49,6 +51,7 @@ pub use env::BuildEnv;
 pub use exchange::{Body, Client, Exchange, Finding, OriginChanges, Outcome, PeerCertificate, Tls};
 pub use host::{Host, HttpClient, HttpError, HttpSettings, Task};
 pub use pingora_http::{RequestHeader, ResponseHeader};
+pub use operations::{CredentialKind, Operation, Requirement};
 pub use plugin::{Authenticator, BodyNeed, Built, Descriptor, Hooks, Plugin, PluginKind, Stage};
 pub use principal::{Consumer, Principal};
 pub use secret::Secret;
