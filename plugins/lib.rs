@@ -27,6 +27,8 @@ mod jwt;
 mod key_auth;
 mod media_type;
 mod mtls;
+mod multipart;
+mod openapi;
 mod ownership;
 mod presented;
 mod rate_limiting;
@@ -35,6 +37,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_headers;
+mod schema;
 pub mod waf;
 mod xml_limits;
 
@@ -51,6 +54,7 @@ pub use json_limits::JsonLimits;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
 pub use mtls::{Mtls, MtlsCredential};
+pub use openapi::OpenApi;
 pub use ownership::Ownership;
 pub use rate_limiting::RateLimiting;
 pub use rbac::Rbac;
@@ -91,6 +95,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<ContentType>(),
     Descriptor::of::<JsonLimits>(),
     Descriptor::of::<XmlLimits>(),
+    Descriptor::of::<OpenApi>(),
     // Inspect
     Descriptor::of::<Waf>(),
     // Transform
@@ -125,6 +130,7 @@ mod tests {
                 "content-type",
                 "json-limits",
                 "xml-limits",
+                "openapi",
                 "waf",
                 "response-headers",
                 "request-termination"

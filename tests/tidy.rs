@@ -143,7 +143,7 @@ fn imports_keep_their_direction() {
 }
 
 /// What several plugins need, and no plugin itself: how credentials, bodies and their types are read.
-const SHARED: [&str; 4] = ["coding", "json", "media_type", "presented"];
+const SHARED: [&str; 6] = ["coding", "json", "media_type", "multipart", "presented", "schema"];
 
 #[test]
 fn plugins_know_neither_each_other_nor_the_gateway() {

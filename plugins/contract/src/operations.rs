@@ -16,6 +16,8 @@ pub struct Operation {
     pub id: Option<Arc<str>>,
     /// Who may call it: any of these sets of credentials is enough. Nobody needs one where there is no set, or an empty one.
     pub security: Vec<Vec<Requirement>>,
+    /// Callers are held to `security`: what authenticates on the route must be what it asks for.
+    pub enforced: bool,
     /// Where it is declared.
     pub place: Place,
 }
