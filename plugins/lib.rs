@@ -23,6 +23,7 @@ mod hmac_auth;
 mod ip_restriction;
 mod json;
 mod json_limits;
+mod json_schema;
 mod jwt;
 mod key_auth;
 mod media_type;
@@ -51,6 +52,7 @@ pub use csrf::Csrf;
 pub use hmac_auth::{HmacAuth, HmacCredential};
 pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
+pub use json_schema::JsonSchemaPlugin as JsonSchema;
 pub use jwt::{Jwt, JwtCredential};
 pub use key_auth::{KeyAuth, KeyCredential};
 pub use mtls::{Mtls, MtlsCredential};
@@ -95,6 +97,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<ContentType>(),
     Descriptor::of::<JsonLimits>(),
     Descriptor::of::<XmlLimits>(),
+    Descriptor::of::<JsonSchema>(),
     Descriptor::of::<OpenApi>(),
     // Inspect
     Descriptor::of::<Waf>(),
@@ -130,6 +133,7 @@ mod tests {
                 "content-type",
                 "json-limits",
                 "xml-limits",
+                "json-schema",
                 "openapi",
                 "waf",
                 "response-headers",

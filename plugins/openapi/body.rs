@@ -115,8 +115,8 @@ fn form(media: &Media, text: &str) -> Result<Value, Violation> {
         if !done.insert(name) || deep_field(media, name).is_some() {
             continue;
         }
-        let text = Shape::text();
-        let shape = media.shape.member(name).unwrap_or(&text);
+        let several = Shape::texts();
+        let shape = media.shape.member(name).unwrap_or(&several);
         let texts: Vec<&str> =
             fields.iter().filter(|(other, _)| other == name).map(|(_, pair)| pair.value).collect();
         let style = media.encodings.get(name).and_then(|encoding| encoding.style);
@@ -181,8 +181,8 @@ fn each_part<'b>(
 fn multipart(media: &Media, parts: Vec<(String, Part<'_>)>) -> Result<Value, Problem> {
     let mut object = Map::new();
     for (name, part) in parts {
-        let text = Shape::text();
-        let shape = media.shape.member(&name).unwrap_or(&text);
+        let (text, several) = (Shape::text(), Shape::texts());
+        let shape = media.shape.member(&name).unwrap_or(&several);
         let (list, own) = match (&shape.items, shape.is_array()) {
             (Some(items), true) => (true, &**items),
             (None, true) => (true, &text),

@@ -139,8 +139,8 @@ impl Schemas {
             }
             Ok(evaluation
                 .iter_annotations()
-                .filter(|entry| entry.schema_location.ends_with("/title"))
-                .filter(|entry| entry.annotations.value().as_str() == Some(title))
+                // A schema's remarks come as one object.
+                .filter(|entry| entry.annotations.value().get("title").and_then(Value::as_str) == Some(title))
                 .map(|entry| below(entry.instance_location.as_str(), 1))
                 .collect())
         })

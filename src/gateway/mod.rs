@@ -5,6 +5,7 @@
 
 mod entries;
 mod route;
+mod security;
 pub mod stores;
 #[cfg(test)]
 mod tests;

@@ -70,6 +70,11 @@ impl Shape {
         Shape { kinds: Kinds::STRING, items: None, members: BTreeMap::new(), rest: None, binary: false }
     }
 
+    /// The shape of what is not declared: it may stand there more than once.
+    pub(crate) fn texts() -> Shape {
+        Shape { kinds: Kinds::ARRAY, ..Shape::text() }
+    }
+
     /// True for a list, and for nothing that is written in one piece.
     pub(crate) fn is_array(&self) -> bool {
         self.kinds.has(Kinds::ARRAY) && !self.kinds.has(Kinds::STRING)
