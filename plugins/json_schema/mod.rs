@@ -14,8 +14,8 @@ use crate::{
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Counter, Denial, Exchange, Fault, Hooks, Node, Plugin,
-    PluginKind, ResponseHeader, Stage, Step, Verdict, conf::Size,
+    Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Counter, Denial, Exchange, Fault, Hooks, Node,
+    Plugin, PluginKind, ResponseHeader, Stage, Step, Verdict, conf::Size,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -170,7 +170,13 @@ fn is_json(headers: &http::HeaderMap) -> bool {
 }
 
 impl JsonSchemaPlugin {
-    fn denial(&self, status: StatusCode, reason: &'static str, message: &str, violation: &Violation) -> Denial {
+    fn denial(
+        &self,
+        status: StatusCode,
+        reason: &'static str,
+        message: &str,
+        violation: &Violation,
+    ) -> Denial {
         let denial = Denial::new(status, reason);
         let denial = match self.details {
             true => denial.message(format!("{message}: {violation}")),
@@ -186,7 +192,8 @@ impl JsonSchemaPlugin {
             self.denial(StatusCode::BAD_REQUEST, reason, message, &Violation::new("", what))
         };
         if body.is_empty() {
-            let missing = || refuse("json_schema_missing", "The body is missing", "there is no body".to_owned());
+            let missing =
+                || refuse("json_schema_missing", "The body is missing", "there is no body".to_owned());
             return if request.required.unwrap_or(usual) { Err(missing()) } else { Ok(()) };
         }
         if !is_json(&ex.request.headers) {
@@ -205,7 +212,9 @@ impl JsonSchemaPlugin {
     }
 
     fn judge_answer(&self, seen: &Seen, is_head: bool, body: &Bytes) -> Result<(), Violation> {
-        let Some((schema, _)) = self.response.as_ref().filter(|_| seen.is_due && !is_head) else { return Ok(()) };
+        let Some((schema, _)) = self.response.as_ref().filter(|_| seen.is_due && !is_head) else {
+            return Ok(());
+        };
         if !seen.is_json {
             return Err(Violation::new("/header/content-type", "it is not JSON"));
         }
@@ -251,7 +260,9 @@ impl Plugin for JsonSchemaPlugin {
     fn on_response_body(&self, ex: &mut Exchange, body: &mut Body) -> Result<Verdict, Fault> {
         let is_head = *ex.method() == Method::HEAD;
         let seen = std::mem::take(ex.state::<Seen>());
-        let Err(violation) = self.judge_answer(&seen, is_head, body.bytes()) else { return Ok(Verdict::Continue) };
+        let Err(violation) = self.judge_answer(&seen, is_head, body.bytes()) else {
+            return Ok(Verdict::Continue);
+        };
         self.violations.add(1);
         if self.response.as_ref().is_some_and(|(_, response)| response.on_violation == OnViolation::Monitor) {
             ex.set_finding(&self.key, json!({ "response": violation.to_string() }));

@@ -35,22 +35,30 @@ impl<'a> Sources<'a> {
         written: Option<&Node>,
         path: Option<&str>,
     ) -> Result<Schema, ConfigErrors> {
-        let at = |field: &str, error: ConfigError| ConfigErrors::from(ConfigError { path: format!("{side}{field}"), ..error });
+        let at = |field: &str, error: ConfigError| {
+            ConfigErrors::from(ConfigError { path: format!("{side}{field}"), ..error })
+        };
         let (node, base) = match (written, path) {
             (Some(node), None) => (node.clone(), self.env.entry.place.file.to_path_buf()),
             (None, Some(path)) => {
                 let path = self.env.path_to_read(path);
                 let (node, _) = file::read(&path).map_err(|errors| {
-                    let unread = |error: &ConfigError| error.place.as_ref().is_none_or(|place| place.line == 0);
+                    let unread =
+                        |error: &ConfigError| error.place.as_ref().is_none_or(|place| place.line == 0);
                     match errors.0.first().filter(|error| unread(error)) {
-                        Some(first) => at(".file", ConfigError::new(format!("`{}`: {}", path.display(), first.message))),
+                        Some(first) => {
+                            at(".file", ConfigError::new(format!("`{}`: {}", path.display(), first.message)))
+                        }
                         None => errors,
                     }
                 })?;
                 (node, path)
             }
             (Some(_), Some(_)) => {
-                return Err(at("", ConfigError::new("it has both `schema` and `file`").help("keep one of them")));
+                return Err(at(
+                    "",
+                    ConfigError::new("it has both `schema` and `file`").help("keep one of them"),
+                ));
             }
             (None, None) => {
                 let error = ConfigError::new("there is no schema");
@@ -72,7 +80,12 @@ impl<'a> Sources<'a> {
 fn located(node: &Node, errors: SchemaErrors) -> ConfigErrors {
     let locate = |error: schema::SchemaError| {
         let (found, pointer) = schema::find(node, &error.at);
-        let help = "see json-schema.org for what a schema may say; patterns may not look around (`(?=…)`) or back (`\\1`)";
+        let help = match error.what.contains("reference") {
+            true => "references lead to local files, or to what `resources` names",
+            false => {
+                "see json-schema.org for what a schema may say; patterns may not look around (`(?=…)`) or back (`\\1`)"
+            }
+        };
         schema::error_at(&found.place, &pointer, error.what).help(help)
     };
     errors.0.into_iter().map(locate).collect::<Vec<_>>().into()
@@ -90,7 +103,9 @@ impl Retrieve for Files {
         let whole = text.split('#').next().unwrap_or(text);
         let path = match self.resources.get(whole) {
             Some(path) => path.clone(),
-            None => path_of(whole).ok_or("it is not a local file, nor one of `resources`: nothing is fetched")?,
+            None => {
+                path_of(whole).ok_or("it is not a local file, nor one of `resources`: nothing is fetched")?
+            }
         };
         let mut read = self.read.lock();
         if read.len() >= MAX_FILES {
@@ -98,10 +113,12 @@ impl Retrieve for Files {
         }
         read.push(path.clone());
         drop(read);
-        let first = |errors: ConfigErrors| errors.0.first().map_or_else(String::new, |error| match &error.place {
-            Some(place) => format!("{place}: {}", error.message),
-            None => error.message.clone(),
-        });
+        let first = |errors: ConfigErrors| {
+            errors.0.first().map_or_else(String::new, |error| match &error.place {
+                Some(place) => format!("{place}: {}", error.message),
+                None => error.message.clone(),
+            })
+        };
         let (node, _) = file::read(&path).map_err(first)?;
         Ok(file::value(&node).map_err(first)?)
     }
@@ -109,8 +126,22 @@ impl Retrieve for Files {
 
 fn uri_of(path: &Path) -> String {
     use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-    const PATH: AsciiSet = CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?')
-        .add(b'[').add(b']').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+    const PATH: AsciiSet = CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'#')
+        .add(b'%')
+        .add(b'<')
+        .add(b'>')
+        .add(b'?')
+        .add(b'[')
+        .add(b']')
+        .add(b'\\')
+        .add(b'^')
+        .add(b'`')
+        .add(b'{')
+        .add(b'|')
+        .add(b'}');
     format!("file://{}", utf8_percent_encode(&path.to_string_lossy(), &PATH))
 }
 

@@ -16,7 +16,12 @@ fn told(plugin: &Instance, case: Case) -> String {
     match plugin.run(case).verdict {
         Ok(Verdict::Continue) => String::new(),
         Ok(Verdict::Deny(denial)) => {
-            format!("{} {} {}", denial.status().as_u16(), denial.reason(), denial.private_detail().unwrap_or_default())
+            format!(
+                "{} {} {}",
+                denial.status().as_u16(),
+                denial.reason(),
+                denial.private_detail().unwrap_or_default()
+            )
         }
         other => panic!("{other:?}"),
     }
@@ -48,7 +53,9 @@ fn bodies_are_what_the_schema_says() {
     ] {
         assert_eq!(told(&plugin, post(body)), expected, "{body}");
     }
-    for body in ["\u{feff}{\"id\":1}", "{\"id\":1}x", "{\"id\":NaN}", "{\"id\":1e999}", "[".repeat(200).as_str()] {
+    for body in
+        ["\u{feff}{\"id\":1}", "{\"id\":1}x", "{\"id\":NaN}", "{\"id\":1e999}", "[".repeat(200).as_str()]
+    {
         assert!(told(&plugin, post(body.to_owned())).starts_with("400 json_schema_malformed"), "{body}");
     }
     // It would take for ever where a pattern goes back.
@@ -81,7 +88,8 @@ fn answers_are_what_the_schema_says() {
     assert_eq!(answer(&plugin, 204, ""), "");
     plugin.run(Case::get("/").response_body("<p>")).denied(502, "json_schema_response");
     plugin.run(Case::new("HEAD", "/")).passed();
-    let some = kit().build("response: {schema: {required: [id]}, statuses: [404], on_violation: monitor}").unwrap();
+    let some =
+        kit().build("response: {schema: {required: [id]}, statuses: [404], on_violation: monitor}").unwrap();
     let case = Case::get("/").response_status(404).response_header("content-type", "application/json");
     let ran = some.run(case.response_body("{}")).passed();
     assert_eq!(ran.ex.findings()[0].what["response"], "`id` is missing");
@@ -95,15 +103,25 @@ fn schemas_come_from_files_and_refer_to_local_ones_alone() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     };
-    write("order.yaml", "properties:\n  a: {$ref: 'parts/a%20b.json#/$defs/a'}\n  b: {$ref: 'https://example.com/b.json'}\n");
+    write(
+        "order.yaml",
+        "properties:\n  a: {$ref: 'parts/a%20b.json#/$defs/a'}\n  b: {$ref: 'https://example.com/b.json'}\n",
+    );
     write("parts/a b.json", r#"{"$defs": {"a": {"$ref": "c.json"}}}"#);
     write("parts/c.json", r#"{"type": "integer"}"#);
     let file = dir.path().join("order.yaml").display().to_string();
-    let resources = format!("resources: {{'https://example.com/b.json': {}}}", dir.path().join("parts/c.json").display());
+    let resources =
+        format!("resources: {{'https://example.com/b.json': {}}}", dir.path().join("parts/c.json").display());
     let plugin = kit().build(&format!("request: {{file: {file}}}\n{resources}")).unwrap();
     assert_eq!(told(&plugin, post(r#"{"a":1,"b":1}"#)), "");
-    assert_eq!(told(&plugin, post(r#"{"a":"x"}"#)), "400 json_schema_body /a: expected integer, found a string");
-    assert_eq!(told(&plugin, post(r#"{"b":"x"}"#)), "400 json_schema_body /b: expected integer, found a string");
+    assert_eq!(
+        told(&plugin, post(r#"{"a":"x"}"#)),
+        "400 json_schema_body /a: expected integer, found a string"
+    );
+    assert_eq!(
+        told(&plugin, post(r#"{"b":"x"}"#)),
+        "400 json_schema_body /b: expected integer, found a string"
+    );
     let error = kit().build(&format!("request: {{file: {file}}}")).unwrap_err();
     assert!(error.contains("nothing is fetched"), "{error}");
     for (name, text, words) in [
@@ -117,7 +135,10 @@ fn schemas_come_from_files_and_refer_to_local_ones_alone() {
         write(name, text);
         let file = dir.path().join(name).display().to_string();
         let error = kit().build(&format!("request: {{file: {file}}}")).unwrap_err();
-        assert!(error.contains(words) || words == "order" && error.contains("x.yaml:1:7: #/type"), "{text}: {error}");
+        assert!(
+            error.contains(words) || words == "order" && error.contains("x.yaml:1:7: #/type"),
+            "{text}: {error}"
+        );
     }
     for (yaml, words) in [
         ("{}", "no body is held to anything"),

@@ -114,7 +114,17 @@ impl PluginKind for OpenApi {
             opaque: config.request.opaque.clone(),
             security: config.security == Security::Enforce,
         };
-        let spec = specs.get(&config.spec, &wanted, env)?;
+        let spec = specs.get(&config.spec, &wanted, env).map_err(|errors| {
+            // A file that cannot be read is named where it is written.
+            let unread =
+                errors.0.iter().find(|error| error.place.as_ref().is_some_and(|place| place.line == 0));
+            match unread {
+                Some(error) => {
+                    ConfigError::at("spec", format!("`{}`: {}", config.spec, error.message)).into()
+                }
+                None => errors,
+            }
+        })?;
         Ok(OpenApi {
             spec,
             _specs: specs,

@@ -26,9 +26,12 @@ pub(super) fn check(written: &At<Route>, running: &[&Instance], errors: &mut Vec
             }
             let asked: Vec<String> = operation.security.iter().map(|set| shown(set)).collect();
             let keys: Vec<String> = doors.iter().map(|door| format!("`{}`", door.key)).collect();
-            let here = if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+            let here = match keys.as_slice() {
+                [] => "the route has no authenticator".to_owned(),
+                keys => format!("who has none gets past the route's authenticators ({})", keys.join(", ")),
+            };
             let message = format!(
-                "`{} {}` asks for {}, and the route does not: {here} authenticates here",
+                "`{} {}` asks for {}, and {here}",
                 operation.method,
                 operation.path,
                 asked.join(" or ")
@@ -100,7 +103,8 @@ fn is_guarded(operation: &Operation, auth: Option<&Auth>, doors: &[Door<'_>]) ->
         return false;
     }
     if matches!(auth, Some(Auth::All(_))) {
-        let asked = |one: &Requirement| doors.iter().any(|door| door.is_solid() && door.asks_for(&one.credential));
+        let asked =
+            |one: &Requirement| doors.iter().any(|door| door.is_solid() && door.asks_for(&one.credential));
         return operation.security.iter().any(|set| set.iter().all(asked));
     }
     // One of them is enough to get in, so each must be.

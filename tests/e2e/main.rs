@@ -42,6 +42,7 @@ mod life;
 mod limits;
 mod misdirected;
 mod mtls;
+mod openapi;
 mod origin;
 mod outlier;
 mod plugins;

@@ -14,10 +14,16 @@ fn json_is_what_its_schema_says() {
     let plugin = plugin("shop-3.1.yaml", IGNORE);
     for (body, expected) in [
         (r#"{"name":"Öl 1","qty":1}"#, ""),
-        (r#"{"name":"a","qty":99,"price":null,"secret":"s","colour":"red","labels":{"x":"abc"},"free":{"any":[1]}}"#, ""),
+        (
+            r#"{"name":"a","qty":99,"price":null,"secret":"s","colour":"red","labels":{"x":"abc"},"free":{"any":[1]}}"#,
+            "",
+        ),
         (r#"{"name":"a","qty":1,"made":"2024-02-29T12:00:00Z","mail":"a@b.example"}"#, ""),
         (r#"{"name":"a","qty":1,"lines":[{"qty":1},{"qty":2,"note":"n"}],"pair":[1,"x"]}"#, ""),
-        (r#"{"name":"a","qty":1,"lines":[{"qty":1},{"qty":1},{"qty":1},{"qty":0}]}"#, "/lines/3/qty: 0 is less than 1"),
+        (
+            r#"{"name":"a","qty":1,"lines":[{"qty":1},{"qty":1},{"qty":1},{"qty":0}]}"#,
+            "/lines/3/qty: 0 is less than 1",
+        ),
         (r#"{"qty":1}"#, "`name` is missing"),
         (r#"{"name":"a","qty":1,"id":7}"#, "/id: it may not be here"),
         (r#"{"name":"a","qty":1,"admin":true}"#, "`admin` is not declared"),
@@ -34,7 +40,8 @@ fn json_is_what_its_schema_says() {
         (r#"{"name":"a","qty":1,"pair":[1,"x",2]}"#, "/pair/2: it may not be here"),
         ("[]", "expected object, found an array"),
     ] {
-        let expected = if expected.is_empty() { String::new() } else { format!("400 openapi_body {expected}") };
+        let expected =
+            if expected.is_empty() { String::new() } else { format!("400 openapi_body {expected}") };
         assert_eq!(post(&plugin, "/v1/items", body), expected, "{body}");
     }
 }
@@ -76,19 +83,27 @@ fn json_is_read_in_one_way() {
 fn bodies_have_a_type_that_is_declared() {
     let plugin = plugin("shop-3.1.yaml", IGNORE);
     let with = |kind: &str| {
-        let case = Case::new("POST", "/v1/items").header("content-type", kind).body(r#"{"name":"a","qty":1}"#);
+        let case =
+            Case::new("POST", "/v1/items").header("content-type", kind).body(r#"{"name":"a","qty":1}"#);
         refused(&plugin, case).unwrap_or_default()
     };
     assert_eq!(with("Application/JSON"), "");
     for kind in ["text/plain", "application/xml", "application/problem+json"] {
-        assert_eq!(with(kind), "415 openapi_content_type /header/content-type: this media type is not declared");
+        assert_eq!(
+            with(kind),
+            "415 openapi_content_type /header/content-type: this media type is not declared"
+        );
     }
     assert!(with("application/json; charset=utf-16").starts_with("415"));
     assert!(with("application/json, text/plain").starts_with("415"));
     let bare = Case::new("POST", "/v1/items").body("{}");
-    assert_eq!(refused(&plugin, bare).unwrap(), "415 openapi_content_type /header/content-type: it is missing");
+    assert_eq!(
+        refused(&plugin, bare).unwrap(),
+        "415 openapi_content_type /header/content-type: it is missing"
+    );
     // Before a body was waited for.
-    let early = Case::new("POST", "/v1/items").header("content-length", "9").header("content-type", "text/plain");
+    let early =
+        Case::new("POST", "/v1/items").header("content-length", "9").header("content-type", "text/plain");
     assert_eq!(plugin.run(early).denied(415, "openapi_content_type").headers()[0].1, "application/json");
     let none = Case::new("POST", "/v1/items");
     assert_eq!(refused(&plugin, none).unwrap(), "400 openapi_body the body is missing");
@@ -118,12 +133,16 @@ fn a_discriminator_says_which_schema_holds() {
         (r#"{"kind":"wire","account":{"iban":"x"}}"#, ""),
         (r#"{"kind":"card","number":"12"}"#, "/number: it does not match `^[0-9]{4}$`"),
         (r#"{"kind":"wire","number":"1234"}"#, "`account` is missing"),
-        (r#"{"kind":"Transfer","account":{"iban":"x"}}"#, "/kind: it is none of the values that are declared"),
+        (
+            r#"{"kind":"Transfer","account":{"iban":"x"}}"#,
+            "/kind: it is none of the values that are declared",
+        ),
         (r#"{"number":"1234"}"#, "`kind` is missing"),
         (r#"{"kind":"card","number":"1234","account":{"iban":"x"}}"#, "`account` is not declared"),
         (r#"{"kind":"wire","account":{"iban":"x","evil":1}}"#, "/account: `evil` is not declared"),
     ] {
-        let expected = if expected.is_empty() { String::new() } else { format!("400 openapi_body {expected}") };
+        let expected =
+            if expected.is_empty() { String::new() } else { format!("400 openapi_body {expected}") };
         assert_eq!(post(&plugin, "/v1/payments", body), expected, "{body}");
     }
     for (body, expected) in [
@@ -134,7 +153,8 @@ fn a_discriminator_says_which_schema_holds() {
         (r#"{"type":"Dog","bark":true,"lives":1}"#, "`lives` is not declared"),
         (r#"{"type":"Fish"}"#, "/type: it is none of the values that are declared"),
     ] {
-        let expected = if expected.is_empty() { String::new() } else { format!("400 openapi_body {expected}") };
+        let expected =
+            if expected.is_empty() { String::new() } else { format!("400 openapi_body {expected}") };
         assert_eq!(post(&plugin, "/v1/animals", body), expected, "{body}");
     }
 }
@@ -144,7 +164,8 @@ fn forms_are_what_their_schema_says() {
     let plugin = plugin("shop-3.1.yaml", IGNORE);
     let form = |body: &str| {
         let kind = "application/x-www-form-urlencoded";
-        refused(&plugin, Case::new("POST", "/v1/form").header("content-type", kind).body(body.to_owned())).unwrap_or_default()
+        refused(&plugin, Case::new("POST", "/v1/form").header("content-type", kind).body(body.to_owned()))
+            .unwrap_or_default()
     };
     for (body, expected) in [
         ("name=a&age=3&tags=a&tags=b&codes=1,2&meta=%7B%22a%22:1%7D&deep[b]=2", ""),
@@ -177,12 +198,16 @@ fn forms_are_what_their_schema_says() {
 
 /// A body of parts: name and other headers, and what it holds.
 fn parts(parts: &[(&str, &str)]) -> String {
-    let parts = parts.iter().map(|(head, body)| format!("--b\r\nContent-Disposition: form-data; name={head}\r\n\r\n{body}\r\n"));
+    let parts = parts
+        .iter()
+        .map(|(head, body)| format!("--b\r\nContent-Disposition: form-data; name={head}\r\n\r\n{body}\r\n"));
     format!("{}--b--\r\n", parts.collect::<String>())
 }
 
 fn multipart(body: &str) -> Case {
-    Case::new("POST", "/v1/form").header("content-type", "multipart/form-data; boundary=b").body(body.to_owned())
+    Case::new("POST", "/v1/form")
+        .header("content-type", "multipart/form-data; boundary=b")
+        .body(body.to_owned())
 }
 
 #[test]
@@ -201,19 +226,36 @@ fn parts_are_what_their_schema_says() {
         (&[("title", "t"), ("count", "x"), png], "400 openapi_body /count: expected integer, found a string"),
         (&[("title", "t"), ("evil", "x"), png], "400 openapi_body `evil` is not declared"),
         (&[("title", "t"), ("meta", "{\"b\":1}"), png], "400 openapi_body /meta: `b` is not declared"),
-        (&[("title", "t"), ("more", "a"), ("more", "b"), ("more", "c"), png], "400 openapi_body /more: it has more than 2 items"),
-        (&[("title", "t"), ("file\r\nContent-Type: text/html", "x")], "400 openapi_malformed /file: its Content-Type is not one that is declared"),
-        (&[("title", "t"), ("file\r\nContent-Type: image/png", "12345678901234567")], "400 openapi_body /file: it is longer than 16 characters"),
-        (&[("title\r\nContent-Transfer-Encoding: base64", "dA=="), png], "400 openapi_malformed /title: it has a Content-Transfer-Encoding"),
+        (
+            &[("title", "t"), ("more", "a"), ("more", "b"), ("more", "c"), png],
+            "400 openapi_body /more: it has more than 2 items",
+        ),
+        (
+            &[("title", "t"), ("file\r\nContent-Type: text/html", "x")],
+            "400 openapi_malformed /file: its Content-Type is not one that is declared",
+        ),
+        (
+            &[("title", "t"), ("file\r\nContent-Type: image/png", "12345678901234567")],
+            "400 openapi_body /file: it is longer than 16 characters",
+        ),
+        (
+            &[("title\r\nContent-Transfer-Encoding: base64", "dA=="), png],
+            "400 openapi_malformed /title: it has a Content-Transfer-Encoding",
+        ),
         (&[("title\r\nContent-Type: application/pdf", "t"), png], ""),
-        (&[("count\r\nContent-Type: application/pdf", "1"), png], "400 openapi_malformed /count: its Content-Type cannot be held against its schema"),
+        (
+            &[("count\r\nContent-Type: application/pdf", "1"), png],
+            "400 openapi_malformed /count: its Content-Type cannot be held against its schema",
+        ),
         (&[("title; name=count", "t"), png], "400 openapi_malformed a part's name is malformed"),
         (&[("\"ti\\\"tle\"", "t"), png], "400 openapi_malformed a part's name is malformed"),
         (&[("title; name*=utf-8''count", "t"), png], "400 openapi_malformed a part's name is malformed"),
     ] {
         assert_eq!(ask(all), expected, "{all:?}");
     }
-    for body in ["", "x", "--b--x", "--b\r\n\r\n--b--", "--b\r\nContent-Disposition: form-data; name=title\r\n\r\nt"] {
+    for body in
+        ["", "x", "--b--x", "--b\r\n\r\n--b--", "--b\r\nContent-Disposition: form-data; name=title\r\n\r\nt"]
+    {
         assert!(refused(&plugin, multipart(body)).is_none_or(|told| told.starts_with("400")), "{body}");
     }
     let bare = Case::new("POST", "/v1/form").header("content-type", "multipart/form-data").body("x");
@@ -233,7 +275,10 @@ fn what_is_not_declared_is_taken_out_of_bodies() {
     let left = r#"{"name":"a","qty":1,"free":{"n":12345678901234567890.50},"lines":[{"qty":1}]}"#;
     assert_eq!(strip(json("POST", "/v1/items", more)).as_deref(), Some(left));
     let card = r#"{"kind":"card","number":"1234","account":{"iban":"x"}}"#;
-    assert_eq!(strip(json("POST", "/v1/payments", card)).as_deref(), Some(r#"{"kind":"card","number":"1234"}"#));
+    assert_eq!(
+        strip(json("POST", "/v1/payments", card)).as_deref(),
+        Some(r#"{"kind":"card","number":"1234"}"#)
+    );
     plugin.run(json("POST", "/v1/items", r#"{"name":"a","qty":0,"evil":1}"#)).denied(400, "openapi_body");
     let kind = "application/x-www-form-urlencoded";
     let form = Case::new("POST", "/v1/form").header("content-type", kind).body("evil=1&name=a%20b&evil=2");
@@ -241,7 +286,9 @@ fn what_is_not_declared_is_taken_out_of_bodies() {
     let body = parts(&[("title", "t"), ("evil", "x"), ("file\r\nContent-Type: image/png", "x")]);
     let left = parts(&[("title", "t"), ("file\r\nContent-Type: image/png", "x")]);
     assert_eq!(strip(multipart(&body)), Some(left));
-    let coded = json("POST", "/v1/items", "").header("content-encoding", "gzip").body(gzip(br#"{"name":"a","qty":1,"evil":1}"#));
+    let coded = json("POST", "/v1/items", "")
+        .header("content-encoding", "gzip")
+        .body(gzip(br#"{"name":"a","qty":1,"evil":1}"#));
     let ran = plugin.run(coded).passed();
     assert_eq!(ran.request_body.bytes(), item);
     assert_eq!(ran.ex.origin_changes().remove_headers, ["content-encoding"]);
@@ -250,17 +297,28 @@ fn what_is_not_declared_is_taken_out_of_bodies() {
 #[test]
 fn a_client_is_told_where_only_if_that_is_written() {
     let body = r#"{"name":"hunter2 hunter2 hunter2","qty":1}"#;
-    let silent = plugin("shop-3.1.yaml", IGNORE).run(json("POST", "/v1/items", body)).denied(400, "openapi_body");
+    let silent =
+        plugin("shop-3.1.yaml", IGNORE).run(json("POST", "/v1/items", body)).denied(400, "openapi_body");
     assert!(!silent.public_message().contains("name"), "{}", silent.public_message());
     let told = plugin("shop-3.1.yaml", "security: ignore\ndetails: true");
     let told = told.run(json("POST", "/v1/items", body)).denied(400, "openapi_body");
-    assert!(told.public_message().ends_with("/name: it is longer than 20 characters"), "{}", told.public_message());
+    assert!(
+        told.public_message().ends_with("/name: it is longer than 20 characters"),
+        "{}",
+        told.public_message()
+    );
     // Of a value nothing is said but its numbers.
     assert!(!told.private_detail().unwrap().contains("hunter2"));
 }
 
 /// The answer to an answer of the origin.
-fn answer(plugin: &Instance, case: Case, status: u16, kind: &str, body: &str) -> Result<Option<String>, String> {
+fn answer(
+    plugin: &Instance,
+    case: Case,
+    status: u16,
+    kind: &str,
+    body: &str,
+) -> Result<Option<String>, String> {
     let mut case = case.header("x-key", "k").response_body(body.to_owned()).response_status(status);
     if !kind.is_empty() {
         case = case.response_header("content-type", kind);
@@ -292,22 +350,41 @@ fn answers_are_as_declared() {
         assert_eq!(list(body), Err(format!("502 openapi_response {expected}")), "{body}");
     }
     let other = |case: Case, status, kind: &str, body: &str| {
-        answer(&plugin, case, status, kind, body).map_err(|told| told.trim_start_matches("502 openapi_response ").to_owned())
+        answer(&plugin, case, status, kind, body)
+            .map_err(|told| told.trim_start_matches("502 openapi_response ").to_owned())
     };
-    assert_eq!(other(total(), 200, "text/html", "<p>"), Err("/header/content-type: this media type is not declared".into()));
+    assert_eq!(
+        other(total(), 200, "text/html", "<p>"),
+        Err("/header/content-type: this media type is not declared".into())
+    );
     assert_eq!(other(total(), 200, "", "[]"), Err("/header/content-type: it is missing".into()));
-    assert_eq!(other(Case::get("/v1/items"), 200, "application/json", "[]"), Err("/header/X-Total: it is missing".into()));
+    assert_eq!(
+        other(Case::get("/v1/items"), 200, "application/json", "[]"),
+        Err("/header/X-Total: it is missing".into())
+    );
     let wrong = Case::get("/v1/items").response_header("x-total", "-1");
     assert_eq!(other(wrong, 200, "application/json", "[]"), Err("/header/X-Total: -1 is less than 0".into()));
     assert_eq!(other(Case::get("/v1/items"), 404, "application/problem+json", r#"{"title":"no"}"#), Ok(None));
-    assert_eq!(other(Case::get("/v1/items"), 404, "application/problem+json", "{}"), Err("`title` is missing".into()));
-    assert_eq!(other(Case::get("/v1/items"), 500, "text/plain", "panic at main.rs:3"), Err("a body is not declared".into()));
+    assert_eq!(
+        other(Case::get("/v1/items"), 404, "application/problem+json", "{}"),
+        Err("`title` is missing".into())
+    );
+    assert_eq!(
+        other(Case::get("/v1/items"), 500, "text/plain", "panic at main.rs:3"),
+        Err("a body is not declared".into())
+    );
     assert_eq!(other(Case::get("/v1/items"), 500, "", ""), Ok(None));
     assert_eq!(other(Case::get("/v1/items/7"), 404, "", ""), Err("/status: 404 is not declared".into()));
     assert_eq!(other(Case::get("/v1/items/7"), 304, "", ""), Ok(None));
-    assert_eq!(other(Case::new("HEAD", "/v1/items").response_header("x-total", "1"), 200, "application/json", ""), Ok(None));
+    assert_eq!(
+        other(Case::new("HEAD", "/v1/items").response_header("x-total", "1"), 200, "application/json", ""),
+        Ok(None)
+    );
     assert_eq!(other(Case::get("/v1/files/ab.png"), 200, "image/png", "x"), Ok(None));
-    assert_eq!(other(Case::get("/v1/files/ab.png"), 200, "text/html", "x"), Err("/header/content-type: this media type is not declared".into()));
+    assert_eq!(
+        other(Case::get("/v1/files/ab.png"), 200, "text/html", "x"),
+        Err("/header/content-type: this media type is not declared".into())
+    );
 }
 
 #[test]
@@ -318,7 +395,8 @@ fn answers_lose_what_is_not_declared_or_are_told_of() {
     let left = answer(&strip, total(), 200, "application/json", body);
     assert_eq!(left, Ok(Some(r#"[{"id":1,"name":"a","qty":1}]"#.to_owned())));
     assert!(answer(&strip, total(), 200, "application/json", r#"[{"id":1,"x":1}]"#).is_err());
-    let monitor = plugin("shop-3.1.yaml", "security: ignore\nresponse: {validate: true, on_violation: monitor}");
+    let monitor =
+        plugin("shop-3.1.yaml", "security: ignore\nresponse: {validate: true, on_violation: monitor}");
     let ran = monitor.run(total().response_header("content-type", "application/json").response_body(body));
     let found: Vec<&Value> = ran.ex.findings().iter().map(|finding| &finding.what).collect();
     assert_eq!(found, [&json!({"response": "/0: `password_hash` is not declared"})]);
