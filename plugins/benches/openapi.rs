@@ -9,6 +9,17 @@ use palisade_contract::{
 use palisade_plugins::*;
 use std::fmt::Write;
 
+/// What all operations refer to.
+const COMMON: &str = "components:
+  responses:
+    Problem: {description: refused, content: {application/problem+json: {schema: {$ref: '#/components/schemas/Problem'}}}}
+  schemas:
+    Problem: {type: object, required: [title], properties: {title: {type: string}, status: {type: integer}, detail: {type: string}}}
+    Money: {type: object, required: [amount, currency], properties: {amount: {type: string, pattern: '^[0-9]+(\\.[0-9]{2})?$'}, currency: {enum: [EUR, USD, GBP]}}}
+    Address: {type: object, required: [street, city], properties: {street: {type: string, maxLength: 100}, city: {type: string, maxLength: 100}, zip: {type: string, pattern: '^[0-9A-Z -]{3,10}$'}}}
+    Line: {type: object, required: [sku, qty, price], properties: {sku: {type: string, minLength: 3, maxLength: 40}, qty: {type: integer, minimum: 1, maximum: 1000}, price: {$ref: '#/components/schemas/Money'}, note: {type: [string, 'null'], maxLength: 200}}}
+";
+
 /// A description with `count` operations, as descriptions are: each has parameters, a body of its own with references to
 /// common schemas, and three answers.
 fn description(count: usize) -> String {
@@ -40,17 +51,7 @@ fn description(count: usize) -> String {
         )
         .unwrap();
     }
-    text.push_str(
-        "components:
-  responses:
-    Problem: {description: refused, content: {application/problem+json: {schema: {$ref: '#/components/schemas/Problem'}}}}
-  schemas:
-    Problem: {type: object, required: [title], properties: {title: {type: string}, status: {type: integer}, detail: {type: string}}}
-    Money: {type: object, required: [amount, currency], properties: {amount: {type: string, pattern: '^[0-9]+(\\.[0-9]{2})?$'}, currency: {enum: [EUR, USD, GBP]}}}
-    Address: {type: object, required: [street, city], properties: {street: {type: string, maxLength: 100}, city: {type: string, maxLength: 100}, zip: {type: string, pattern: '^[0-9A-Z -]{3,10}$'}}}
-    Line: {type: object, required: [sku, qty, price], properties: {sku: {type: string, minLength: 3, maxLength: 40}, qty: {type: integer, minimum: 1, maximum: 1000}, price: {$ref: '#/components/schemas/Money'}, note: {type: [string, 'null'], maxLength: 200}}}
-",
-    );
+    text.push_str(COMMON);
     for number in 0..count / 2 {
         write!(
             text,

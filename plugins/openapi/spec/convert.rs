@@ -50,7 +50,7 @@ pub(super) enum Place {
 }
 
 impl Use {
-    fn at(self, place: Place) -> Self {
+    pub(super) fn at(self, place: Place) -> Self {
         Use { place: if self.place == Place::Condition { Place::Condition } else { place }, ..self }
     }
 }
@@ -116,7 +116,7 @@ impl<'d> Converter<'d> {
     }
 
     /// The name of a definition; it is made later, so that references may lead in a circle. `poly`: all of a family.
-    fn define(&mut self, part: Part<'d>, how: Use, poly: bool) -> String {
+    pub(super) fn define(&mut self, part: Part<'d>, how: Use, poly: bool) -> String {
         let key = (part.spot.clone(), how, poly);
         if let Some(name) = self.names.get(&key) {
             return name.clone();
@@ -184,64 +184,57 @@ impl<'d> Converter<'d> {
         let mut out = Map::new();
         for (name, member) in part.members() {
             self.check_word(name, &member);
-            match name {
-                "properties" => {
-                    let members = self.properties(&member, how, depth);
-                    out.insert(name.to_owned(), Value::Object(members));
-                }
-                "patternProperties" | "dependentSchemas" => {
-                    let inner = if name == "dependentSchemas" { Place::Part } else { Place::Whole };
-                    let mut members = Map::new();
-                    for (key, member) in member.members() {
-                        if name == "patternProperties" {
-                            self.pattern(key, &member);
-                        }
-                        let schema = self.schema(&member, how.at(inner), &BTreeSet::new(), depth + 1);
-                        members.insert(key.to_owned(), schema);
-                    }
-                    out.insert(name.to_owned(), Value::Object(members));
-                }
-                "allOf" | "anyOf" | "oneOf" | "prefixItems" => {
-                    let inner = how.at(if name == "prefixItems" { Place::Whole } else { Place::Part });
-                    let list: Vec<Value> =
-                        member.items().map(|item| self.schema(&item, inner, &hidden, depth + 1)).collect();
-                    out.insert(name.to_owned(), Value::Array(list));
-                }
-                "items" | "additionalProperties" | "unevaluatedProperties" | "unevaluatedItems" => {
-                    let schema = self.open(&member, how.at(Place::Whole), depth);
-                    out.insert(name.to_owned(), schema);
-                }
-                "then" | "else" => {
-                    let schema = self.schema(&member, how.at(Place::Part), &hidden, depth + 1);
-                    out.insert(name.to_owned(), schema);
-                }
-                "not" | "if" | "contains" | "propertyNames" => {
-                    let condition = how.at(Place::Condition);
-                    let schema = self.schema(&member, condition, &BTreeSet::new(), depth + 1);
-                    out.insert(name.to_owned(), schema);
-                }
-                "required" => {
-                    let left: Vec<Value> = member
-                        .items()
-                        .filter(|item| !item.node.text().is_some_and(|name| hidden.contains(name)))
-                        .map(|item| self.plain(&item))
-                        .collect();
-                    if matches!(member.node.value, Yaml::List(_)) {
-                        out.insert(name.to_owned(), Value::Array(left));
-                    } else {
-                        out.insert(name.to_owned(), self.plain(&member));
-                    }
-                }
-                _ if words::is_copied(name) => {
-                    out.insert(name.to_owned(), self.plain(&member));
-                }
-                _ => {}
+            if let Some(rule) = self.rule(name, &member, how, &hidden, depth) {
+                out.insert(name.to_owned(), rule);
             }
         }
         self.dialect(part, &mut out);
         self.family_of_alternatives(part, &mut out);
         self.close(part, how, &mut out);
         out
+    }
+
+    /// A keyword that holds schemas, or is taken as it is; none for others.
+    fn rule(
+        &mut self,
+        name: &str,
+        member: &Part<'d>,
+        how: Use,
+        hidden: &BTreeSet<String>,
+        depth: usize,
+    ) -> Option<Value> {
+        let none = BTreeSet::new();
+        Some(match name {
+            "properties" => Value::Object(self.properties(member, how, depth)),
+            "patternProperties" | "dependentSchemas" => {
+                let inner = if name == "dependentSchemas" { Place::Part } else { Place::Whole };
+                let mut members = Map::new();
+                for (key, member) in member.members() {
+                    if name == "patternProperties" {
+                        self.pattern(key, &member);
+                    }
+                    members.insert(key.to_owned(), self.schema(&member, how.at(inner), &none, depth + 1));
+                }
+                Value::Object(members)
+            }
+            "allOf" | "anyOf" | "oneOf" | "prefixItems" => {
+                let inner = how.at(if name == "prefixItems" { Place::Whole } else { Place::Part });
+                member.items().map(|item| self.schema(&item, inner, hidden, depth + 1)).collect()
+            }
+            "items" | "additionalProperties" | "unevaluatedProperties" | "unevaluatedItems" => {
+                self.open(member, how.at(Place::Whole), depth)
+            }
+            "then" | "else" => self.schema(member, how.at(Place::Part), hidden, depth + 1),
+            "not" | "if" | "contains" | "propertyNames" => {
+                self.schema(member, how.at(Place::Condition), &none, depth + 1)
+            }
+            "required" if matches!(member.node.value, Yaml::List(_)) => {
+                let asked = |item: &Part<'d>| !item.node.text().is_some_and(|name| hidden.contains(name));
+                member.items().filter(asked).map(|item| self.plain(&item)).collect()
+            }
+            _ if name == "required" || words::is_copied(name) => self.plain(member),
+            _ => return None,
+        })
     }
 
     /// `additionalProperties` and the like, which are schemas or, in 3.0 as well, `true` or `false`.
@@ -367,119 +360,6 @@ impl<'d> Converter<'d> {
                     self.errors.push(error.help(format!("did you mean `{meant}`?")));
                 }
             }
-        }
-    }
-
-    /// `oneOf` with a discriminator: the member says which of them holds, and the others need not be tried.
-    fn family_of_alternatives(&mut self, part: &Part<'d>, out: &mut Map<String, Value>) {
-        let Some(discriminator) = part.get("discriminator") else { return };
-        let Some(word) = ["oneOf", "anyOf"].into_iter().find(|word| out.contains_key(*word)) else { return };
-        let Some(member) = discriminator.text("propertyName") else {
-            self.errors.push(discriminator.error("the discriminator has no `propertyName`"));
-            return;
-        };
-        let Some(list) = part.get(word) else { return };
-        let mut choices: Vec<(String, Value)> = Vec::new();
-        let converted = out.get(word).and_then(Value::as_array).cloned().unwrap_or_default();
-        let mapping = self.mapping(&discriminator);
-        for (item, schema) in list.items().zip(converted) {
-            let Some(reference) = item.text("$ref") else {
-                let error = item.error("with a discriminator the alternatives are references");
-                self.errors.push(error.help("write `$ref: '#/components/schemas/NAME'`"));
-                return;
-            };
-            let Some(target) = self.documents.target(item.spot.file, reference) else { return };
-            let named: Vec<String> = mapping
-                .iter()
-                .filter(|(_, spot)| *spot == target.spot)
-                .map(|(value, _)| value.clone())
-                .collect();
-            if named.is_empty() {
-                let name = target.spot.pointer.rsplit('/').next().map_or_else(String::new, schema::unescape);
-                choices.push((name, schema));
-            } else {
-                choices.extend(named.into_iter().map(|value| (value, schema.clone())));
-            }
-        }
-        out.remove(word);
-        choose(out, member, choices);
-    }
-
-    /// What a discriminator's values stand for, where it says so.
-    fn mapping(&mut self, discriminator: &Part<'d>) -> Vec<(String, Spot)> {
-        let Some(mapping) = discriminator.get("mapping") else { return Vec::new() };
-        let mut found = Vec::new();
-        for (value, target) in mapping.members() {
-            let text = target.node.text().unwrap_or_default();
-            let reference = if text.contains(['#', '/', '.']) {
-                text.to_owned()
-            } else {
-                format!("#/components/schemas/{text}")
-            };
-            match self.documents.target(target.spot.file, &reference) {
-                Some(part) => found.push((value.to_owned(), part.spot)),
-                None => self.errors.push(target.error(format!("`{text}` is no schema here"))),
-            }
-        }
-        found
-    }
-
-    /// A schema with a discriminator that others build on by `allOf`: the member says which of them a value is.
-    fn family(&mut self, part: &Part<'d>, how: Use) -> Value {
-        let own = self.define(part.clone(), how, false);
-        let base = self.define(part.clone(), how.at(Place::Part), false);
-        let Some(discriminator) = part.get("discriminator") else { return json!({}) };
-        let Some(member) = discriminator.text("propertyName") else {
-            self.errors.push(discriminator.error("the discriminator has no `propertyName`"));
-            return json!({});
-        };
-        let mapping = self.mapping(&discriminator);
-        let own_name = part.spot.pointer.rsplit('/').next().map_or_else(String::new, schema::unescape);
-        let mut choices = vec![(own_name, json!({ "$ref": format!("#/$defs/{own}") }))];
-        for heir in inspect::heirs(self.documents, part) {
-            let name = heir.spot.pointer.rsplit('/').next().map_or_else(String::new, schema::unescape);
-            let mut named: Vec<String> = mapping
-                .iter()
-                .filter(|(_, spot)| *spot == heir.spot)
-                .map(|(value, _)| value.clone())
-                .collect();
-            if named.is_empty() {
-                named.push(name);
-            }
-            let definition = self.define(heir, how, false);
-            let schema = json!({ "$ref": format!("#/$defs/{definition}") });
-            choices.extend(named.into_iter().map(|value| (value, schema.clone())));
-        }
-        let mut out = Map::new();
-        if choices.len() == 1 {
-            return json!({ "$ref": format!("#/$defs/{own}") });
-        }
-        out.insert("$ref".to_owned(), json!(format!("#/$defs/{base}")));
-        choose(&mut out, member, choices);
-        Value::Object(out)
-    }
-}
-
-/// Adds to a schema that a member says which of several holds for the object.
-fn choose(out: &mut Map<String, Value>, member: &str, choices: Vec<(String, Value)>) {
-    let values: Vec<&String> = choices.iter().map(|(value, _)| value).collect();
-    let known = json!({
-        "type": "object",
-        "required": [member],
-        "properties": { member: { "enum": values } },
-    });
-    let when = |(value, schema): (String, Value)| {
-        json!({
-            "if": { "required": [member], "properties": { member: { "const": value } } },
-            "then": schema,
-        })
-    };
-    let mut all = vec![known];
-    all.extend(choices.into_iter().map(when));
-    match out.get_mut("allOf").and_then(Value::as_array_mut) {
-        Some(list) => list.extend(all),
-        None => {
-            out.insert("allOf".to_owned(), Value::Array(all));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod convert;
 mod documents;
+mod families;
 mod inspect;
 mod media;
 mod operations;

@@ -1,6 +1,8 @@
 //! Requests and answers against descriptions that have every feature.
 
+mod answers;
 mod bodies;
+mod dialects;
 mod parameters;
 
 use super::OpenApi;
