@@ -18,7 +18,12 @@ pub(crate) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
 
 /// A value likewise.
 pub(crate) fn value(bytes: &[u8]) -> Option<Value> {
-    serde_json::from_slice::<Strict>(bytes).ok().map(|strict| strict.0)
+    read(bytes).ok()
+}
+
+/// A value likewise; an error says where the bytes are anything else.
+pub(crate) fn read(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice::<Strict>(bytes).map(|strict| strict.0)
 }
 
 struct Strict(Value);

@@ -24,11 +24,14 @@ mod hmac_auth;
 mod ip_restriction;
 mod json;
 mod json_limits;
+mod json_schema;
 mod jwt;
 mod key_auth;
 mod media_type;
 mod mtls;
+mod multipart;
 mod oauth2_introspection;
+mod openapi;
 mod ownership;
 mod presented;
 mod rate_limiting;
@@ -37,6 +40,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_headers;
+mod schema;
 mod tokens;
 pub mod waf;
 mod xml_limits;
@@ -52,10 +56,12 @@ pub use data_mask::DataMask;
 pub use hmac_auth::{HmacAuth, HmacCredential};
 pub use ip_restriction::IpRestriction;
 pub use json_limits::JsonLimits;
+pub use json_schema::JsonSchemaPlugin as JsonSchema;
 pub use jwt::Jwt;
 pub use key_auth::{KeyAuth, KeyCredential, KeyRead, is_key_id, key_expiry, key_id};
 pub use mtls::{Mtls, MtlsCredential};
 pub use oauth2_introspection::Oauth2Introspection;
+pub use openapi::OpenApi;
 pub use ownership::Ownership;
 pub use rate_limiting::RateLimiting;
 pub use rbac::Rbac;
@@ -98,6 +104,8 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<ContentType>(),
     Descriptor::of::<JsonLimits>(),
     Descriptor::of::<XmlLimits>(),
+    Descriptor::of::<JsonSchema>(),
+    Descriptor::of::<OpenApi>(),
     // Inspect
     Descriptor::of::<Waf>(),
     // Transform
@@ -146,6 +154,8 @@ mod tests {
                 "content-type",
                 "json-limits",
                 "xml-limits",
+                "json-schema",
+                "openapi",
                 "waf",
                 "response-headers",
                 "data-mask",

@@ -189,6 +189,11 @@ impl Pattern {
         Ok(Pattern { kind: kind.to_ascii_lowercase(), subtype: subtype.to_ascii_lowercase() })
     }
 
+    /// True where it stands for one type alone.
+    pub(crate) fn is_exact(&self) -> bool {
+        !self.subtype.starts_with('*')
+    }
+
     /// True where a type is one of these.
     pub(crate) fn matches(&self, found: MediaType<'_>) -> bool {
         found.is_kind(&self.kind)

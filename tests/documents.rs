@@ -85,6 +85,9 @@ fn yaml_examples_load() {
             let keys = include_str!("../conf/examples/payments/bank.jwks.json");
             fs::write(dir.path().join("keys.json"), keys).unwrap();
             fs::create_dir(dir.path().join("keys")).unwrap();
+            let spec = include_str!("../docs/examples/specs/shop.yaml");
+            fs::create_dir(dir.path().join("specs")).unwrap();
+            fs::write(dir.path().join("specs/shop.yaml"), spec).unwrap();
             // References name upstreams that are not there: they are read here; plugins' pages are compiled by a
             // test of `palisade docs`.
             let reference = document.ends_with("configuration.md")
@@ -109,6 +112,8 @@ fn shipped_files_name_their_schema() {
     for folder in ["conf", "docs/examples", "examples/own-plugin/conf"] {
         files(&root().join(folder), ".yaml", &mut shipped);
     }
+    // Descriptions of APIs are read by plugins, and have a form of their own.
+    shipped.retain(|file| !file.parent().is_some_and(|dir| dir.ends_with("specs")));
     assert!(shipped.len() > 20, "{shipped:?}");
     for file in shipped {
         let text = fs::read_to_string(&file).unwrap();

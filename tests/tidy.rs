@@ -144,7 +144,7 @@ fn imports_keep_their_direction() {
 }
 
 /// What several plugins need, and no plugin itself: how credentials, bodies and their types are read.
-const SHARED: [&str; 5] = ["coding", "json", "media_type", "presented", "tokens"];
+const SHARED: [&str; 7] = ["coding", "json", "media_type", "multipart", "presented", "schema", "tokens"];
 
 #[test]
 fn plugins_know_neither_each_other_nor_the_gateway() {

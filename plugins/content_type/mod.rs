@@ -1,6 +1,5 @@
 //! `content-type`: which kinds of bodies may come, and that they are what they say.
 
-mod multipart;
 #[cfg(test)]
 mod tests;
 mod verify;

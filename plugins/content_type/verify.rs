@@ -1,7 +1,6 @@
 //! Whether a body is what its type says.
 
-use super::multipart;
-use crate::media_type::MediaType;
+use crate::{media_type::MediaType, multipart};
 use serde::de::IgnoredAny;
 
 /// How files of some types begin. A type that is not here may begin with anything.

@@ -26,8 +26,8 @@ use compile::Free;
 use http::{HeaderName, Method, StatusCode, header};
 use json::Broken;
 use palisade_contract::{
-    Body, BodyNeed, BuildEnv, ConfigErrors, Denial, Exchange, Fault, Hooks, Mode, Plugin, PluginKind,
-    ResponseHeader, Stage, Step, Verdict,
+    Body, BodyNeed, BuildEnv, ConfigErrors, Control, Denial, Exchange, Fault, Hooks, Mode, Plugin,
+    PluginKind, ResponseHeader, Stage, Step, Verdict,
 };
 use reader::{Kind, Masks, Reader};
 use rules::Tally;
@@ -62,6 +62,7 @@ struct Seen {
 impl PluginKind for DataMask {
     const NAME: &'static str = "data-mask";
     const SUMMARY: &'static str = "Masks, removes or refuses what responses must not give away.";
+    const CONTROLS: &'static [Control] = &[Control::Data];
     type Config = Config;
 
     fn stage(_: &Config) -> Stage {

@@ -19,7 +19,9 @@ pub use auth::{Access, AuthPlan, AuthRule};
 pub use run::Run;
 
 use crate::{conf::model::OnFault, metrics::EntryMetrics, when::When};
-use palisade_contract::{BodyNeed, Built, Denial, EntryInfo, Fault, Hooks, Plugin, Principal, Reply, Stage};
+use palisade_contract::{
+    BodyNeed, Built, Denial, EntryInfo, Fault, Hooks, Operation, Plugin, Principal, Reply, Stage,
+};
 use std::{fmt, sync::Arc};
 
 /// The most entries that one route may have: they are tracked in one machine word each way.
@@ -95,6 +97,11 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// The operations that its plugins know of an API.
+    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.slots.iter().flat_map(|slot| slot.plugin().operations())
+    }
+
     /// Compiles entries that are already merged by scope; `rule` says how the authenticators go together.
     /// At most [`MAX_ENTRIES`] (checked by the caller, which knows where they are written).
     pub fn new(mut slots: Vec<Arc<Slot>>, rule: Option<&AuthRule>) -> Self {

@@ -13,10 +13,11 @@ use std::{
 };
 
 /// The files of `conf/`.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("palisade.yaml", include_str!("../../conf/palisade.yaml")),
     ("routes.yaml", include_str!("../../conf/routes.yaml")),
     ("consumers.yaml", include_str!("../../conf/consumers.yaml")),
+    ("specs/demo.yaml", include_str!("../../conf/specs/demo.yaml")),
 ];
 
 /// What to try: the status that comes, curl's arguments, the path.
@@ -63,6 +64,7 @@ pub(super) fn run(args: &Args, registry: Vec<Descriptor>) -> Result<(), String> 
 
 fn unpack(dir: &Path) -> std::io::Result<()> {
     fs::create_dir(dir)?;
+    fs::create_dir(dir.join("specs"))?;
     FILES.iter().try_for_each(|(name, text)| fs::write(dir.join(name), text))
 }
 

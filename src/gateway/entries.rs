@@ -55,7 +55,7 @@ pub(super) struct CompiledCommon {
     pub(super) mode: Mode,
     on_fault: OnFault,
     pub(super) when: Option<Arc<When>>,
-    anonymous: Option<Arc<Principal>>,
+    pub(super) anonymous: Option<Arc<Principal>>,
 }
 
 static NEXT_SLOT: AtomicUsize = AtomicUsize::new(1);

@@ -6,6 +6,7 @@
 pub mod consumers;
 mod entries;
 mod route;
+mod security;
 pub mod stores;
 #[cfg(test)]
 mod tests;

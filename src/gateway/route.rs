@@ -3,6 +3,7 @@
 use super::{
     CompileEnv, Entries, NO_ROUTE,
     entries::{Builder, Instance, Scoped},
+    security,
     view::{Off, Takes},
 };
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     metrics::RouteMetrics,
     upstream::Upstream,
 };
-use palisade_contract::{BodyNeed, Built, ConfigError, Consumer, Mode, Scope, Stage};
+use palisade_contract::{BodyNeed, Built, ConfigError, Consumer, Mode, Operation, Scope, Stage};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// A compiled route.
@@ -54,6 +55,11 @@ impl RouteRuntime {
     /// The chains of consumers that have entries of their own, with what is off in them.
     pub(super) fn consumer_chains(&self) -> impl Iterator<Item = (&str, &Chain, &[Off])> {
         self.consumers.iter().map(|(name, (chain, off))| (&**name, &**chain, &**off))
+    }
+
+    /// The operations that its plugins know of an API.
+    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.chain.operations()
     }
 
     /// Its entries that are off.
@@ -119,6 +125,9 @@ pub(super) fn compile(
         check_auth(written, &running, &mut errors);
     }
     check_needs(written, &running, doubt, &mut errors);
+    if !doubt.authenticates {
+        security::check(written, &running, &mut errors);
+    }
     let upstream = find_upstream(written, &running, doubt, builder.config, upstreams, &mut errors);
     let rule = rule(route.auth.as_ref().map(|auth| &auth.value));
     let metrics = builder.env.metrics;

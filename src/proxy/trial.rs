@@ -241,7 +241,8 @@ impl Flight {
                     stop = self.chain.response(&mut self.ex, &mut self.run, &mut head, false).await;
                 }
                 if stop.is_none() {
-                    self.reframe(&mut head, &self.ex.request.method, self.ex.request.version).map_err(failed)?;
+                    self.reframe(&mut head, &self.ex.request.method, self.ex.request.version)
+                        .map_err(failed)?;
                     if need == BodyNeed::Stream {
                         let mut piece = Body::new(body, true);
                         stop = self.chain.response_body(&mut self.ex, &mut self.run, &mut piece);

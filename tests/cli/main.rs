@@ -410,6 +410,9 @@ fn the_examples_in_the_documents_load() {
         let example = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("example.yaml"), example).unwrap();
+        fs::create_dir(dir.path().join("specs")).unwrap();
+        let spec = include_str!("../../docs/examples/specs/shop.yaml");
+        fs::write(dir.path().join("specs/shop.yaml"), spec).unwrap();
         let rest = "version: 1\nlisteners: {public: {address: 127.0.0.1:0}}\nupstreams: {shop: {targets: [{address: 127.0.0.1:1}]}}\n";
         fs::write(dir.path().join("palisade.yaml"), rest).unwrap();
         let output = run(&["check", "--conf", dir.path().to_str().unwrap()]);

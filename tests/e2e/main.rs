@@ -48,6 +48,7 @@ mod limits;
 mod misdirected;
 mod mtls;
 mod oidc;
+mod openapi;
 mod origin;
 mod outlier;
 mod plugins;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 
 /// The answers to one body in every framing: they are the same. What the origin got of it, where it got anything.
-fn framed(
+pub fn framed(
     gateway: &Gateway,
     target: &str,
     headers: &[&str],
@@ -44,11 +44,11 @@ fn framed(
     (status, Err(reason))
 }
 
-fn refused(status: u16, reason: &str) -> (u16, Result<serde_json::Value, String>) {
+pub fn refused(status: u16, reason: &str) -> (u16, Result<serde_json::Value, String>) {
     (status, Err(reason.to_owned()))
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

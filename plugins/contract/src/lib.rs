@@ -16,6 +16,7 @@
 //! | [`credentials`] | where requests hold credentials, which must never be written down |
 //! | [`env`](mod@env) | what a plugin is given while it is built |
 //! | [`host`] | HTTP calls, background work and time, outside of requests |
+//! | [`operations`] | the operations that a description of an API declares |
 //! | [`conf`] | the configuration as written: spanned YAML, errors with a caret, durations and sizes |
 //! | [`secret`] | values that never show in a log, an error or a debug print |
 //! | [`source`] | consumers that stand outside of the configuration |
@@ -35,6 +36,7 @@ pub mod decision;
 pub mod env;
 pub mod exchange;
 pub mod host;
+pub mod operations;
 pub mod plugin;
 pub mod principal;
 pub mod secret;
@@ -53,6 +55,7 @@ pub use decision::{Decision, Effect, EntryInfo, Mode, Scope};
 pub use env::BuildEnv;
 pub use exchange::{Body, Client, Exchange, Finding, OriginChanges, Outcome, PeerCertificate, Tls};
 pub use host::{Host, HttpClient, HttpError, HttpIdentity, HttpSettings, Task};
+pub use operations::{CredentialKind, Operation, Requirement};
 pub use pingora_http::{RequestHeader, ResponseHeader};
 pub use plugin::{Authenticator, BodyNeed, Built, Descriptor, Hooks, Plugin, PluginKind, Stage};
 pub use principal::{Consumer, Principal};

@@ -12,6 +12,7 @@ use crate::{
     credentials::CredentialPlace,
     env::BuildEnv,
     exchange::{Body, Exchange},
+    operations::Operation,
     verdict::{Authentication, Fault, Step, Verdict},
 };
 
@@ -169,6 +170,12 @@ pub trait Plugin: Send + Sync + 'static {
     /// name, it is removed on the way to the origin, and not before plugins run.
     fn reads_from_client(&self) -> Vec<HeaderName> {
         Vec::new()
+    }
+
+    /// The operations that this instance lets pass, where it knows them one by one. The gateway checks at load that what
+    /// authenticates on the route is what their `security` asks for.
+    fn operations(&self) -> &[Operation] {
+        &[]
     }
 
     /// The request's head is there. Runs in the order of stages.

@@ -28,7 +28,7 @@ pub mod words;
 pub use at::At;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use node::{Node, Value};
-pub use parse::{Parsed, parse, parse_all};
+pub use parse::{Parsed, parse, parse_all, parse_plain};
 pub use render::Sources;
 pub use units::{Cidr, HumanDuration, Size, from_text};
 pub use words::suggest;

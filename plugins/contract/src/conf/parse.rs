@@ -51,6 +51,19 @@ pub fn parse(file: &Path, text: &str, environment: Environment<'_>) -> Result<No
 /// Like [`parse`], but gives what could be read even where something is wrong with it, so that the rest can be
 /// checked as well.
 pub fn parse_all(file: &Path, text: &str, environment: Environment<'_>) -> Parsed {
+    read(file, text, Some(environment))
+}
+
+/// Parses a document that is no configuration, such as a description of an API: `${…}` stands for itself. Nothing is
+/// left of a document that something is wrong with.
+pub fn parse_plain(file: &Path, text: &str) -> Result<Node, ConfigErrors> {
+    match read(file, text, None) {
+        Parsed { root: Some(root), errors, .. } if errors.is_empty() => Ok(root),
+        Parsed { errors, .. } => Err(ConfigErrors(errors)),
+    }
+}
+
+fn read(file: &Path, text: &str, environment: Option<Environment<'_>>) -> Parsed {
     let file: Arc<Path> = file.into();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Err(error) = check_text(&file, text) {
@@ -95,7 +108,8 @@ fn is_forbidden(c: char) -> bool {
 /// Makes a tree of the parser's events. Its own stack, so that depth costs no call stack.
 struct Builder<'a> {
     file: Arc<Path>,
-    environment: Environment<'a>,
+    /// None where nothing is looked up.
+    environment: Option<Environment<'a>>,
     stack: Vec<Frame>,
     documents: usize,
     parsed: Parsed,
@@ -115,7 +129,7 @@ enum FrameKind {
 }
 
 impl<'a> Builder<'a> {
-    fn new(file: Arc<Path>, environment: Environment<'a>) -> Self {
+    fn new(file: Arc<Path>, environment: Option<Environment<'a>>) -> Self {
         Builder { file, environment, stack: Vec::new(), documents: 0, parsed: Parsed::default() }
     }
 
@@ -205,7 +219,11 @@ impl<'a> Builder<'a> {
             return self.key(text, plain, place);
         }
         let (path, secret, place) = self.next_path(place, plain && text.is_empty());
-        let resolved = match reference::resolve(text, &self.file, self.environment, &mut self.parsed.files) {
+        let files = &mut self.parsed.files;
+        let resolved = match self.environment.map_or_else(
+            || Ok(Resolved::as_written(text)),
+            |environment| reference::resolve(text, &self.file, environment, files),
+        ) {
             Ok(resolved) => resolved,
             Err(error) => {
                 self.parsed.errors.push(ConfigError { path: path.clone(), ..error.place(place.clone()) });
@@ -232,7 +250,7 @@ impl<'a> Builder<'a> {
                 .help("write the name of the field, or quote a value that begins with `:`")
                 .place(place));
         }
-        if text.contains("${") {
+        if self.environment.is_some() && text.contains("${") {
             self.parsed.errors.push(
                 ConfigError::new("references are resolved in values, not in keys")
                     .help("write the key itself; `$${` in a value stands for `${`")

@@ -161,6 +161,13 @@ impl Case {
         self
     }
 
+    /// The status of the origin's answer.
+    #[must_use]
+    pub fn response_status(mut self, status: u16) -> Self {
+        self.response.set_status(status).expect("a status");
+        self
+    }
+
     /// The body of the origin's answer.
     #[must_use]
     pub fn response_body(mut self, body: impl Into<Bytes>) -> Self {

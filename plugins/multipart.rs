@@ -1,8 +1,49 @@
 //! The frame of a `multipart` body (RFC 2046 §5.1, RFC 7578), as strict as senders are: what lenient readers make of
 //! bare line feeds, of text before the first part or of folded headers differs.
 
+/// A part of a body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part<'b> {
+    /// Its headers, each on a line.
+    head: &'b [u8],
+    /// What it holds.
+    pub(crate) body: &'b [u8],
+    /// All of it, from behind the delimiter before it to the one behind it.
+    pub(crate) whole: &'b [u8],
+}
+
+impl<'b> Part<'b> {
+    /// The value of a header, where there is one.
+    ///
+    /// # Errors
+    /// It stands there twice, or is not text.
+    pub(crate) fn header(&self, name: &str) -> Result<Option<&'b str>, &'static str> {
+        let lines = self.head.split(|byte| *byte == b'\n');
+        let mut found = lines.filter_map(|line| {
+            let (key, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
+            key.eq_ignore_ascii_case(name.as_bytes()).then(|| value.get(1..).unwrap_or_default())
+        });
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => std::str::from_utf8(value)
+                .map(|text| Some(text.trim()))
+                .map_err(|_| "a part's header is not text"),
+            _ => Err("a part's header stands twice"),
+        }
+    }
+}
+
 /// `body` is made of parts, each between two delimiters.
-pub(super) fn verify(boundary: &str, body: &[u8]) -> Result<(), &'static str> {
+pub(crate) fn verify(boundary: &str, body: &[u8]) -> Result<(), &'static str> {
+    each(boundary, body, |_| Ok(()))
+}
+
+/// Calls `see` with each part of a body that is made of parts, each between two delimiters.
+pub(crate) fn each<'b>(
+    boundary: &str,
+    body: &'b [u8],
+    mut see: impl FnMut(Part<'b>) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
     if !is_boundary(boundary) {
         return Err("the boundary is not one");
     }
@@ -23,8 +64,10 @@ pub(super) fn verify(boundary: &str, body: &[u8]) -> Result<(), &'static str> {
         }
         let part = rest.strip_prefix(b"\r\n").ok_or("something stands behind a boundary")?;
         let end = find(part, delimiter).ok_or("its last part does not end")?;
+        let whole = rest.get(..end + 2).unwrap_or_default();
         let (part, after) = part.split_at_checked(end).ok_or("its last part does not end")?;
-        head(part)?;
+        let (head, body) = head(part)?;
+        see(Part { head, body, whole })?;
         rest = after.get(delimiter.len()..).unwrap_or_default();
     }
 }
@@ -35,8 +78,8 @@ fn is_boundary(boundary: &str) -> bool {
     (1..=70).contains(&boundary.len()) && boundary.bytes().all(is) && !boundary.ends_with(' ')
 }
 
-/// A part's headers: each whole on its line, and an empty line behind them.
-fn head(part: &[u8]) -> Result<(), &'static str> {
+/// A part's headers, each whole on its line, and what stands behind the empty line after them.
+fn head(part: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     let end = if part.starts_with(b"\r\n") {
         0
     } else {
@@ -57,7 +100,12 @@ fn head(part: &[u8]) -> Result<(), &'static str> {
         }
         disposition += usize::from(name.eq_ignore_ascii_case(b"content-disposition"));
     }
-    if disposition > 1 { Err("a part has two names") } else { Ok(()) }
+    let behind = if end == 0 { 2 } else { end + 4 };
+    if disposition > 1 {
+        Err("a part has two names")
+    } else {
+        Ok((head, part.get(behind..).unwrap_or_default()))
+    }
 }
 
 /// Where `wanted` first stands; linear, as its first byte stands in it once.
