@@ -80,7 +80,10 @@ fn row(operation: &Operation, target: &str, controls: &[Control]) -> Vec<String>
         (access, Some(consumer)) => format!("{access} as {consumer}: {by}"),
         (access, None) => format!("{access}: {by}"),
     };
-    let mut cells = vec![mark.to_owned(), format!("{methods} {target}"), operation.route.clone(), access];
+    // Operations of a description stand below their route.
+    let below = if operation.declared.is_some() { "  " } else { "" };
+    let mut cells =
+        vec![mark.to_owned(), format!("{below}{methods} {target}"), operation.route.clone(), access];
     cells.extend(controls.iter().map(|control| entries(operation, *control)));
     cells
 }

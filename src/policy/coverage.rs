@@ -21,7 +21,7 @@ pub struct Coverage {
 }
 
 /// What a client can ask for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Operation {
     /// None: any.
     pub methods: Vec<String>,
@@ -29,8 +29,11 @@ pub struct Operation {
     pub targets: Vec<String>,
     /// Its route.
     pub route: String,
-    /// Where it is declared.
+    /// Where the route is declared, or the operation in a description of the API.
     pub place: String,
+    /// Its name in a description of the API that a plugin of the route has, or an empty one; none where it is the route as such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declared: Option<String>,
     /// Where it leads; none where the gateway answers.
     pub upstream: Option<String>,
     /// Who may pass.
@@ -69,7 +72,7 @@ pub fn coverage(config: &Config, snapshot: &Snapshot, registry: &[Descriptor]) -
     Coverage { operations: routes.flatten().collect() }
 }
 
-/// The operations of a route: each of its hosts and paths with all its methods.
+/// The operations of a route: each of its hosts and paths with all its methods, and below it what its plugins know of the API.
 fn operations(written: &At<Route>, route: &RouteRuntime, registry: &[Descriptor]) -> Vec<Operation> {
     let (access, anonymous) = access(&written.value, &route.chain);
     let takes = &route.takes;
@@ -78,18 +81,35 @@ fn operations(written: &At<Route>, route: &RouteRuntime, registry: &[Descriptor]
         [] => target(""),
         hosts => hosts.iter().flat_map(|host| target(host)).collect(),
     };
-    vec![Operation {
+    let whole = Operation {
         methods: takes.methods.clone(),
         targets,
         route: route.name.to_string(),
         place: written.place.to_string(),
+        declared: None,
         upstream: route.upstream.as_ref().map(|upstream| upstream.name.to_string()),
         access,
         anonymous: anonymous.map(str::to_owned),
         unguarded: route.upstream.is_some() && written.value.public.is_none() && access != "authenticated",
         controls: controls(&route.chain, registry),
         without: without(route, registry),
-    }]
+    };
+    let declared: Vec<Operation> = route.operations().map(|known| declared(&whole, known)).collect();
+    std::iter::once(whole).chain(declared).collect()
+}
+
+/// An operation of a description: what guards the route guards it.
+fn declared(route: &Operation, known: &palisade_contract::Operation) -> Operation {
+    Operation {
+        methods: vec![known.method.to_string()],
+        targets: vec![known.path.to_string()],
+        place: known.place.to_string(),
+        declared: Some(known.id.as_deref().unwrap_or_default().to_owned()),
+        // The description may say that everybody may call it.
+        unguarded: route.unguarded && !(known.enforced && known.is_public()),
+        without: BTreeMap::new(),
+        ..route.clone()
+    }
 }
 
 /// In a word, and the consumer that stands in.
@@ -145,7 +165,9 @@ impl Coverage {
     /// # Errors
     /// All of them, with their places and what to write.
     pub fn strict(&self, config: &Config) -> Result<(), String> {
-        let unguarded = self.operations.iter().filter(|operation| operation.unguarded);
+        // What is to be written stands on the route: it is named once.
+        let routes = self.operations.iter().filter(|operation| operation.declared.is_none());
+        let unguarded = routes.filter(|operation| operation.unguarded);
         let errors: Vec<ConfigError> = unguarded.filter_map(|one| refusal(one, config)).collect();
         if errors.is_empty() {
             return Ok(());
