@@ -50,15 +50,6 @@ pub struct HttpSettings {
     pub identity: Option<HttpIdentity>,
 }
 
-/// A client's certificate, in files of PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpIdentity {
-    /// The certificate, and those between it and its authority.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum HttpError {
@@ -81,6 +72,15 @@ impl fmt::Display for HttpError {
 }
 
 impl Error for HttpError {}
+
+/// A client's certificate, in files of PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpIdentity {
+    /// The certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
 
 /// Work in the background; it ends when this is dropped.
 #[must_use = "the work ends when this is dropped"]
