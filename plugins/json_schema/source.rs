@@ -47,7 +47,10 @@ impl<'a> Sources<'a> {
                         |error: &ConfigError| error.place.as_ref().is_none_or(|place| place.line == 0);
                     match errors.0.first().filter(|error| unread(error)) {
                         Some(first) => {
-                            at(".file", ConfigError::new(format!("`{}`: {}", path.display(), first.message)))
+                            let error = ConfigError::new(format!("`{}`: {}", path.display(), first.message));
+                            let help =
+                                "name a file that can be read, relative to the one that this stands in";
+                            at(".file", error.help(help))
                         }
                         None => errors,
                     }

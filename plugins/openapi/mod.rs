@@ -21,7 +21,7 @@ use http::{
 };
 use palisade_contract::{
     Body, BodyNeed, BuildEnv, ConfigError, ConfigErrors, Control, Counter, CredentialPlaces, Denial,
-    Exchange, Fault, Hooks, Operation, Plugin, PluginKind, ResponseHeader, Stage, Step, Verdict,
+    Exchange, Fault, Hooks, Mode, Operation, Plugin, PluginKind, ResponseHeader, Stage, Step, Verdict,
 };
 use response::Seen;
 use serde_json::json;
@@ -102,10 +102,15 @@ impl PluginKind for OpenApi {
         if !errors.is_empty() {
             return Err(errors.into());
         }
-        let unknown = config.request.unknown.into();
+        // Where nothing is enforced nothing is changed: what would be taken out is recorded.
+        let monitored = env.entry.mode == Mode::Monitor;
+        let unknown = match config.request.unknown.into() {
+            Unknown::Strip if monitored => Unknown::Deny,
+            unknown => unknown,
+        };
         let answers = config.response.validate.then_some(match config.response.on_violation {
-            OnViolation::Strip => Unknown::Strip,
-            OnViolation::Deny | OnViolation::Monitor => Unknown::Deny,
+            OnViolation::Strip if !monitored => Unknown::Strip,
+            OnViolation::Strip | OnViolation::Deny | OnViolation::Monitor => Unknown::Deny,
         });
         let specs: Arc<Specs> = env.share::<Specs, ConfigErrors>("specs", || Ok(Specs::default()))?;
         let wanted = Wanted {
@@ -120,9 +125,9 @@ impl PluginKind for OpenApi {
             let unread =
                 errors.0.iter().find(|error| error.place.as_ref().is_some_and(|place| place.line == 0));
             match unread {
-                Some(error) => {
-                    ConfigError::at("spec", format!("`{}`: {}", config.spec, error.message)).into()
-                }
+                Some(error) => ConfigError::at("spec", format!("`{}`: {}", config.spec, error.message))
+                    .help("name a file that can be read, relative to the one that this stands in")
+                    .into(),
                 None => errors,
             }
         })?;

@@ -45,6 +45,8 @@ fn what_loads_agrees_with_the_schema() {
         yaml_files(&case, &mut files);
     }
     yaml_files(Path::new("conf"), &mut files);
+    // Descriptions of APIs are read by plugins, and have a form of their own.
+    files.retain(|file| !file.parent().is_some_and(|dir| dir.ends_with("specs")));
     assert!(files.len() > 16, "{files:?}");
     for file in files {
         let value = as_written(&file).unwrap_or_else(|| panic!("{}", file.display()));

@@ -90,6 +90,11 @@ impl Spec {
         errors.extend(converter.errors.iter().cloned());
         if !errors.is_empty() {
             errors.truncate(MAX_ERRORS);
+            for error in &mut errors {
+                error.help.get_or_insert_with(|| {
+                    "see what OpenAPI lets stand here: spec.openapis.org/oas".to_owned()
+                });
+            }
             return Err(errors.into());
         }
         let sources = |wrong: schema::SchemaErrors| located(&converter, wrong);
@@ -169,6 +174,7 @@ fn located(converter: &Converter<'_>, wrong: schema::SchemaErrors) -> ConfigErro
             Some(part) => part.error(error.what),
             None => ConfigError::at("spec", format!("{}: {}", error.at, error.what)),
         };
+        let found = found.help("see json-schema.org for what a schema may say");
         if !errors.contains(&found) {
             errors.push(found);
         }
@@ -201,7 +207,8 @@ fn version(root: &Part<'_>) -> Result<Version, ConfigErrors> {
     if let Some(dialect) = root.get("jsonSchemaDialect")
         && !dialect.node.text().is_some_and(|dialect| [DIALECT, OWN_DIALECT].contains(&dialect))
     {
-        return Err(dialect.error("the only dialect that is known is JSON Schema 2020-12").into());
+        let error = dialect.error("the only dialect that is known is JSON Schema 2020-12");
+        return Err(error.help("leave out `jsonSchemaDialect`").into());
     }
     Ok(version)
 }

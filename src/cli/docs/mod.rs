@@ -72,7 +72,7 @@ fn generate(dir: &Path, registry: &[Descriptor]) -> Result<BTreeMap<PathBuf, Str
     let mut pages = BTreeMap::new();
     for descriptor in registry {
         let example = example(&dir.join("examples").join(format!("{}.yaml", descriptor.name)))?;
-        let page = pages::plugin(descriptor, example.as_deref())?;
+        let page = pages::plugin(dir, descriptor, example.as_deref())?;
         pages.insert(Path::new("plugins").join(format!("{}.md", descriptor.name)), page);
     }
     pages.insert("plugins/README.md".into(), pages::index(registry));

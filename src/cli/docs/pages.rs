@@ -19,8 +19,8 @@ use std::{
     sync::Arc,
 };
 
-/// The page of a plugin. `example` is part of a configuration that has an entry of the plugin.
-pub(super) fn plugin(descriptor: &Descriptor, example: Option<&str>) -> Result<String, String> {
+/// The page of a plugin in the documents in `dir`. `example` is part of a configuration that has an entry of the plugin.
+pub(super) fn plugin(dir: &Path, descriptor: &Descriptor, example: Option<&str>) -> Result<String, String> {
     let name = descriptor.name;
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let own = descriptor.schema(&mut generator).to_value();
@@ -31,7 +31,7 @@ pub(super) fn plugin(descriptor: &Descriptor, example: Option<&str>) -> Result<S
 
     let about = definitions.resolve(&own).get("description").and_then(Value::as_str);
     let mut page = format!("{GENERATED}\n\n# {name}\n\n{}\n", about.unwrap_or(descriptor.summary).trim());
-    if let Some(stages) = example.map(|text| stages(descriptor, text)).transpose()? {
+    if let Some(stages) = example.map(|text| stages(dir, descriptor, text)).transpose()? {
         let names: Vec<String> = stages.iter().map(|stage| format!("**{}**", stage.as_str())).collect();
         let varies = if names.len() > 1 { ", by what is written" } else { "" };
         page.push_str(&format!("\nStage: {}{varies}.\n", names.join(" or ")));
@@ -80,7 +80,7 @@ fn without(common: &Value, definitions: Definitions<'_>, authenticates: bool) ->
 }
 
 /// Where the example's entries stand. Building them shows that they can be built.
-fn stages(descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, String> {
+fn stages(dir: &Path, descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, String> {
     let name = descriptor.name;
     let file = format!("examples/{name}.yaml");
     let mut sources = Sources::default();
@@ -92,7 +92,8 @@ fn stages(descriptor: &Descriptor, example: &str) -> Result<BTreeSet<Stage>, Str
     let stores = Stores::new(BTreeMap::new(), true);
     let mut stages = BTreeSet::new();
     for (key, scope, node) in entries(&document, name) {
-        let info = EntryInfo::new(key, name, scope, Place::of_file(Path::new(&file)), Mode::Enforce);
+        // What it names lies beside it.
+        let info = EntryInfo::new(key, name, scope, Place::of_file(dir.join(&file)), Mode::Enforce);
         let env = BuildEnv {
             entry: &info,
             route: None,
