@@ -42,21 +42,27 @@ pub(super) struct Member {
     line: u32,
 }
 
-/// A credential, with all that is wanted of its consumer: one look at memory less where it is found.
+/// Names up to this length stand in the credentials themselves.
+const SHORT: usize = 20;
+
+/// A credential, with all that is wanted of its consumer: one line of the processor's cache, so that what is found costs
+/// one look at memory.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Entry {
     pub(super) hash: [u8; 32],
-    /// The consumer's name.
-    name: Span,
-    /// The consumer's groups.
-    set: u16,
+    /// The consumer's name; of a long one where it begins in the text.
+    name: [u8; SHORT],
     /// Seconds since 1970; 0: never.
     expires: u32,
     /// The name that it has been given: its number and one; 0: none.
     id: u32,
+    /// The consumer's groups.
+    set: u16,
+    length: u8,
 }
 
-const _: () = assert!(size_of::<Entry>() == 48);
+const _: () = assert!(size_of::<Entry>() == 64);
 
 /// A part of the text.
 #[derive(Debug, Clone, Copy)]
@@ -105,16 +111,24 @@ impl Part {
         Place { file, line: member.line, column: 1 }
     }
 
-    /// Whose a credential is: names stand in the order of consumers.
+    /// Whose a credential is. For errors: it looks at all.
     pub(super) fn member_of(&self, entry: &Entry) -> Option<&Member> {
-        let index = self.members.binary_search_by_key(&{ entry.name.start }, |member| member.name.start);
-        self.members.get(index.ok()?)
+        let name = self.owner(entry);
+        self.members.iter().find(|member| self.name(member) == name)
+    }
+
+    fn owner<'a>(&'a self, entry: &'a Entry) -> &'a str {
+        if let Some(short) = entry.name.get(..usize::from(entry.length)) {
+            return str::from_utf8(short).unwrap_or_default();
+        }
+        let start = entry.name.first_chunk().map_or(0, |start| u32::from_le_bytes(*start));
+        self.slice(Span { start, length: entry.length.into() })
     }
 
     /// Who holds it.
     pub(super) fn held(&self, entry: &Entry) -> Option<Held> {
         let groups = self.sets.get(usize::from(entry.set))?.to_vec();
-        let name: Arc<str> = self.slice(entry.name).into();
+        let name: Arc<str> = self.owner(entry).into();
         let id = (entry.id as usize).checked_sub(1).and_then(|index| self.ids.get(index));
         let id = id.map_or_else(|| key_id(&entry.hash), |id| self.slice(*id).into());
         let expires = (entry.expires > 0).then(|| UNIX_EPOCH + Duration::from_secs(entry.expires.into()));
@@ -243,6 +257,8 @@ impl<'a> Builder<'a> {
         let name = self.keep(&line.name)?;
         number(self.part.members.len())?;
         self.part.members.push(Member { name, line: self.line });
+        let length = u8::try_from(line.name.len()).unwrap_or(u8::MAX);
+        let inline = inline(&line.name, name);
         for key in &line.key_auth {
             let read = key.0.read()?;
             let id = match read.id {
@@ -254,7 +270,7 @@ impl<'a> Builder<'a> {
                 None => 0,
             };
             let expires = read.expires.map_or(Ok(0), seconds)?;
-            self.part.entries.push(Entry { hash: read.hash, name, set, expires, id });
+            self.part.entries.push(Entry { hash: read.hash, name: inline, expires, id, set, length });
         }
         number(self.part.entries.len()).map(drop)
     }
@@ -280,6 +296,15 @@ impl<'a> Builder<'a> {
         self.sets.insert(groups.to_vec(), set);
         Ok(set)
     }
+}
+
+/// A name as it stands in a credential.
+fn inline(text: &str, span: Span) -> [u8; SHORT] {
+    let mut inline = [0; SHORT];
+    let start = span.start.to_le_bytes();
+    let bytes = if text.len() <= SHORT { text.as_bytes() } else { &start };
+    inline.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    inline
 }
 
 fn number(count: usize) -> Result<u32, Problem> {
