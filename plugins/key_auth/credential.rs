@@ -94,7 +94,10 @@ pub(super) fn hashed(key: &[u8]) -> [u8; 32] {
 /// The name of a key that has been given none: the hash's first 12 digits.
 pub fn key_id(hash: &[u8; 32]) -> Arc<str> {
     let first: [u8; 6] = hash.first_chunk().copied().unwrap_or_default();
-    hex::encode(first).into()
+    let mut digits = [0u8; 12];
+    // Twelve digits are room for six bytes.
+    let _ = hex::encode_to_slice(first, &mut digits);
+    str::from_utf8(&digits).unwrap_or_default().into()
 }
 
 /// A key as it is looked up.

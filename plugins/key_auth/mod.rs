@@ -1,6 +1,8 @@
 //! `key-auth`: a secret key in a header, the query or a cookie.
 
 mod credential;
+#[cfg(test)]
+mod sourced;
 
 pub use credential::{KeyCredential, KeyRead, is_key_id, key_expiry, key_id};
 

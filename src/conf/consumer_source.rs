@@ -37,13 +37,18 @@ pub(super) struct RawConsumerSource {
     staleness: Option<HumanDuration>,
 }
 
-/// The source, where there is one.
+/// The source, where there is one, and whether something is wrong with it.
 pub(super) fn source(
     node: Option<&Node>,
     dir: &Path,
     errors: &mut Vec<ConfigError>,
-) -> Option<At<ConsumerSource>> {
-    let node = node?;
+) -> (Option<At<ConsumerSource>>, bool) {
+    let found = node.and_then(|node| read_source(node, dir, errors));
+    let wrong = node.is_some() && found.is_none();
+    (found, wrong)
+}
+
+fn read_source(node: &Node, dir: &Path, errors: &mut Vec<ConfigError>) -> Option<At<ConsumerSource>> {
     let raw = read::<RawConsumerSource>(node, errors)?;
     let before = errors.len();
     let found = match (&raw.directory, &raw.store) {

@@ -149,9 +149,7 @@ impl Making<'_> {
             .unwrap_or_else(|| state_dir.join("run"));
         let (consumers, credentials, no_consumers) =
             entries::consumers(whole.map("consumers"), registry, errors);
-        let before = errors.len();
-        let source = consumer_source::source(single("consumer_source"), self.dir, errors);
-        let no_source = errors.len() > before;
+        let (source, no_source) = consumer_source::source(single("consumer_source"), self.dir, errors);
         let (stores, no_stores) = stores::stores(whole.map("stores"), errors);
         let (upstreams, mut no_upstreams) = upstreams::upstreams(whole.map("upstreams"), errors);
         let (routes, no_routes) = routes::routes(whole.map("routes"), registry, errors);

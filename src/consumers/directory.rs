@@ -13,6 +13,8 @@ use std::{
 
 /// From one look to the next.
 const EVERY: Duration = Duration::from_millis(500);
+/// As many errors are said while it runs.
+const SAID: usize = 20;
 
 /// The consumers of a directory. Nobody looks at it any more when this is dropped.
 pub struct Directory {
@@ -193,7 +195,11 @@ fn said(errors: &[ConfigError]) -> String {
             error.other.as_ref().map_or_else(String::new, |(what, place)| format!(" ({what}: {place})"));
         format!("{place}{}{other}", error.message)
     };
-    errors.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut said: Vec<String> = errors.iter().take(SAID).map(line).collect();
+    if errors.len() > SAID {
+        said.push(format!("and {} more", errors.len() - SAID));
+    }
+    said.join("\n")
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Which files a directory holds, each read again where it has changed.
 
-use super::{part::Part, slots::MAX_PARTS};
+use super::{
+    part::{Part, Sets},
+    slots::MAX_PARTS,
+};
 use palisade_contract::{ConfigError, Place};
 use std::{
     collections::BTreeMap,
@@ -56,7 +59,10 @@ struct Known {
 
 /// The files of a directory.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Files(BTreeMap<PathBuf, Known>);
+pub(super) struct Files {
+    known: BTreeMap<PathBuf, Known>,
+    sets: Sets,
+}
 
 /// What looking at the directory came to.
 #[derive(Debug, Default)]
@@ -79,14 +85,14 @@ impl Files {
                 return looked;
             }
         };
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.known);
         for path in names {
             let known = before.remove(&path);
             let known = match std::fs::metadata(&path).map(|found| Print::of(&found)) {
                 Ok(print) => match known {
                     Some(known) if known.settled && known.print == print => known,
                     known => {
-                        let again = read(&path, print, known);
+                        let again = read(&path, print, known, &mut self.sets);
                         looked.changed |= again.errors.is_empty();
                         again
                     }
@@ -104,15 +110,17 @@ impl Files {
                 },
             };
             looked.errors.extend(known.errors.iter().cloned());
-            self.0.insert(path, known);
+            self.known.insert(path, known);
         }
         looked.changed |= !before.is_empty();
+        drop(before);
+        self.sets.sweep();
         looked
     }
 
     /// What is known of all files, in the order of their names.
     pub(super) fn parts(&self) -> Vec<Arc<Part>> {
-        self.0.values().filter_map(|known| known.part.clone()).collect()
+        self.known.values().filter_map(|known| known.part.clone()).collect()
     }
 }
 
@@ -125,10 +133,10 @@ fn cannot(path: &Path, error: &std::io::Error) -> ConfigError {
     error.help("make it readable, or remove it").place(Place::of_file(path))
 }
 
-fn read(path: &Path, print: Print, known: Option<Known>) -> Known {
+fn read(path: &Path, print: Print, known: Option<Known>, sets: &mut Sets) -> Known {
     // Before it is read: what is written meanwhile is a change.
     let settled = print.is_settled(SystemTime::now());
-    match Part::read(path) {
+    match Part::read(path, sets) {
         Ok(part) => Known { print, settled, part: Some(Arc::new(part)), errors: Vec::new() },
         Err(errors) => Known { print, settled, part: known.and_then(|known| known.part), errors },
     }

@@ -7,16 +7,19 @@ use super::{
 use palisade_contract::{ConfigError, Consumer, Held, Place, Principal};
 use palisade_plugins::key_id;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// As many errors of one file are said.
 const SAID: usize = 10;
+
+/// A key says nothing about its holder: one nothing serves all.
+static NO_CLAIMS: LazyLock<Arc<BTreeMap<String, serde_json::Value>>> = LazyLock::new(Arc::default);
 
 /// The consumers of one file.
 #[derive(Debug, Default)]
@@ -29,30 +32,41 @@ pub(super) struct Part {
     /// Names of credentials.
     ids: Vec<Span>,
     /// Each set of groups once.
-    sets: Vec<Box<[Arc<str>]>>,
+    sets: Vec<Set>,
 }
 
 /// A consumer.
 #[derive(Debug)]
 pub(super) struct Member {
     name: Span,
-    set: u32,
     line: u32,
 }
 
-/// A credential.
+/// Names up to this length stand in the credentials themselves.
+const SHORT: usize = 20;
+
+/// A credential, with all that is wanted of its consumer: one line of the processor's cache, so that what is found costs
+/// one look at memory.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Entry {
     pub(super) hash: [u8; 32],
-    member: u32,
+    /// The consumer's name; of a long one where it begins in the text.
+    name: [u8; SHORT],
     /// Seconds since 1970; 0: never.
     expires: u32,
     /// The name that it has been given: its number and one; 0: none.
     id: u32,
+    /// The consumer's groups.
+    set: u16,
+    length: u8,
 }
+
+const _: () = assert!(size_of::<Entry>() == 64);
 
 /// A part of the text.
 #[derive(Debug, Clone, Copy)]
+#[repr(packed(2))]
 struct Span {
     start: u32,
     length: u16,
@@ -63,7 +77,7 @@ impl Part {
     ///
     /// # Errors
     /// What is wrong with it, the first few.
-    pub(super) fn read(path: &Path) -> Result<Self, Vec<ConfigError>> {
+    pub(super) fn read(path: &Path, known: &mut Sets) -> Result<Self, Vec<ConfigError>> {
         let file: Arc<Path> = path.into();
         let cannot = |error: std::io::Error| {
             let error = ConfigError::new(format!("cannot read the file: {error}"));
@@ -75,7 +89,7 @@ impl Part {
             return Err(vec![error.place(Place::of_file(file.clone()))]);
         }
         let reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(cannot)?);
-        Builder::new(file.clone()).read(reader).map_err(|failed| match failed {
+        Builder::new(file.clone(), known).read(reader).map_err(|failed| match failed {
             Failed::Io(error) => cannot(error),
             Failed::Wrong(errors) => errors,
         })
@@ -97,19 +111,35 @@ impl Part {
         Place { file, line: member.line, column: 1 }
     }
 
+    /// Whose a credential is. For errors: it looks at all.
     pub(super) fn member_of(&self, entry: &Entry) -> Option<&Member> {
-        self.members.get(entry.member as usize)
+        let name = self.owner(entry);
+        self.members.iter().find(|member| self.name(member) == name)
+    }
+
+    fn owner<'a>(&'a self, entry: &'a Entry) -> &'a str {
+        if let Some(short) = entry.name.get(..usize::from(entry.length)) {
+            return str::from_utf8(short).unwrap_or_default();
+        }
+        let start = entry.name.first_chunk().map_or(0, |start| u32::from_le_bytes(*start));
+        self.slice(Span { start, length: entry.length.into() })
     }
 
     /// Who holds it.
     pub(super) fn held(&self, entry: &Entry) -> Option<Held> {
-        let member = self.member_of(entry)?;
-        let groups = self.sets.get(member.set as usize)?.to_vec();
-        let consumer = Arc::new(Consumer { name: self.name(member).into(), groups });
+        let groups = self.sets.get(usize::from(entry.set))?.to_vec();
+        let name: Arc<str> = self.owner(entry).into();
         let id = (entry.id as usize).checked_sub(1).and_then(|index| self.ids.get(index));
         let id = id.map_or_else(|| key_id(&entry.hash), |id| self.slice(*id).into());
         let expires = (entry.expires > 0).then(|| UNIX_EPOCH + Duration::from_secs(entry.expires.into()));
-        Some(Held { principal: Arc::new(Principal::of_consumer(consumer, Some(id))), expires })
+        let principal = Principal {
+            id: name.clone(),
+            consumer: Some(Arc::new(Consumer { name, groups })),
+            credential: Some(id),
+            claims: NO_CLAIMS.clone(),
+            anonymous: false,
+        };
+        Some(Held { principal: Arc::new(principal), expires })
     }
 
     /// What it takes of memory.
@@ -118,7 +148,37 @@ impl Part {
             + self.members.capacity() * size_of::<Member>()
             + self.entries.capacity() * size_of::<Entry>()
             + self.ids.capacity() * size_of::<Span>()
-            + self.sets.iter().map(|set| 32 + size_of_val(&**set)).sum::<usize>()
+            + self.sets.capacity() * size_of::<Set>()
+    }
+}
+
+/// The groups of a consumer.
+type Set = Arc<[Arc<str>]>;
+
+/// Groups, and sets of them, that consumers of any file are in: each once, so that those which many are in stay close.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Sets {
+    groups: HashMap<String, Arc<str>>,
+    sets: HashMap<Vec<String>, Set>,
+}
+
+impl Sets {
+    fn set(&mut self, groups: &[String]) -> Set {
+        if let Some(set) = self.sets.get(groups) {
+            return set.clone();
+        }
+        let known = groups
+            .iter()
+            .map(|group| self.groups.entry(group.clone()).or_insert_with(|| group.as_str().into()).clone());
+        let set: Set = known.collect();
+        self.sets.insert(groups.to_vec(), set.clone());
+        set
+    }
+
+    /// Lets go of those that nobody is in any more.
+    pub(super) fn sweep(&mut self) {
+        self.sets.retain(|_, set| Arc::strong_count(set) > 1);
+        self.groups.retain(|_, group| Arc::strong_count(group) > 1);
     }
 }
 
@@ -128,19 +188,19 @@ enum Failed {
 }
 
 /// Packs one line after another.
-struct Builder {
+struct Builder<'a> {
     part: Part,
-    /// Sets of groups that are there, and groups.
-    sets: HashMap<Vec<String>, u32>,
-    groups: HashMap<String, Arc<str>>,
+    known: &'a mut Sets,
+    /// The numbers of the sets that are in the part.
+    sets: HashMap<Vec<String>, u16>,
     line: u32,
     errors: Vec<ConfigError>,
 }
 
-impl Builder {
-    fn new(file: Arc<Path>) -> Self {
+impl<'a> Builder<'a> {
+    fn new(file: Arc<Path>, known: &'a mut Sets) -> Self {
         let part = Part { file: Some(file), ..Part::default() };
-        Builder { part, sets: HashMap::new(), groups: HashMap::new(), line: 0, errors: Vec::new() }
+        Builder { part, known, sets: HashMap::new(), line: 0, errors: Vec::new() }
     }
 
     fn read(mut self, mut reader: impl BufRead) -> Result<Part, Failed> {
@@ -195,8 +255,10 @@ impl Builder {
         }
         let set = self.set(&line.groups)?;
         let name = self.keep(&line.name)?;
-        let member = number(self.part.members.len())?;
-        self.part.members.push(Member { name, set, line: self.line });
+        number(self.part.members.len())?;
+        self.part.members.push(Member { name, line: self.line });
+        let length = u8::try_from(line.name.len()).unwrap_or(u8::MAX);
+        let inline = inline(&line.name, name);
         for key in &line.key_auth {
             let read = key.0.read()?;
             let id = match read.id {
@@ -208,7 +270,7 @@ impl Builder {
                 None => 0,
             };
             let expires = read.expires.map_or(Ok(0), seconds)?;
-            self.part.entries.push(Entry { hash: read.hash, member, expires, id });
+            self.part.entries.push(Entry { hash: read.hash, name: inline, expires, id, set, length });
         }
         number(self.part.entries.len()).map(drop)
     }
@@ -220,18 +282,29 @@ impl Builder {
         Ok(Span { start, length })
     }
 
-    fn set(&mut self, groups: &[String]) -> Result<u32, Problem> {
+    fn set(&mut self, groups: &[String]) -> Result<u16, Problem> {
         if let Some(known) = self.sets.get(groups) {
             return Ok(*known);
         }
-        let set = number(self.part.sets.len())?;
-        let known = groups
-            .iter()
-            .map(|group| self.groups.entry(group.clone()).or_insert_with(|| group.as_str().into()).clone());
-        self.part.sets.push(known.collect());
+        let set = u16::try_from(self.part.sets.len()).map_err(|_| {
+            Problem::new(
+                "the file holds more than 65536 sets of groups",
+                "put a part of it into another file",
+            )
+        })?;
+        self.part.sets.push(self.known.set(groups));
         self.sets.insert(groups.to_vec(), set);
         Ok(set)
     }
+}
+
+/// A name as it stands in a credential.
+fn inline(text: &str, span: Span) -> [u8; SHORT] {
+    let mut inline = [0; SHORT];
+    let start = span.start.to_le_bytes();
+    let bytes = if text.len() <= SHORT { text.as_bytes() } else { &start };
+    inline.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    inline
 }
 
 fn number(count: usize) -> Result<u32, Problem> {

@@ -38,6 +38,8 @@ const FAILED: usize = 5;
 
 type Found = Result<Option<Held>, StoreError>;
 type Flight = BoxFuture<'static, Found>;
+/// Since when something is being asked, and the question.
+type Flying = (Instant, WeakShared<Flight>);
 
 /// The consumers in a store.
 pub struct StoreSource(Arc<Inner>);
@@ -49,7 +51,7 @@ struct Inner {
     reserved: Reserved,
     cache: Cache,
     /// What is being asked, and since when.
-    flights: Mutex<HashMap<[u8; 32], (Instant, WeakShared<Flight>)>>,
+    flights: Mutex<HashMap<[u8; 32], Flying>>,
     events: [AtomicU64; EVENTS.len()],
     said: Mutex<Option<Instant>>,
 }

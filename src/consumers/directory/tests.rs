@@ -68,6 +68,24 @@ fn keys_are_found_with_all_that_is_written_of_them() {
 }
 
 #[test]
+fn names_of_any_length_are_found() {
+    let names: Vec<String> = (1..=128).map(|length| "n".repeat(length)).collect();
+    let text: String = names.iter().map(|name| line(name, name)).collect();
+    let dir = Dir::new(&[("a.jsonl", &text)]);
+    let directory = dir.open();
+    for name in &names {
+        assert_eq!(who(&directory, name).as_ref(), Some(name));
+    }
+    // Whose a key is that stands twice is said whatever its length.
+    for name in [&names[19], &names[20], &names[127]] {
+        dir.write("b.jsonl", &line("other", name));
+        assert!(
+            dir.refused(Reserved::default()).contains(&format!("belongs to the consumer `{name}` already"))
+        );
+    }
+}
+
+#[test]
 fn changes_are_seen_file_by_file() {
     let dir = Dir::new(&[("a.jsonl", &line("alice", "a")), ("b.jsonl", &line("bob", "b"))]);
     let directory = dir.open();
