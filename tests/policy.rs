@@ -304,3 +304,69 @@ fn a_store_that_is_down_lets_nobody_in() {
         panic!("{failed}");
     }
 }
+
+/// What the payments example is, with keys that are fetched.
+fn fetching(issuer: bool) -> (String, String) {
+    let read = |name: &str| fs::read_to_string(root().join("conf/examples/payments").join(name)).unwrap();
+    let from = if issuer { "" } else { "jwks: https://bank.example/keys" };
+    let conf = read("palisade.yaml").replace("jwks: bank.jwks.json", from);
+    let cases = read("tests/payments.yaml");
+    let token = cases.split("Bearer ").nth(1).unwrap().split('"').next().unwrap();
+    (conf, format!("{{url: /orders, headers: {{authorization: Bearer {token}}}}}"))
+}
+
+#[test]
+fn keys_are_fetched_from_where_a_file_says() {
+    let keys = fs::read_to_string(root().join("conf/examples/payments/bank.jwks.json")).unwrap();
+    let keys: serde_json::Value = serde_json::from_str(&keys).unwrap();
+    let http = format!("http: [{{url: 'https://bank.example/keys', json: {keys}}}]\n");
+    let metadata = format!(
+        "http:\n  - {{url: 'https://bank.example/.well-known/openid-configuration', json: {{issuer: 'https://bank.example', \
+         jwks_uri: 'https://bank.example/keys'}}}}\n  - {{url: 'https://bank.example/keys', method: GET, json: {keys}}}\n"
+    );
+    let expect =
+        |expect: &str, request: &str| format!("cases: [{{name: a, request: {request}, expect: {expect}}}]\n");
+    let ((jwks, request), (issuer, _)) = (fetching(false), fetching(true));
+    for (conf, http, expected) in [
+        (&jwks, &*http, "{status: 200, principal: acme}"),
+        (&issuer, &metadata, "{status: 200, principal: acme}"),
+        (&jwks, "", "{status: 503, plugin: jwt, origin: none}"),
+        (&jwks, "http: [{url: 'https://bank.example/keys', method: POST, json: {}}]\n", "503"),
+        (&jwks, "http: [{url: 'https://bank.example/keys', containing: token, json: {}}]\n", "503"),
+        (&jwks, "http: [{url: 'https://bank.example/keys', status: 500}]\n", "503"),
+    ] {
+        if let Err(failed) = try_out(conf, &format!("{http}{}", expect(expected, &request))) {
+            panic!("{http}: {failed}");
+        }
+    }
+}
+
+#[test]
+fn a_caller_who_tries_many_is_locked_out_until_time_has_passed() {
+    let conf = "version: 1
+listeners: {public: {address: 127.0.0.1:8080}}
+upstreams: {api: {targets: [{address: 127.0.0.1:9}]}}
+routes:
+  a:
+    paths: ['/users/{id}']
+    upstream: api
+    plugins:
+      key-auth: {}
+      ownership: {object: path.id, owner: claims.sub, enumeration: {distinct: 2, window: 1m, lockout: 10m}}
+consumers: {alice: {key-auth: []}}
+";
+    let step = |path: &str, expect: &str| {
+        format!("{{request: GET {path}, principal: {{id: alice, claims: {{sub: alice}}}}, expect: {expect}}}")
+    };
+    let cases = format!(
+        "cases:\n  - name: a\n    steps:\n      - {}\n      - {}\n      - {}\n      - {}\n      - {}\n",
+        step("/users/alice", "200"),
+        step("/users/1", "{status: 403, plugin: ownership, origin: none}"),
+        step("/users/2", "{status: 403, reason: ownership_enumeration}"),
+        step("/users/alice", "{status: 429, reason: ownership_lockout}"),
+        step("/users/alice", "200").replace("{request", "{wait: 11m, request"),
+    );
+    if let Err(failed) = try_out(conf, &cases) {
+        panic!("{failed}");
+    }
+}

@@ -17,7 +17,11 @@ use palisade_contract::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use watch::{Terms, Watch};
 
 /// Binds what a request names to who is calling: `/users/{user_id}/…` for the user of that id alone, an order for
@@ -210,16 +214,16 @@ impl Ownership {
             return Ok(());
         }
         let foreign: Vec<&Cow<'_, str>> = ids.iter().filter(|id| !self.owns(principal, id)).collect();
-        Err(self.refused(principal, &foreign))
+        Err(self.refused((principal, ex.begun()), &foreign))
     }
 
     /// Refuses what is somebody else's, and looks whether the caller has tried many.
-    fn refused(&self, principal: &Principal, foreign: &[&Cow<'_, str>]) -> Denial {
+    fn refused(&self, (principal, now): (&Principal, Instant), foreign: &[&Cow<'_, str>]) -> Denial {
         let detail = format!("`{}` names what is not the caller's", self.object);
         let Some((watch, terms, counter)) = &self.watch else {
             return self.denied("ownership_denied", detail);
         };
-        if !watch.note(&principal.id, foreign.iter().map(|id| id.as_ref()), terms) {
+        if !watch.note(&principal.id, foreign.iter().map(|id| id.as_ref()), terms, now) {
             return self.denied("ownership_denied", detail);
         }
         counter.add(1);
@@ -229,7 +233,7 @@ impl Ownership {
     /// Whoever was locked out stays so, whatever they ask for.
     fn locked(&self, ex: &Exchange) -> Option<Denial> {
         let (watch, ..) = self.watch.as_ref()?;
-        let left = watch.locked(&ex.principal()?.id)?;
+        let left = watch.locked(&ex.principal()?.id, ex.begun())?;
         let denial = Denial::new(StatusCode::TOO_MANY_REQUESTS, "ownership_lockout");
         let denial = denial.message("Too much was asked for that is not yours");
         Some(denial.header(RETRY_AFTER, HeaderValue::from(left.as_secs().max(1))))

@@ -57,8 +57,8 @@ impl Watch {
         caller: &Arc<str>,
         ids: impl Iterator<Item = &'i str>,
         terms: &Terms,
+        now: Instant,
     ) -> bool {
-        let now = Instant::now();
         let mut callers = self.callers.lock();
         let fresh = || Caller { since: now, tried: HashSet::new(), locked: None };
         let entry = callers.get_or_insert_mut(caller.clone(), fresh);
@@ -83,12 +83,12 @@ impl Watch {
     }
 
     /// For how long a caller is still locked out.
-    pub(super) fn locked(&self, caller: &Arc<str>) -> Option<Duration> {
+    pub(super) fn locked(&self, caller: &Arc<str>, now: Instant) -> Option<Duration> {
         if self.lockouts.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let mut callers = self.callers.lock();
-        let left = callers.get(caller)?.locked?.checked_duration_since(Instant::now());
+        let left = callers.get(caller)?.locked?.checked_duration_since(now);
         left.filter(|left| !left.is_zero())
     }
 }
@@ -105,19 +105,21 @@ mod tests {
             window: Duration::from_secs(3600),
             lockout: Some(Duration::from_secs(3600)),
         };
-        let note = |caller, ids: &[&str]| watch.note(caller, ids.iter().copied(), &terms);
+        let note = |caller, ids: &[&str]| watch.note(caller, ids.iter().copied(), &terms, Instant::now());
         assert!(!note(&alice, &["1", "1", "2"]));
         assert!(!note(&alice, &["1", "2"]));
         assert!(!note(&bob, &["1", "2"]));
-        assert!(watch.locked(&alice).is_none());
+        assert!(watch.locked(&alice, Instant::now()).is_none());
         assert!(note(&alice, &["3"]));
-        assert!(watch.locked(&alice).is_some() && watch.locked(&bob).is_none());
+        assert!(
+            watch.locked(&alice, Instant::now()).is_some() && watch.locked(&bob, Instant::now()).is_none()
+        );
         assert!(!note(&alice, &["4", "5"]), "it begins anew");
         assert!(note(&bob, &["7", "8", "9", "10"]));
         // A window that is over forgets.
         let short = Terms { window: Duration::ZERO, ..terms };
         for id in ["a", "b", "c", "d"] {
-            assert!(!watch.note(&Arc::from("carol"), std::iter::once(id), &short));
+            assert!(!watch.note(&Arc::from("carol"), std::iter::once(id), &short, Instant::now()));
         }
     }
 
@@ -125,7 +127,7 @@ mod tests {
     fn callers_are_bounded() {
         let (watch, terms) = (Watch::default(), Terms { distinct: 3, window: Duration::MAX, lockout: None });
         for caller in 0..20_000 {
-            watch.note(&Arc::from(caller.to_string()), std::iter::once("x"), &terms);
+            watch.note(&Arc::from(caller.to_string()), std::iter::once("x"), &terms, Instant::now());
         }
         assert_eq!(watch.callers.lock().len(), CALLERS.get());
     }

@@ -72,6 +72,9 @@ pub struct Snapshot {
     pub files: Vec<PathBuf>,
 }
 
+/// What stands in the place of a store, by its name.
+pub type StoreOf<'a> = dyn Fn(&str) -> Arc<dyn Store> + 'a;
+
 /// What a compilation needs besides the configuration.
 pub struct CompileEnv<'a> {
     /// The plugins there are.
@@ -91,7 +94,7 @@ pub struct CompileEnv<'a> {
     /// Only check: open nothing for writing.
     pub dry_run: bool,
     /// Requests are only tried: what is in the place of the stores. Nothing is reached but through it and `host`.
-    pub stores: Option<&'a dyn Fn(&str) -> Arc<dyn Store>>,
+    pub stores: Option<&'a StoreOf<'a>>,
 }
 
 impl Snapshot {

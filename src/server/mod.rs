@@ -20,13 +20,13 @@ use crate::{
     budget::Budget,
     conf::{self, LoadError, Read, model::Config},
     edge::{ConnInfo, EdgeEvents, Refusal, Registry, tls},
-    gateway::{CompileEnv, Snapshot},
+    gateway::{CompileEnv, Snapshot, StoreOf},
     metrics::Metrics,
     upstream::Upstream,
 };
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
-use palisade_contract::{ConfigError, ConfigErrors, Descriptor, Host, Store, env::Keep, host::NoHost};
+use palisade_contract::{ConfigError, ConfigErrors, Descriptor, Host, env::Keep, host::NoHost};
 use parking_lot::Mutex;
 use std::{
     path::{Path, PathBuf},
@@ -132,7 +132,7 @@ pub fn check_with(
     dir: &Path,
     registry: &[Descriptor],
     environment: &dyn Fn(&str) -> Option<String>,
-    stores: Option<&dyn Fn(&str) -> Arc<dyn Store>>,
+    stores: Option<&StoreOf<'_>>,
 ) -> Result<(Config, Snapshot), LoadError> {
     let Read { config, mut errors } = conf::read(dir, registry, environment);
     let (metrics, keep) = (Metrics::new(), Keep::default());
