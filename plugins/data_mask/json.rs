@@ -262,9 +262,10 @@ impl Json {
                 _ if goes => Fate::Goes,
                 (Some(text), Some(rule)) => by_rule(work, rule, text),
                 (Some(text), None) => judge(work, text),
-                (None, _) if first == b'n' => Fate::Stays,
+                // Nothing is there to be masked or refused; but a member that goes does so whatever it holds.
+                (None, Some(rule)) if first == b'n' && !removes(work, rule) => Fate::Stays,
                 (None, Some(rule)) => by_rule(work, rule, &String::from_utf8_lossy(token)),
-                (None, None) if matches!(first, b't' | b'f') => Fate::Stays,
+                (None, None) if matches!(first, b't' | b'f' | b'n') => Fate::Stays,
                 (None, None) => number(work, token),
             };
             self.write(&fate, token, out);
@@ -372,6 +373,10 @@ impl Json {
 /// What stands between the quotes.
 fn inner(token: &[u8]) -> &[u8] {
     token.get(1..token.len().saturating_sub(1)).unwrap_or_default()
+}
+
+fn removes(work: &Work<'_>, rule: usize) -> bool {
+    work.rules.get(rule).is_some_and(|rule| rule.action == Action::Remove)
 }
 
 /// The place behind `true`, `false` or `null`; none where it is not there whole.

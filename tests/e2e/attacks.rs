@@ -281,11 +281,14 @@ mod payments {
     fn api1_a_tenant_pays_and_looks_for_itself_alone() {
         let gateway = named("payments");
         let writer = acme("payments:write payments:read");
-        for body in ["{\"tenant\":\"others\"}", "{\"tenant\":[\"acme\",\"others\"]}", "{\"amount\":1}"] {
+        for body in ["{\"tenant\":\"others\"}", "{\"amount\":1}"] {
             let refused = send(&gateway, "POST", "/orders", &writer, body).expect(403);
             assert_eq!(refused.reason(), "ownership_denied", "{body}");
         }
-        send(&gateway, "POST", "/orders", &writer, "{\"tenant\":\"acme\",\"tenant\":\"others\"}").expect(400);
+        for body in ["{\"tenant\":\"acme\",\"tenant\":\"others\"}", "{\"tenant\":[\"acme\",\"others\"]}"] {
+            let refused = send(&gateway, "POST", "/orders", &writer, body).expect(400);
+            assert_eq!(refused.reason(), "ownership_unreadable", "{body}");
+        }
         // The origin has an empty cart: it was asked.
         send(&gateway, "POST", "/orders", &writer, "{\"tenant\":\"acme\"}").expect(409);
         gateway.request("GET", "/orders?tenant=others", &[&writer]).expect(403);
@@ -303,7 +306,11 @@ mod payments {
             "json_object_entries"
         );
         let body = "{\"tenant\":\"acme\",\"amount\":1,\"amount\":2}";
-        assert_eq!(send(&gateway, "POST", "/orders", &writer, body).expect(400).reason(), "json_name_twice");
+        // Whoever reads the body first refuses it.
+        assert_eq!(
+            send(&gateway, "POST", "/orders", &writer, body).expect(400).reason(),
+            "ownership_unreadable"
+        );
         let text = "{\"tenant\":\"acme\"}";
         let length = format!("Content-Length: {}", text.len());
         let mut client = gateway.connect();
