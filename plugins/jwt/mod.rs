@@ -40,7 +40,7 @@ use identity::{Identity, Mapping};
 use keys::Keys;
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
-    Fault, Hooks, Plugin, PluginKind, Stage, Step,
+    Fault, Hooks, Plugin, PluginKind, Presented, Stage, Step,
 };
 use refusal::Refusal;
 use std::{
@@ -249,6 +249,13 @@ impl Authenticator for Jwt {
 
     fn credential_places(&self) -> Vec<CredentialPlace> {
         self.places.all()
+    }
+
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        match self.places.find(ex) {
+            Ok(token) => token.map(|token| Presented::credential(&token)),
+            Err(_) => Presented::found_in(ex, &self.places.all()).or(Some(Presented::credential(b""))),
+        }
     }
 
     fn challenge(&self) -> HeaderValue {

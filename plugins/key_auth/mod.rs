@@ -9,7 +9,7 @@ use credential::Keys;
 use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
-    Hooks, Plugin, PluginKind, Stage, Step,
+    Hooks, Plugin, PluginKind, Presented, Stage, Step,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -140,7 +140,7 @@ fn header_names(config: &Config, errors: &mut Vec<ConfigError>) -> Vec<HeaderNam
 
 impl KeyAuth {
     /// The one key that the request presents. Two of them are one too many: an origin might take the other.
-    fn presented<'r>(&self, ex: &'r Exchange) -> Result<Option<Cow<'r, [u8]>>, Denial> {
+    fn key<'r>(&self, ex: &'r Exchange) -> Result<Option<Cow<'r, [u8]>>, Denial> {
         let mut found: Option<Cow<'r, [u8]>> = None;
         let mut add = |key: Cow<'r, [u8]>| match found {
             None => {
@@ -181,7 +181,7 @@ impl KeyAuth {
     }
 
     fn judge(&self, ex: &mut Exchange) -> Authentication {
-        let accepted = match self.presented(ex) {
+        let accepted = match self.key(ex) {
             Err(denial) => return Authentication::Rejected(denial),
             Ok(None) => return Authentication::NoCredential,
             Ok(Some(key)) if key.is_empty() || key.len() > MAX_KEY || key.contains(&0) => {
@@ -212,6 +212,13 @@ impl Plugin for KeyAuth {
 impl Authenticator for KeyAuth {
     fn credential_places(&self) -> Vec<CredentialPlace> {
         CredentialPlace::all(&self.headers, &self.query, !self.cookies.is_empty())
+    }
+
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        match self.key(ex) {
+            Ok(key) => key.map(|key| Presented::credential(&key)),
+            Err(_) => Presented::found_in(ex, &self.credential_places()).or(Some(Presented::credential(b""))),
+        }
     }
 
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {

@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue};
 use lru::LruCache;
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
-    Hooks, PeerCertificate, Plugin, PluginKind, Principal, Stage, Step,
+    Hooks, PeerCertificate, Plugin, PluginKind, Presented, Principal, Stage, Step,
 };
 use parking_lot::Mutex;
 use rules::{Allowed, Consumers, Kind, Owner, Rule};
@@ -218,6 +218,12 @@ impl Authenticator for Mtls {
     /// A certificate is nowhere in a request.
     fn credential_places(&self) -> Vec<CredentialPlace> {
         Vec::new()
+    }
+
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        let client = ex.client();
+        let shown = client.tls.as_ref()?.certificate.as_ref().filter(|_| !client.behind_proxy)?;
+        Some(Presented::credential(&shown.sha256))
     }
 
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {

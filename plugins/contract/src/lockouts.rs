@@ -1,0 +1,27 @@
+//! Lockouts that an operator may see and end, through the admin API.
+
+use serde_json::Value;
+use std::net::IpAddr;
+
+use crate::verdict::BoxFuture;
+
+/// Whose lockouts are ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// Those of the network that an address is in.
+    Ip(IpAddr),
+    /// Those of an account, by its name, for all networks.
+    Account(String),
+    /// Everybody's.
+    All,
+}
+
+/// Something that locks callers out for a time. What plugins keep implements it
+/// ([`BuildEnv::show_lockouts`](crate::BuildEnv::show_lockouts)).
+pub trait Lockouts: Send + Sync + 'static {
+    /// Those of now, with bounds: an object each. Nothing secret may be in it.
+    fn list(&self) -> Vec<Value>;
+
+    /// Ends some; how many there were.
+    fn end(&self, whom: Whom) -> BoxFuture<'_, usize>;
+}
