@@ -16,7 +16,6 @@ use palisade_contract::{
     BuildEnv, ConfigErrors, Counter, Denial, Exchange, Hooks, Plugin, PluginKind, Presented, Stage, Step,
     StoreError, Tried, Verdict,
 };
-use record::Terms;
 use serde_json::json;
 use shared::{Names, Shared};
 use state::{Failed, Keys, Limits, Refused, Shown, State, Ticket};

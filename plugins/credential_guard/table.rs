@@ -77,6 +77,7 @@ impl Table {
     }
 
     /// What is known of a key; nothing is what is known of one that shares its record, but a lockout.
+    #[cfg(test)]
     pub(super) fn peek(&self, key: u64, now: u64) -> Option<Record> {
         let shard = self.shard(key).lock();
         shard.records.get(&key).or(shard.others.locked(now).map(|_| &shard.others)).copied()
@@ -222,6 +223,7 @@ impl Clock {
     }
 
     /// Moves on, for tests.
+    #[cfg(test)]
     pub(super) fn pass(&self, time: u64) {
         self.ahead.fetch_add(time, Ordering::Relaxed);
     }
