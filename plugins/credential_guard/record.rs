@@ -76,7 +76,7 @@ impl Record {
         }
         let factor = 1u64.checked_shl(u32::from(self.level)).unwrap_or(u64::MAX);
         let delay = terms.delay.saturating_mul(factor).min(terms.most).max(self.wait(terms, now));
-        self.level = (self.level + 1).min(MOST_LEVEL);
+        self.level = self.level.saturating_add(1).min(MOST_LEVEL);
         // A failure that was begun before the lockout does not shorten it.
         self.until = self.until.max(now.saturating_add(delay));
         Some(delay)

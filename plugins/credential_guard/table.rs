@@ -222,12 +222,6 @@ impl Clock {
         nanos(self.made.elapsed()).saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Moves on, for tests.
-    #[cfg(test)]
-    pub(super) fn pass(&self, time: u64) {
-        self.ahead.fetch_add(time, Ordering::Relaxed);
-    }
-
     pub(super) fn secret(&self) -> &[u8; 16] {
         self.secret.get_or_init(|| {
             let random = RandomState::new();
