@@ -16,6 +16,7 @@ use palisade_contract::{
     BuildEnv, ConfigErrors, Counter, Denial, Exchange, Hooks, Plugin, PluginKind, Presented, Stage, Step,
     StoreError, Tried, Verdict,
 };
+use record::Terms;
 use serde_json::json;
 use shared::{Names, Shared};
 use state::{Failed, Keys, Limits, Refused, Shown, State, Ticket};
@@ -28,6 +29,8 @@ const SECOND: u64 = 1_000_000_000;
 /// remembers that much longer.
 const BELIEVED: u64 = SECOND;
 const BELIEVED_GOOD: u64 = 60 * SECOND;
+/// How often in a second the store is asked for clients of one network that is locked out.
+const ASKS: u32 = 10;
 
 /// The plugin.
 pub struct CredentialGuard {
@@ -147,7 +150,9 @@ impl CredentialGuard {
             return Err(self.refuse(ex, Refused(Kind::Pair, wait)));
         }
         let known = self.state.is_good(keys.good, now);
-        if let (Some(wait), false) = (told(keys.ip), known) {
+        if let (Some(wait), false) = (told(keys.ip), known)
+            && !self.may_ask(keys.ip, now)
+        {
             return Err(self.refuse(ex, Refused(Kind::Ip, wait)));
         }
         let asked = match shared.ask(&names, &self.limits.ip, &self.limits.pair).await {
@@ -187,6 +192,20 @@ impl CredentialGuard {
     /// Where it is remembered what the store said of a key.
     fn told(&self, key: u64) -> u64 {
         self.state.clock.key(Kind::Told, &[&key.to_le_bytes()])
+    }
+
+    /// True where the store may be asked whether a client of a network that is locked out is known: so many times a
+    /// second, for a flood of strangers must not become one for the store.
+    fn may_ask(&self, ip: u64, now: u64) -> bool {
+        let asks = Terms { failures: ASKS, every: SECOND / u64::from(ASKS), delay: 1, most: 1 };
+        let ask = |record: &mut record::Record| {
+            let may = record.left(&asks, now) > 0;
+            if may {
+                record.full = record.full.max(now).saturating_add(asks.every);
+            }
+            may
+        };
+        self.state.failures.change(self.told(ip), self.limits.room, now, ask).0
     }
 
     fn failed_to_share(&self, error: &StoreError) {

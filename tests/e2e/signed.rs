@@ -10,7 +10,7 @@ use std::{
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const PASSWORD: &str = "of-the-store-hunter2";
+pub const PASSWORD: &str = "of-the-store-hunter2";
 
 /// The time of HTTP.
 fn date() -> String {
@@ -110,10 +110,11 @@ consumers: {{acme: {{hmac-auth: [{{username: acme, secret: {SECRET}}}]}}}}
 }
 
 /// A redis-server. It is killed when this is dropped.
-struct Redis(Child, u16);
+pub struct Redis(pub Child, pub u16);
 
 impl Redis {
-    fn start(port: Option<u16>) -> Redis {
+    /// On this port, or on any.
+    pub fn start(port: Option<u16>) -> Redis {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port = port.unwrap_or_else(free);
         let child = Command::new("redis-server")
