@@ -146,10 +146,7 @@ fn found(ex: &Exchange) -> Found {
         };
     };
     if values.next().is_some() {
-        return Found::Wrong(rejected(
-            "credential_ambiguous",
-            "The request has more than one credential",
-        ));
+        return Found::Wrong(rejected("credential_ambiguous", "The request has more than one credential"));
     }
     login(encoded).unwrap_or_else(|| {
         Found::Wrong(rejected("credential_malformed", "The credential is no user name and password"))

@@ -95,17 +95,13 @@ impl Shared {
         format!("{}:{{{}}}", self.prefix, hash(&[name.as_bytes()]))
     }
 
-    async fn eval(
-        &self,
-        keys: &[&str],
-        terms: &Terms,
-        op: &'static str,
-    ) -> Result<Standing, StoreError> {
+    async fn eval(&self, keys: &[&str], terms: &Terms, op: &'static str) -> Result<Standing, StoreError> {
         let mut command = Command::new("EVAL").arg(SCRIPT).arg(keys.len().to_string());
         for key in keys {
             command = command.key((*key).to_owned());
         }
-        let numbers = [terms.every / MILLI, u64::from(terms.failures), terms.delay / MILLI, terms.most / MILLI];
+        let numbers =
+            [terms.every / MILLI, u64::from(terms.failures), terms.delay / MILLI, terms.most / MILLI];
         command = command.arg(op);
         for number in numbers {
             command = command.arg(number.max(1).to_string());

@@ -122,9 +122,8 @@ impl State {
     }
 
     pub(super) fn keys(&self, ip: IpAddr, route: &str, presented: &Presented) -> Keys {
-        let (network, digest, key) = (network(ip), presented.digest(), |kind, parts: &[&[u8]]| {
-            self.clock.key(kind, parts)
-        });
+        let (network, digest, key) =
+            (network(ip), presented.digest(), |kind, parts: &[&[u8]]| self.clock.key(kind, parts));
         let from = octets(network);
         let (client, account) = match presented.name() {
             Some(name) => {

@@ -63,10 +63,7 @@ pub(super) struct Room {
 impl Table {
     pub(super) fn new() -> Self {
         let shard = || Shard { records: IndexMap::new(), hand: 0, others: Record::default() };
-        Table {
-            shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
-            used: AtomicUsize::new(0),
-        }
+        Table { shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(), used: AtomicUsize::new(0) }
     }
 
     fn shard(&self, key: u64) -> &Mutex<Shard> {

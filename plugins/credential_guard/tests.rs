@@ -139,7 +139,8 @@ fn an_account_that_many_guess_at_leaves_each_of_them_one_guess() {
     let mut looked = Vec::new();
     for bot in 0..40 {
         let ip = format!("10.1.0.{bot}");
-        let guess = |number: &i32| login(&guard, &ip, "alice", &format!("{bot} {number}"), Tried::Bad).is_ok();
+        let guess =
+            |number: &i32| login(&guard, &ip, "alice", &format!("{bot} {number}"), Tried::Bad).is_ok();
         looked.push((0..10).filter(guess).count());
     }
     // Six use up what the account has from everywhere; the last of these no more than that.
@@ -158,9 +159,8 @@ fn stuffing_from_everywhere_leaves_each_address_less() {
     let mut looked = Vec::new();
     for bot in 0..100 {
         let ip = format!("10.2.0.{bot}");
-        let stuff = |number: &i32| {
-            login(&guard, &ip, &format!("user {bot} {number}"), "stolen", Tried::Bad).is_ok()
-        };
+        let stuff =
+            |number: &i32| login(&guard, &ip, &format!("user {bot} {number}"), "stolen", Tried::Bad).is_ok();
         looked.push((0..40).filter(stuff).count());
     }
     assert_eq!((&looked[..30], &looked[30..]), (&[20; 30][..], &[5; 70][..]));
@@ -206,13 +206,15 @@ fn many_at_once_are_looked_at_as_long_as_none_has_failed() {
         matches!(block_on(plugin.on_credential(ex, &presented).resolve()), Ok(Verdict::Continue))
     };
     let mut held: Vec<Exchange> = (0..100).map(|_| exchange("192.0.2.1")).collect();
-    let begun = held.iter_mut().enumerate().filter_map(|(number, ex)| begin(ex, number).then_some(())).count();
+    let begun =
+        held.iter_mut().enumerate().filter_map(|(number, ex)| begin(ex, number).then_some(())).count();
     assert_eq!(begun, 64);
     // Whoever goes away gives back his place.
     held.clear();
     key(&guard, "192.0.2.1", "wrong", Tried::Bad).unwrap();
     let mut held: Vec<Exchange> = (0..100).map(|_| exchange("192.0.2.1")).collect();
-    let begun = held.iter_mut().enumerate().filter_map(|(number, ex)| begin(ex, number).then_some(())).count();
+    let begun =
+        held.iter_mut().enumerate().filter_map(|(number, ex)| begin(ex, number).then_some(())).count();
     assert_eq!(begun, 19, "each of them may fail");
 }
 
@@ -281,7 +283,9 @@ fn what_is_known_survives_a_reload_and_an_upgrade() {
 fn what_is_carried_over_and_not_understood_is_left_alone() {
     use palisade_contract::Carry;
     let state = State::new();
-    for bytes in [&b""[..], b"CG1", b"CG2aaaaaaaaaaaaaaaa", &[0; 100], &[b"CG1".as_slice(), &[7; 60]].concat()] {
+    for bytes in
+        [&b""[..], b"CG1", b"CG2aaaaaaaaaaaaaaaa", &[0; 100], &[b"CG1".as_slice(), &[7; 60]].concat()]
+    {
         state.take_over(bytes);
     }
     assert_eq!((state.failures.len(), state.good.len(), state.carry()), (0, 0, None));
@@ -315,7 +319,8 @@ fn without_its_store_each_goes_on_by_what_it_has_counted() {
         let guard = kit.build(&with_store).unwrap();
         assert_eq!(wrong_keys(&guard, "192.0.2.1", 100), 20);
         login(&guard, "192.0.2.2", "alice", "right", Tried::Good).unwrap();
-        let guess = |number: &i32| login(&guard, "192.0.2.3", "alice", &number.to_string(), Tried::Bad).is_ok();
+        let guess =
+            |number: &i32| login(&guard, "192.0.2.3", "alice", &number.to_string(), Tried::Bad).is_ok();
         assert_eq!((0..30).filter(guess).count(), 5);
         login(&guard, "192.0.2.2", "alice", "right", Tried::Good).unwrap();
         assert!(kit.counted("store_failed") > 100);

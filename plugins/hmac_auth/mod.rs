@@ -20,7 +20,8 @@ use http::{
 };
 use palisade_contract::{
     Answer, Authentication, Authenticator, Body, BodyNeed, BuildEnv, Command, ConfigError, ConfigErrors,
-    CredentialPlace, Denial, Exchange, Fault, Hooks, Plugin, PluginKind, Presented, Principal, Stage, Step, Store,
+    CredentialPlace, Denial, Exchange, Fault, Hooks, Plugin, PluginKind, Presented, Principal, Stage, Step,
+    Store,
 };
 use seen::{Found, Seen, Tag};
 use sha2::{Digest, Sha256};

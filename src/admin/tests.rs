@@ -235,9 +235,7 @@ async fn lockouts_are_for_who_has_the_token_on_loopback_too() {
     let token = "host: localhost|authorization: Bearer sesame";
     let answer = ask(server.address(), &format!("GET /lockouts|{token}")).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"lockouts":[]}"#));
-    for query in
-        ["", "?", "?ip=", "?ip=x", "?all=false", "?ip=::1&all=true", "?ip=::1&ip=::2", "?name=x", "?account=%ff"]
-    {
+    for query in ["", "?", "?ip=", "?ip=x", "?all=false", "?ip=::1&all=true", "?ip=::1&ip=::2", "?name=x"] {
         let answer = ask(server.address(), &format!("DELETE /lockouts{query}|{token}")).await;
         assert_eq!((answer.status, answer.reason().as_str()), (400, "lockouts_of_whom"), "{query}");
     }

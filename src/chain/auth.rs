@@ -2,7 +2,8 @@
 
 use super::{Chain, Run, Slot, Stop};
 use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
-use palisade_contract::{Authentication, Built, Denial, Effect, Exchange, Fault, Mode, Presented, Principal, Tried,
+use palisade_contract::{
+    Authentication, Built, Denial, Effect, Exchange, Fault, Mode, Presented, Principal, Tried,
 };
 use std::sync::Arc;
 

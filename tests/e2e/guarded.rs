@@ -98,7 +98,10 @@ routes:
     assert_eq!(statuses(&gateway, "127.0.1.4", "/echo/jwt", expired), looked(6));
     assert_eq!(statuses(&gateway, "127.0.1.5", "/echo/any", key), looked(6));
     assert_eq!(statuses(&gateway, "127.0.1.6", "/echo/any", spread), looked(6));
-    assert_eq!(statuses(&gateway, "127.0.1.7", "/echo/all", |n| format!("apikey: alice-key\r\n{}", spread(n))), looked(6));
+    assert_eq!(
+        statuses(&gateway, "127.0.1.7", "/echo/all", |n| format!("apikey: alice-key\r\n{}", spread(n))),
+        looked(6)
+    );
     // A monitored authenticator lets pass, and what it has seen counts.
     let passed = (0..10).map(|number| if number < 6 { 200 } else { 429 }).collect::<Vec<u16>>();
     assert_eq!(statuses(&gateway, "127.0.1.8", "/echo/optional", key), passed);
@@ -108,7 +111,8 @@ routes:
     assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() > 1000);
     assert!(refused.header("www-authenticate").is_none());
     from(&gateway, "127.0.1.9", "/echo/basic", &[&basic("carol", "sesame")]).expect(200);
-    from(&gateway, "127.0.1.9", "/echo/jwt", &[&format!("authorization: Bearer {}", signer.good("k"))]).expect(200);
+    from(&gateway, "127.0.1.9", "/echo/jwt", &[&format!("authorization: Bearer {}", signer.good("k"))])
+        .expect(200);
     // Nor is who sends no credential.
     from(&gateway, "127.0.1.1", "/echo/any", &[]).expect(200);
     let metrics = admin(&gateway, "GET", "/metrics").expect(200).text();
@@ -135,7 +139,12 @@ fn a_victim_is_never_locked_out_by_others() {
     assert_eq!(from(&gateway, "127.0.2.1", "/echo/a", &[&basic("dave", "x")]).status, 429);
     for bot in 1..50 {
         for guess in 0..4 {
-            from(&gateway, &format!("127.0.3.{bot}"), "/echo/a", &[&basic("carol", &format!("{bot}-{guess}"))]);
+            from(
+                &gateway,
+                &format!("127.0.3.{bot}"),
+                "/echo/a",
+                &[&basic("carol", &format!("{bot}-{guess}"))],
+            );
         }
     }
     home(200);
@@ -178,14 +187,16 @@ fn stuffing_from_many_addresses_leaves_each_of_them_little() {
 #[test]
 fn what_is_locked_out_is_listed_and_ended_with_the_token() {
     let gateway = Gateway::start(&conf(BASIC));
-    let tries = |source: &str| {
-        statuses(&gateway, source, "/echo/a", |number| basic("carol", &number.to_string()))
-    };
+    let tries =
+        |source: &str| statuses(&gateway, source, "/echo/a", |number| basic("carol", &number.to_string()));
     from(&gateway, "127.0.7.9", "/echo/a", &[&basic("carol", "sesame")]).expect(200);
     assert_eq!(tries("127.0.7.1"), looked(3));
     let list = admin(&gateway, "GET", "/lockouts").expect(200).json();
     let one = &list["lockouts"][0];
-    assert_eq!((&one["kind"], &one["account"], &one["network"]), (&json!("account"), &json!("carol"), &json!("127.0.7.1")));
+    assert_eq!(
+        (&one["kind"], &one["account"], &one["network"]),
+        (&json!("account"), &json!("carol"), &json!("127.0.7.1"))
+    );
     assert_eq!(one["entry"], "credential-guard");
     let mut without = Client::connect(gateway.at("admin"));
     without.request("GET", "/lockouts", &["Host: localhost"]).expect(401);
@@ -228,5 +239,9 @@ routes:
     assert_eq!(keys, [401, 401, 401, 401, 429, 429]);
     // The address is locked out; its certificate was good here.
     assert_eq!(ask(&good, "/echo/partner", "x: y"), 200);
-    assert_eq!(ask(&partners.sign("api.partner.test"), "/echo/partner", "x: y"), 429, "this one was never seen");
+    assert_eq!(
+        ask(&partners.sign("api.partner.test"), "/echo/partner", "x: y"),
+        429,
+        "this one was never seen"
+    );
 }

@@ -74,9 +74,8 @@ fn two_gateways_count_together_and_alone_without_their_store() {
     assert_eq!(ask(other, "127.0.8.3", "carol", "sesame"), 200);
     assert_eq!(ask(other, "127.0.8.3", "dave", "x"), 429);
     // The account is guessed at from everywhere: each address has one guess, at whichever gateway.
-    let bots: Vec<Vec<u16>> = (10..20)
-        .map(|bot| guesses(&gateways, &format!("127.0.8.{bot}"), |_| "carol".to_owned()))
-        .collect();
+    let bots: Vec<Vec<u16>> =
+        (10..20).map(|bot| guesses(&gateways, &format!("127.0.8.{bot}"), |_| "carol".to_owned())).collect();
     assert_eq!((&bots[0], &bots[1], &bots[9]), (&looked(4), &looked(4), &looked(1)));
     assert_eq!(ask(one, "127.0.8.4", "carol", "sesame"), 200, "and she has her first one");
     // A lockout that one of them ends is ended for both, when that was believed for its second.
@@ -89,11 +88,15 @@ fn two_gateways_count_together_and_alone_without_their_store() {
     }
     // Nothing that stands for a password is in the store.
     let keys = redis_keys(port);
-    assert!(keys.contains("credential-guard") && !keys.contains("carol") && !keys.contains("sesame"), "{keys}");
+    assert!(
+        keys.contains("credential-guard") && !keys.contains("carol") && !keys.contains("sesame"),
+        "{keys}"
+    );
     redis.0.kill().unwrap();
     redis.0.wait().unwrap();
     // Each has counted for itself, and goes on: the other's failures are not known to it.
-    let alone = (0..12).map(|number| ask(one, "127.0.9.1", &format!("user{number}"), "x")).collect::<Vec<_>>();
+    let alone =
+        (0..12).map(|number| ask(one, "127.0.9.1", &format!("user{number}"), "x")).collect::<Vec<_>>();
     assert_eq!(alone, looked(8));
     assert_eq!(ask(other, "127.0.9.1", "user-x", "x"), 401);
     assert_eq!(ask(one, "127.0.8.3", "carol", "sesame"), 200);

@@ -129,7 +129,8 @@ async fn origin() -> std::net::SocketAddr {
                     asked.extend_from_slice(&piece[..count]);
                     if asked.ends_with(b"\r\n\r\n") {
                         asked.clear();
-                        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "x".repeat(100));
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "x".repeat(100));
                         if stream.write_all(answer.as_bytes()).await.is_err() {
                             return;
                         }
@@ -183,10 +184,11 @@ async fn refusing(gateway: &Gateway, signer: &Arc<Signer>, good: &Arc<Vec<String
         let tokens = Arc::new(tokens);
         for _ in 0..ROUNDS {
             let (own, bad) = (good.clone(), tokens.clone());
-            let served = load(gateway, |number| number, None, Arc::new(move |number, _| get("/plain", &own[number]))).await;
-            let pick = move |number: usize, made: u64| {
-                get("/plain", &bad[(number * 7 + made as usize) % bad.len()])
-            };
+            let served =
+                load(gateway, |number| number, None, Arc::new(move |number, _| get("/plain", &own[number])))
+                    .await;
+            let pick =
+                move |number: usize, made: u64| get("/plain", &bad[(number * 7 + made as usize) % bad.len()]);
             let refused = load(gateway, |number| number, None, Arc::new(pick)).await;
             assert!(served.unauthorized == 0 && refused.good == 0, "{served:?} {refused:?}");
             shares.push(100.0 * refused.unauthorized as f64 / served.good as f64);

@@ -232,9 +232,9 @@ impl Keep {
     /// For the admin API: all that locks callers out, by route and entry.
     pub fn lockouts(&self) -> Vec<(Option<Arc<str>>, Arc<str>, Arc<dyn Lockouts>)> {
         let lockouts = self.lockouts.lock();
-        let held = lockouts.iter().filter_map(|((route, key), weak)| {
-            Some((route.clone(), key.clone(), weak.upgrade()?))
-        });
+        let held = lockouts
+            .iter()
+            .filter_map(|((route, key), weak)| Some((route.clone(), key.clone(), weak.upgrade()?)));
         held.collect()
     }
 

@@ -57,8 +57,8 @@ use std::{
 
 use crate::{
     Authentication, Body, BodyNeed, BuildEnv, Built, ConfigErrors, Consumer, CredentialPlace,
-    CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Lockouts, Mode, Outcome, Place,
-    Plugin, Presented, Principal, Scope, Stage, Store, Stores, Tried, Verdict,
+    CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Lockouts, Mode, Outcome,
+    Place, Plugin, Presented, Principal, Scope, Stage, Store, Stores, Tried, Verdict,
     conf::{Sources, parse},
     counters::Event,
     env::{CredentialEntry, Credentials, FilesRead, Keep},
