@@ -38,6 +38,11 @@ const MAX_REMEMBER: Duration = Duration::from_secs(30 * 86_400);
 /// who knows the user name waits with him. A success forgets what has failed for its account from its address,
 /// and nothing of the address's own failures: a login of one's own buys no guesses.
 ///
+/// **A credential that is genuine and refused is no guess**: a token that has expired or is for somebody else, a signature
+/// that was seen before, a certificate that belongs to no consumer, or whatever was good from its address a while ago.
+/// Clients behind one address send their tokens until these have expired. It counts for `credential` alone, so that who goes on
+/// sending it is refused unseen; that is the event `stale`.
+///
 /// User names of `basic-auth` and of `hmac-auth` are accounts. What a token claims before it is verified is none: anybody
 /// could claim to be anybody.
 ///
@@ -52,7 +57,7 @@ const MAX_REMEMBER: Duration = Duration::from_secs(30 * 86_400);
 ///
 /// Lockouts are in the admin API, which can end them: `GET /lockouts`, `DELETE /lockouts?ip=…`, `?account=…` or `?all=true`, both
 /// with its token. A lockout, and what is refused by one, is in the request's record under `findings`. Events in the
-/// metrics: `failures`, `refused`, `lockout_ip`, `lockout_account`, `lockout_credential`, `attack`, `account_attack`,
+/// metrics: `failures`, `stale`, `refused`, `lockout_ip`, `lockout_account`, `lockout_credential`, `attack`, `account_attack`,
 /// `counted_together` (there was no room for a record) and `store_failed`. What is known survives reloads and upgrades.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -44,6 +44,7 @@ pub struct CredentialGuard {
 
 struct Counters {
     failures: Counter,
+    stale: Counter,
     refused: Counter,
     ip: Counter,
     account: Counter,
@@ -84,6 +85,7 @@ impl PluginKind for CredentialGuard {
             shared,
             counters: Counters {
                 failures: env.counter("failures"),
+                stale: env.counter("stale"),
                 refused: env.counter("refused"),
                 ip: env.counter("lockout_ip"),
                 account: env.counter("lockout_account"),
@@ -217,10 +219,6 @@ impl CredentialGuard {
     fn fail(&self, keys: &Keys, now: u64) -> (Failed, bool) {
         let stranger = !self.state.is_good(keys.good, now);
         let failed = self.state.fail(keys, &self.limits, now);
-        if keys.account.is_none() && !stranger {
-            // Expired, or revoked: it is known for nothing any more.
-            self.state.good.remove(keys.good);
-        }
         let counters = &self.counters;
         counters.failures.add(1);
         counters.attack.add(u64::from(failed.attack));
@@ -333,6 +331,17 @@ impl Plugin for CredentialGuard {
             return Step::CONTINUE;
         }
         let (keys, now) = (self.keys(ex, presented), self.state.clock.now());
+        // One that was good here and has no account is not a guess either: it has expired, or is revoked.
+        let was_good = keys.account.is_none() && self.state.is_good(keys.good, now);
+        if tried == Tried::Stale || (tried == Tried::Bad && was_good) {
+            if was_good {
+                self.state.good.remove(keys.good);
+            }
+            let failed = self.state.stale(&keys, &self.limits, now);
+            self.counters.stale.add(1);
+            self.tell(ex, presented, &keys, &failed, now);
+            return Step::CONTINUE;
+        }
         if tried == Tried::Good {
             let fresh = self.state.succeed(&keys, &self.limits, now);
             return match self.shared.as_ref().filter(|_| fresh) {

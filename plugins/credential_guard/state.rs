@@ -222,6 +222,13 @@ impl State {
         failed
     }
 
+    /// Counts against a genuine credential that is refused: against itself alone, since it is no guess.
+    pub(super) fn stale(&self, keys: &Keys, limits: &Limits, now: u64) -> Failed {
+        let fail = |record: &mut Record| record.fail(&limits.credential, now);
+        let (credential, together) = self.failures.change(keys.credential, limits.room, now, fail);
+        Failed { credential, together, ..Failed::default() }
+    }
+
     /// Remembers a success, and forgets what has failed for the account from this network. True where it was not known.
     pub(super) fn succeed(&self, keys: &Keys, limits: &Limits, now: u64) -> bool {
         if let Some((_, pair)) = keys.account {

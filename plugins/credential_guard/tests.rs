@@ -169,12 +169,25 @@ fn stuffing_from_everywhere_leaves_each_address_less() {
 }
 
 #[test]
-fn a_credential_that_was_good_and_is_not_any_more_is_nobody_s() {
-    let guard = Kit::of(DESCRIPTOR).build(HOURS).unwrap();
-    key(&guard, "192.0.2.1", "token", Tried::Good).unwrap();
-    wrong_keys(&guard, "192.0.2.1", 20);
-    key(&guard, "192.0.2.1", "token", Tried::Bad).unwrap();
-    assert!(key(&guard, "192.0.2.1", "token", Tried::Bad).is_err());
+fn what_is_genuine_and_refused_counts_for_itself_alone() {
+    let kit = Kit::of(DESCRIPTOR);
+    let guard = kit.build(HOURS).unwrap();
+    // Hundreds behind one address send tokens that have expired, each until it gets another one.
+    for number in 0..300 {
+        key(&guard, "192.0.2.1", &format!("expired {number}"), Tried::Stale).unwrap();
+        // One that was good here, of which nobody says that it is genuine.
+        key(&guard, "192.0.2.1", &format!("revoked {number}"), Tried::Good).unwrap();
+        key(&guard, "192.0.2.1", &format!("revoked {number}"), Tried::Bad).unwrap();
+        key(&guard, "192.0.2.1", &format!("fresh {number}"), Tried::Good).unwrap();
+    }
+    assert_eq!((kit.counted("failures"), kit.counted("stale")), (0, 600));
+    // Who goes on sending it is refused unseen.
+    let again = |_: &i32| key(&guard, "192.0.2.1", "expired 0", Tried::Stale).is_ok();
+    assert_eq!((0..10).filter(again).count(), 2);
+    // It was good once, and is known for nothing any more: it is the first of twenty failures.
+    key(&guard, "192.0.2.1", "revoked 0", Tried::Bad).unwrap();
+    assert_eq!(wrong_keys(&guard, "192.0.2.1", 100), 19);
+    assert!(key(&guard, "192.0.2.1", "revoked 1", Tried::Good).is_err());
 }
 
 #[test]

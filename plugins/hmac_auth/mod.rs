@@ -214,7 +214,7 @@ fn rejected(reason: &'static str, detail: &'static str) -> Denial {
 }
 
 fn replayed() -> Denial {
-    rejected("signature_replayed", "the signature was seen before")
+    rejected("signature_replayed", "the signature was seen before").genuine()
 }
 
 /// Remembers a signature for all gateways.

@@ -203,7 +203,8 @@ impl Jwt {
                 let (reason, detail) = refusal.told();
                 let denial =
                     Denial::unauthorized(reason).message("The token is not valid here").detail(detail);
-                Ok(Authentication::Rejected(denial.header(WWW_AUTHENTICATE, self.invalid.clone())))
+                let denial = denial.header(WWW_AUTHENTICATE, self.invalid.clone());
+                Ok(Authentication::Rejected(if refusal.is_of_genuine() { denial.genuine() } else { denial }))
             }
             // Whether the token is good cannot be known: that is not the client's fault.
             Judged::Undecided | Judged::NoKeys => Err(Fault::unavailable("token_keys_unavailable")),

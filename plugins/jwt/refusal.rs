@@ -37,6 +37,25 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// True where the token is one of the issuer's all the same. Where no keys are there as yet that is not verified, but
+    /// nothing is.
+    pub(super) fn is_of_genuine(self) -> bool {
+        use Refusal::{
+            Audience, ClaimInvalid, ClaimMissing, ConsumerUnknown, Expired, Issuer, Lifetime, NotYetValid,
+        };
+        matches!(
+            self,
+            Expired
+                | NotYetValid(_)
+                | Lifetime
+                | Issuer
+                | Audience
+                | ClaimMissing(_)
+                | ClaimInvalid(_)
+                | ConsumerUnknown
+        )
+    }
+
     /// The stable reason code, and what the operator is told.
     pub(super) fn told(self) -> (&'static str, &'static str) {
         match self {

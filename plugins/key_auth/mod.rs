@@ -192,7 +192,7 @@ impl KeyAuth {
         match accepted {
             None => Authentication::Rejected(rejected("credential_unknown", "The key is not known")),
             Some(key) if key.expires.is_some_and(|expires| SystemTime::now() >= expires) => {
-                Authentication::Rejected(rejected("credential_expired", "The key has expired"))
+                Authentication::Rejected(rejected("credential_expired", "The key has expired").genuine())
             }
             Some(key) => Authentication::Authenticated(key.principal.clone()),
         }

@@ -247,7 +247,8 @@ impl Authenticator for Mtls {
             }
             Err((reason, detail)) => {
                 let denial = Denial::unauthorized(reason).message("The certificate is not good here");
-                Authentication::Rejected(denial.detail(*detail))
+                // Whoever shows it has its key, and the listener has verified it.
+                Authentication::Rejected(denial.detail(*detail).genuine())
             }
         }))
     }

@@ -84,7 +84,9 @@ enum Finding {
 fn tried(found: &Result<Authentication, Fault>) -> Tried {
     match found {
         Ok(Authentication::Authenticated(_)) => Tried::Good,
-        Ok(Authentication::Rejected(denial)) if denial.status() == StatusCode::UNAUTHORIZED => Tried::Bad,
+        Ok(Authentication::Rejected(denial)) if denial.status() == StatusCode::UNAUTHORIZED => {
+            if denial.is_genuine() { Tried::Stale } else { Tried::Bad }
+        }
         _ => Tried::Open,
     }
 }

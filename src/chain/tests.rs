@@ -200,6 +200,7 @@ impl Authenticator for Says {
                 Authentication::Authenticated(Arc::new(Principal::of_consumer(Arc::new(consumer), None)))
             }
             Some("scope") => Authentication::Rejected(Denial::forbidden("scope")),
+            Some("old") => Authentication::Rejected(Denial::unauthorized("old").genuine()),
             Some("down") => return Step::Now(Err(Fault::unavailable("down"))),
             Some(_) => Authentication::Rejected(Denial::unauthorized("wrong")),
         }))
@@ -295,6 +296,7 @@ fn what_authenticators_look_at_is_seen_before_and_after() {
         (&[("second", "good")], "", Enforce, &["before", "Good"], "passes"),
         // Genuine and not enough, and not known: no failure.
         (&[("first", "scope")], "", Enforce, &["before", "Open"], "scope"),
+        (&[("first", "old")], "", Enforce, &["before", "Stale"], "old"),
         (&[("first", "down")], "", Enforce, &["before", "Open"], "down"),
         // Monitored it lets pass, and is seen.
         (

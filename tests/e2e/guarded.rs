@@ -78,6 +78,11 @@ routes:
         let claims = json!({"sub": "alice", "exp": Signer::now() - 600, "jti": number});
         format!("authorization: Bearer {}", signer.token("k", &claims))
     };
+    let stranger = Signer::new();
+    let unsigned = |number: usize| {
+        let claims = json!({"sub": "alice", "exp": Signer::now() + 600, "jti": number});
+        format!("authorization: Bearer {}", stranger.token("k", &claims))
+    };
     let forged = |number: usize| {
         let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let signature = STANDARD.encode([u8::try_from(number).unwrap(); 32]);
@@ -95,7 +100,12 @@ routes:
     assert_eq!(statuses(&gateway, "127.0.1.1", "/echo/key", key), looked(6));
     assert_eq!(statuses(&gateway, "127.0.1.2", "/echo/basic", spread), looked(6));
     assert_eq!(statuses(&gateway, "127.0.1.3", "/echo/hmac", forged), looked(6));
-    assert_eq!(statuses(&gateway, "127.0.1.4", "/echo/jwt", expired), looked(6));
+    assert_eq!(statuses(&gateway, "127.0.1.4", "/echo/jwt", unsigned), looked(6));
+    // What the issuer has signed is no guess; the same again is refused unseen.
+    assert_eq!(statuses(&gateway, "127.0.1.10", "/echo/jwt", expired), [401; 10]);
+    let one = expired(11);
+    let again = statuses(&gateway, "127.0.1.11", "/echo/jwt", |_| one.clone());
+    assert_eq!((&again[..2], &again[2..]), (&[401; 2][..], &[429; 8][..]));
     assert_eq!(statuses(&gateway, "127.0.1.5", "/echo/any", key), looked(6));
     assert_eq!(statuses(&gateway, "127.0.1.6", "/echo/any", spread), looked(6));
     assert_eq!(
@@ -236,7 +246,8 @@ routes:
     let shown = (0..4).map(|_| ask(&unknown, "/echo/partner", "x: y")).collect::<Vec<_>>();
     assert_eq!(shown, [401, 401, 429, 429], "the same again is refused unseen");
     let keys = (0..6).map(|number| ask(&good, "/echo/key", &format!("apikey: {number}"))).collect::<Vec<_>>();
-    assert_eq!(keys, [401, 401, 401, 401, 429, 429]);
+    assert_eq!(keys, [401, 401, 401, 401, 401, 401], "a certificate is no guess");
+    assert_eq!(ask(&good, "/echo/key", "apikey: 6"), 429);
     // The address is locked out; its certificate was good here.
     assert_eq!(ask(&good, "/echo/partner", "x: y"), 200);
     assert_eq!(

@@ -92,6 +92,8 @@ pub enum Tried {
     Good,
     /// It is not good: refused with 401.
     Bad,
+    /// It is refused with 401, and genuine: it has expired, or is for something else ([`Denial::genuine`](crate::Denial)).
+    Stale,
     /// That is not known: a dependency is down, there was nothing after all, or it is good and not enough.
     Open,
 }

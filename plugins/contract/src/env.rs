@@ -17,7 +17,7 @@ use crate::{
     credentials::CredentialPlaces,
     decision::EntryInfo,
     host::Host,
-    lockouts::Lockouts,
+    lockouts::{Lockouts, LockoutsOf},
     principal::Consumer,
     store::{Store, Stores},
 };
@@ -230,11 +230,11 @@ impl Keep {
     }
 
     /// For the admin API: all that locks callers out, by route and entry.
-    pub fn lockouts(&self) -> Vec<(Option<Arc<str>>, Arc<str>, Arc<dyn Lockouts>)> {
+    pub fn lockouts(&self) -> Vec<LockoutsOf> {
         let lockouts = self.lockouts.lock();
-        let held = lockouts
-            .iter()
-            .filter_map(|((route, key), weak)| Some((route.clone(), key.clone(), weak.upgrade()?)));
+        let held = lockouts.iter().filter_map(|((route, key), weak)| {
+            Some(LockoutsOf { route: route.clone(), entry: key.clone(), lockouts: weak.upgrade()? })
+        });
         held.collect()
     }
 

@@ -1,7 +1,7 @@
 //! Lockouts that an operator may see and end, through the admin API.
 
 use serde_json::Value;
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::verdict::BoxFuture;
 
@@ -24,4 +24,21 @@ pub trait Lockouts: Send + Sync + 'static {
 
     /// Ends some; how many there were.
     fn end(&self, whom: Whom) -> BoxFuture<'_, usize>;
+}
+
+/// The lockouts of one entry.
+#[derive(Clone)]
+pub struct LockoutsOf {
+    /// The route that it stands in; none for one that is everywhere.
+    pub route: Option<Arc<str>>,
+    /// Its key.
+    pub entry: Arc<str>,
+    /// They.
+    pub lockouts: Arc<dyn Lockouts>,
+}
+
+impl fmt::Debug for LockoutsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LockoutsOf({:?} {})", self.route, self.entry)
+    }
 }

@@ -118,7 +118,7 @@ impl Kit {
 
     /// What the plugin shows of whom it locks out.
     pub fn lockouts(&self) -> Vec<Arc<dyn Lockouts>> {
-        self.keep.lockouts().into_iter().map(|(_, _, lockouts)| lockouts).collect()
+        self.keep.lockouts().into_iter().map(|of| of.lockouts).collect()
     }
 
     /// Where the plugin writes files.
