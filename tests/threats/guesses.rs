@@ -117,7 +117,8 @@ fn a_guess_in_any_disguise_is_one() {
 fn the_answer_tells_nothing_of_what_was_wrong() {
     let gate = Gate::start(CONF);
     let told = |client: &str, requests: &[&str]| {
-        let last = requests.iter().map(|request| ask(&gate, client, request)).last().unwrap();
+        let answers: Vec<_> = requests.iter().map(|request| ask(&gate, client, request)).collect();
+        let last = answers.last().unwrap();
         let mut problem = last.json();
         assert_eq!(last.status, 429, "{problem}");
         assert!(last.header("www-authenticate").is_none());
