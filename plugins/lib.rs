@@ -18,6 +18,7 @@ mod coding;
 mod content_type;
 mod correlation_id;
 mod cors;
+mod credential_guard;
 mod csrf;
 mod data_mask;
 mod hmac_auth;
@@ -51,6 +52,7 @@ pub use basic_auth::{BasicAuth, BasicCredential, hash_password};
 pub use content_type::ContentType;
 pub use correlation_id::CorrelationId;
 pub use cors::Cors;
+pub use credential_guard::CredentialGuard;
 pub use csrf::Csrf;
 pub use data_mask::DataMask;
 pub use hmac_auth::{HmacAuth, HmacCredential};
@@ -86,6 +88,7 @@ pub static PLUGINS: &[Descriptor] = &[
     Descriptor::of::<RateLimiting>(),
     Descriptor::of::<Redirect>(),
     Descriptor::of::<Cors>(),
+    Descriptor::of::<CredentialGuard>(),
     // Authenticate
     Descriptor::authenticator::<Mtls>().with_credentials::<MtlsCredential>(),
     Descriptor::authenticator::<KeyAuth>().with_credentials::<KeyCredential>(),
@@ -140,6 +143,7 @@ mod tests {
                 "rate-limiting",
                 "redirect",
                 "cors",
+                "credential-guard",
                 "mtls",
                 "key-auth",
                 "basic-auth",

@@ -16,7 +16,7 @@ use http::{HeaderValue, header::AUTHORIZATION};
 use logins::Logins;
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
-    Hooks, Plugin, PluginKind, Secret, Stage, Step, conf::HumanDuration,
+    Hooks, Plugin, PluginKind, Presented, Secret, Stage, Step, conf::HumanDuration,
 };
 use pool::Pool;
 use schemars::JsonSchema;
@@ -128,31 +128,28 @@ fn pool(config: &Config, env: &BuildEnv<'_>) -> Result<Arc<Pool>, String> {
 }
 
 /// What the request presents.
-enum Presented {
+enum Found {
     Nothing,
     Wrong(Denial),
     Login(String, Secret),
 }
 
-fn presented(ex: &Exchange) -> Presented {
+fn found(ex: &Exchange) -> Found {
     let mut values = ex.request.headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Presented::Nothing };
+    let Some(value) = values.next() else { return Found::Nothing };
     let Some(encoded) = after_scheme(value.as_bytes()) else {
         // Another scheme is another plugin's; beside it there may be nothing either.
         return if values.any(|value| after_scheme(value.as_bytes()).is_some()) {
-            Presented::Wrong(rejected("credential_ambiguous", "The request has more than one credential"))
+            Found::Wrong(rejected("credential_ambiguous", "The request has more than one credential"))
         } else {
-            Presented::Nothing
+            Found::Nothing
         };
     };
     if values.next().is_some() {
-        return Presented::Wrong(rejected(
-            "credential_ambiguous",
-            "The request has more than one credential",
-        ));
+        return Found::Wrong(rejected("credential_ambiguous", "The request has more than one credential"));
     }
     login(encoded).unwrap_or_else(|| {
-        Presented::Wrong(rejected("credential_malformed", "The credential is no user name and password"))
+        Found::Wrong(rejected("credential_malformed", "The credential is no user name and password"))
     })
 }
 
@@ -163,7 +160,7 @@ fn after_scheme(value: &[u8]) -> Option<&[u8]> {
     is_basic.then(|| rest.trim_ascii_start())
 }
 
-fn login(encoded: &[u8]) -> Option<Presented> {
+fn login(encoded: &[u8]) -> Option<Found> {
     if encoded.len() > MAX_LOGIN * 4 / 3 + 4 {
         return None;
     }
@@ -172,7 +169,7 @@ fn login(encoded: &[u8]) -> Option<Presented> {
         return None;
     }
     let (user, password) = whole.expose().split_once(':')?;
-    (!user.is_empty()).then(|| Presented::Login(user.to_owned(), Secret::new(password)))
+    (!user.is_empty()).then(|| Found::Login(user.to_owned(), Secret::new(password)))
 }
 
 fn rejected(reason: &'static str, message: &'static str) -> Denial {
@@ -190,15 +187,26 @@ impl Authenticator for BasicAuth {
         vec![CredentialPlace::Header(AUTHORIZATION)]
     }
 
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        match found(ex) {
+            Found::Nothing => None,
+            Found::Wrong(_) => Presented::found_in(ex, &self.credential_places()),
+            Found::Login(user, password) => {
+                let login = Presented::of_parts([user.as_bytes(), password.expose().as_bytes()]);
+                Some(login.account(&user))
+            }
+        }
+    }
+
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {
-        let found = presented(ex);
-        if self.hide && !matches!(found, Presented::Nothing) {
+        let found = found(ex);
+        if self.hide && !matches!(found, Found::Nothing) {
             ex.to_origin().remove_headers.push(AUTHORIZATION);
         }
         let (user, password) = match found {
-            Presented::Nothing => return Step::Now(Ok(Authentication::NoCredential)),
-            Presented::Wrong(denial) => return Step::Now(Ok(Authentication::Rejected(denial))),
-            Presented::Login(user, password) => (user, password),
+            Found::Nothing => return Step::Now(Ok(Authentication::NoCredential)),
+            Found::Wrong(denial) => return Step::Now(Ok(Authentication::Rejected(denial))),
+            Found::Login(user, password) => (user, password),
         };
         let tag = self.logins.tag(&user, password.expose());
         if let Some(principal) = self.logins.remembered(&tag) {

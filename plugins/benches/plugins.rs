@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use palisade_contract::{
-    Body, Decision, Descriptor, Effect, Exchange, Outcome, PeerCertificate, ResponseHeader, Step, Tls,
-    Verdict,
+    Authentication, Body, Built, Decision, Descriptor, Effect, Exchange, Outcome, PeerCertificate, Presented,
+    ResponseHeader, Step, Tls, Tried, Verdict,
     testkit::{Case, Instance, Kit, TestHost},
 };
 use palisade_plugins::*;
@@ -35,6 +35,7 @@ fn plugins(c: &mut Criterion) {
     );
     let key_auth = kit.build("{}").unwrap();
     bench(c, "key-auth", &key_auth, || Case::get("/").header("apikey", "alice"));
+    decides(c, "key-auth", &key_auth, Case::get("/").header("apikey", "alice"));
     basic_auth(c);
     introspection(c);
     mtls(c);
@@ -59,6 +60,7 @@ fn basic_auth(c: &mut Criterion) {
     let case = || Case::get("/").header("authorization", "Basic YWxpY2U6c2VzYW1l");
     plugin.run(case()).authenticated();
     bench(c, "basic-auth, remembered", &plugin, case);
+    decides(c, "basic-auth, remembered", &plugin, case());
 }
 
 /// A token that was asked about a short while ago.
@@ -81,13 +83,65 @@ fn mtls(c: &mut Criterion) {
         Arc::new(PeerCertificate { chain: vec![made.cert.der().to_vec().into()], sha256: [7; 32] });
     let kit = Kit::of(Descriptor::authenticator::<Mtls>().with_credentials::<MtlsCredential>());
     let plugin = kit.consumer("acme", &["gold"], &["dns: api.partner.example"]).build("{}").unwrap();
-    bench(c, "mtls", &plugin, || {
+    let case = || {
         Case::get("/").client(|client| {
             let certificate = Some(certificate.clone());
             let (version, cipher) = ("TLSv1.3".into(), "TLS13_AES_128_GCM_SHA256".into());
             client.tls = Some(Tls { version, cipher, server_name: None, alpn: None, certificate });
         })
+    };
+    bench(c, "mtls", &plugin, case);
+    decides(c, "mtls", &plugin, case());
+}
+
+/// What a decision costs once its credential is known, and nothing else: the exchange is made before.
+fn decides(c: &mut Criterion, name: &str, plugin: &Instance, case: Case) {
+    let Built::Authenticator(authenticator) = &plugin.built else { return };
+    let mut ex = case.exchange();
+    c.bench_function(&format!("{name}, a warm decision"), |b| {
+        b.iter(|| {
+            assert!(matches!(
+                authenticator.authenticate(&mut ex),
+                Step::Now(Ok(Authentication::Authenticated(_)))
+            ));
+            let changes = ex.to_origin();
+            changes.remove_headers.clear();
+            changes.set_headers.clear();
+        });
     });
+    // What a plugin that watches credentials makes of it first.
+    c.bench_function(&format!("{name}, what is presented"), |b| {
+        b.iter(|| assert!(authenticator.presented(&ex).is_some()));
+    });
+}
+
+/// What `credential-guard` adds to the request of a known client, and what a refusal costs.
+fn credential_guard(c: &mut Criterion) {
+    let kit = Kit::of(Descriptor::of::<CredentialGuard>());
+    let guard = kit.build("{ip: {failures: 5, window: 24h}, max_lockout: 24h}").unwrap();
+    let plugin = guard.built.plugin();
+    let mut known = Case::get("/").from("192.0.2.7").exchange();
+    for (name, presented) in [
+        ("a key", Presented::credential(b"a key")),
+        ("a user", Presented::of_parts([&b"alice"[..], b"sesame"]).account("alice")),
+    ] {
+        guard.attempt(&mut known, &presented, Tried::Good).unwrap();
+        c.bench_function(&format!("credential-guard, {name} that is known"), |b| {
+            b.iter(|| {
+                let passes = |step: Step<'_>| matches!(step, Step::Now(Ok(Verdict::Continue)));
+                assert!(passes(plugin.on_credential(&mut known, &presented)));
+                assert!(passes(plugin.on_authentication(&mut known, &presented, Tried::Good)));
+            });
+        });
+    }
+    let mut ex = Case::get("/").from("192.0.2.8").exchange();
+    let mut number = 0_u64;
+    let mut guess = |ex: &mut Exchange| {
+        number += 1;
+        guard.attempt(ex, &Presented::credential(&number.to_le_bytes()), Tried::Bad).is_ok()
+    };
+    while guess(&mut ex) {}
+    c.bench_function("credential-guard, a guess that is refused", |b| b.iter(|| assert!(!guess(&mut ex))));
 }
 
 /// A request as most are: from a proved consumer, through three plugins, answered by an origin.
@@ -254,5 +308,5 @@ fn data_mask(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, plugins, waf, data_mask, rate_limiting, audit);
+criterion_group!(benches, plugins, credential_guard, waf, data_mask, rate_limiting, audit);
 criterion_main!(benches);

@@ -10,7 +10,7 @@ const MAX_NAMES: usize = 32;
 
 /// A signature, as presented.
 #[derive(Debug)]
-pub(super) struct Presented<'r> {
+pub(super) struct Signature<'r> {
     pub(super) username: &'r str,
     /// None where it is one that is not known here.
     pub(super) algorithm: Option<Algorithm>,
@@ -51,7 +51,7 @@ pub(super) fn after_scheme(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// None for what is not exactly one signature.
-pub(super) fn read(parameters: &[u8]) -> Option<Presented<'_>> {
+pub(super) fn read(parameters: &[u8]) -> Option<Signature<'_>> {
     let text = std::str::from_utf8(parameters).ok().filter(|text| text.len() <= MAX_BYTES)?;
     let (mut username, mut algorithm, mut headers, mut signature) = (None, None, None, None);
     let mut rest = text;
@@ -82,7 +82,7 @@ pub(super) fn read(parameters: &[u8]) -> Option<Presented<'_>> {
         }
         names.push(name);
     }
-    Some(Presented {
+    Some(Signature {
         username: username.filter(|name| !name.is_empty())?,
         algorithm: Algorithm::named(algorithm?),
         names,

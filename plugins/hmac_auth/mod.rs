@@ -13,14 +13,15 @@ pub use credential::HmacCredential;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use config::{Algorithm, Config};
 use credential::Signers;
-use header::{Presented, Signed, after_scheme};
+use header::{Signature, Signed, after_scheme};
 use http::{
     HeaderName, HeaderValue,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 use palisade_contract::{
     Answer, Authentication, Authenticator, Body, BodyNeed, BuildEnv, Command, ConfigError, ConfigErrors,
-    CredentialPlace, Denial, Exchange, Fault, Hooks, Plugin, PluginKind, Principal, Stage, Step, Store,
+    CredentialPlace, Denial, Exchange, Fault, Hooks, Plugin, PluginKind, Presented, Principal, Stage, Step,
+    Store,
 };
 use seen::{Found, Seen, Tag};
 use sha2::{Digest, Sha256};
@@ -197,7 +198,7 @@ fn is_signed(name: &Signed, names: &[Signed]) -> bool {
 }
 
 /// The one signature that the request has.
-fn presented(ex: &Exchange) -> Result<Option<Presented<'_>>, Denial> {
+fn presented(ex: &Exchange) -> Result<Option<Signature<'_>>, Denial> {
     let values = ex.request.headers.get_all(AUTHORIZATION);
     let Some(parameters) = values.iter().find_map(|value| after_scheme(value.as_bytes())) else {
         return Ok(None);
@@ -213,7 +214,7 @@ fn rejected(reason: &'static str, detail: &'static str) -> Denial {
 }
 
 fn replayed() -> Denial {
-    rejected("signature_replayed", "the signature was seen before")
+    rejected("signature_replayed", "the signature was seen before").genuine()
 }
 
 /// Remembers a signature for all gateways.
@@ -255,6 +256,17 @@ impl Plugin for HmacAuth {
 impl Authenticator for HmacAuth {
     fn credential_places(&self) -> Vec<CredentialPlace> {
         vec![CredentialPlace::Header(AUTHORIZATION)]
+    }
+
+    /// Each request has a signature of its own: it is the user name that stays.
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        match presented(ex) {
+            Ok(found) => found.map(|found| {
+                let signed = Presented::of_parts([found.username.as_bytes(), &found.signature]);
+                signed.account(found.username)
+            }),
+            Err(_) => Presented::found_in(ex, &self.credential_places()),
+        }
     }
 
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {

@@ -48,7 +48,7 @@ use denylist::{Denylist, Known};
 use http::{HeaderName, HeaderValue};
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigErrors, CredentialPlace, Exchange, Fault, Hooks, Plugin,
-    PluginKind, Stage, Step, Store,
+    PluginKind, Presented, Stage, Step, Store,
 };
 use std::sync::Arc;
 use token::Unverified;
@@ -294,6 +294,10 @@ impl Authenticator for Jwt {
 
     fn credential_places(&self) -> Vec<CredentialPlace> {
         self.places.all()
+    }
+
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        self.places.presented(ex)
     }
 
     fn challenge(&self) -> HeaderValue {

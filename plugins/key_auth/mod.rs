@@ -11,7 +11,7 @@ use credential::{Keys, hashed};
 use http::{HeaderName, HeaderValue, header};
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, ConsumerSource, CredentialPlace,
-    Denial, Exchange, Held, Hooks, Plugin, PluginKind, Principal, Stage, Step,
+    Denial, Exchange, Held, Hooks, Plugin, PluginKind, Presented, Principal, Stage, Step,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -145,7 +145,7 @@ fn header_names(config: &Config, errors: &mut Vec<ConfigError>) -> Vec<HeaderNam
 
 impl KeyAuth {
     /// The one key that the request presents. Two of them are one too many: an origin might take the other.
-    fn presented<'r>(&self, ex: &'r Exchange) -> Result<Option<Cow<'r, [u8]>>, Denial> {
+    fn key<'r>(&self, ex: &'r Exchange) -> Result<Option<Cow<'r, [u8]>>, Denial> {
         let mut found: Option<Cow<'r, [u8]>> = None;
         let mut add = |key: Cow<'r, [u8]>| match found {
             None => {
@@ -187,7 +187,7 @@ impl KeyAuth {
 
     fn judge(&self, ex: &Exchange) -> Step<'static, Authentication> {
         let rejected = |denial| Step::Now(Ok(Authentication::Rejected(denial)));
-        let hash = match self.presented(ex) {
+        let hash = match self.key(ex) {
             Err(denial) => return rejected(denial),
             Ok(None) => return Step::Now(Ok(Authentication::NoCredential)),
             Ok(Some(key)) if key.is_empty() || key.len() > MAX_KEY || key.contains(&0) => {
@@ -210,7 +210,7 @@ impl KeyAuth {
 /// A key that somebody has, where it has not expired.
 fn accepted(principal: &Arc<Principal>, expires: Option<SystemTime>, now: SystemTime) -> Authentication {
     if expires.is_some_and(|expires| now >= expires) {
-        Authentication::Rejected(rejected("credential_expired", "The key has expired"))
+        Authentication::Rejected(rejected("credential_expired", "The key has expired").genuine())
     } else {
         Authentication::Authenticated(principal.clone())
     }
@@ -244,6 +244,13 @@ impl Plugin for KeyAuth {
 impl Authenticator for KeyAuth {
     fn credential_places(&self) -> Vec<CredentialPlace> {
         CredentialPlace::all(&self.headers, &self.query, !self.cookies.is_empty())
+    }
+
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        match self.key(ex) {
+            Ok(key) => key.map(|key| Presented::credential(&key)),
+            Err(_) => Presented::found_in(ex, &self.credential_places()).or(Some(Presented::credential(b""))),
+        }
     }
 
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {

@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue};
 use lru::LruCache;
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Denial, Exchange,
-    Hooks, PeerCertificate, Plugin, PluginKind, Principal, Stage, Step,
+    Hooks, PeerCertificate, Plugin, PluginKind, Presented, Principal, Stage, Step,
 };
 use parking_lot::Mutex;
 use rules::{Allowed, Consumers, Kind, Owner, Rule};
@@ -220,6 +220,12 @@ impl Authenticator for Mtls {
         Vec::new()
     }
 
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        let client = ex.client();
+        let shown = client.tls.as_ref()?.certificate.as_ref().filter(|_| !client.behind_proxy)?;
+        Some(Presented::credential(&shown.sha256))
+    }
+
     fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {
         let client = ex.client();
         let shown = client.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
@@ -241,7 +247,8 @@ impl Authenticator for Mtls {
             }
             Err((reason, detail)) => {
                 let denial = Denial::unauthorized(reason).message("The certificate is not good here");
-                Authentication::Rejected(denial.detail(*detail))
+                // Whoever shows it has its key, and the listener has verified it.
+                Authentication::Rejected(denial.detail(*detail).genuine())
             }
         }))
     }

@@ -38,7 +38,7 @@ use http::{HeaderName, HeaderValue};
 use known::{Asker, Call, Failed, Known, Times};
 use palisade_contract::{
     Authentication, Authenticator, BuildEnv, ConfigError, ConfigErrors, CredentialPlace, Exchange, Fault,
-    Hooks, Plugin, PluginKind, Stage, Step,
+    Hooks, Plugin, PluginKind, Presented, Stage, Step,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -222,6 +222,10 @@ impl Authenticator for Oauth2Introspection {
 
     fn credential_places(&self) -> Vec<CredentialPlace> {
         self.places.all()
+    }
+
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        self.places.presented(ex)
     }
 
     fn challenge(&self) -> HeaderValue {

@@ -42,6 +42,7 @@ impl Challenges {
             return denial.detail(detail).header(WWW_AUTHENTICATE, self.scope.clone());
         }
         let denial = Denial::unauthorized(reason).message("The token is not valid here").detail(detail);
-        denial.header(WWW_AUTHENTICATE, self.invalid.clone())
+        let denial = denial.header(WWW_AUTHENTICATE, self.invalid.clone());
+        if refusal.is_of_genuine() { denial.genuine() } else { denial }
     }
 }

@@ -3,7 +3,7 @@
 use super::refusal::Refusal;
 use crate::presented::{cookies, query_pairs};
 use http::{HeaderName, header};
-use palisade_contract::{ConfigError, CredentialPlace, Exchange};
+use palisade_contract::{ConfigError, CredentialPlace, Exchange, Presented};
 use std::{borrow::Cow, sync::Arc};
 
 const SCHEME: &[u8] = b"bearer";
@@ -64,6 +64,14 @@ impl Places {
     /// All of them.
     pub(crate) fn all(&self) -> Vec<CredentialPlace> {
         CredentialPlace::all(&self.headers, &self.query, !self.cookies.is_empty())
+    }
+
+    /// What the request presents, good or not.
+    pub(crate) fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        match self.find(ex) {
+            Ok(token) => token.map(|token| Presented::credential(&token)),
+            Err(_) => Presented::found_in(ex, &self.all()).or(Some(Presented::credential(b""))),
+        }
     }
 
     /// The one token of the request. Two of them are one too many: an origin might take the other.

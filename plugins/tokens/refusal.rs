@@ -43,6 +43,28 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// True where the token is one of the issuer's all the same. Where no keys are there as yet that is not verified, but
+    /// nothing is.
+    pub(crate) fn is_of_genuine(self) -> bool {
+        use Refusal::{
+            Audience, Bound, ClaimInvalid, ClaimMissing, ConsumerUnknown, Expired, Issuer, Lifetime,
+            NotYetValid, Revoked,
+        };
+        matches!(
+            self,
+            Expired
+                | NotYetValid(_)
+                | Lifetime
+                | Issuer
+                | Audience
+                | ClaimMissing(_)
+                | ClaimInvalid(_)
+                | ConsumerUnknown
+                | Bound(_)
+                | Revoked(_)
+        )
+    }
+
     /// The stable reason code, and what the operator is told.
     pub(crate) fn told(self) -> (&'static str, &'static str) {
         match self {

@@ -5,15 +5,16 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::{Body, to_bytes},
-    extract::{Request, State},
+    extract::{Query, Request, State, rejection::QueryRejection},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use http::{
     HeaderValue, Method, StatusCode, Uri,
     header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
 };
+use palisade_contract::Whom;
 use serde_json::json;
 use tokio::{task, time};
 
@@ -22,6 +23,9 @@ use crate::serve::problem;
 
 /// What anyone may ask for.
 pub(super) const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Who is locked out: who may know that has the token, wherever he asks.
+pub(super) const LOCKOUTS: &str = "/lockouts";
 
 /// The most bytes of a request's body. Nothing here reads one.
 const BODY_BYTES: usize = 64 * 1024;
@@ -43,11 +47,12 @@ pub(super) fn readers() -> Router<Gateway> {
         .route("/routes", get(|state| document(state, |gateway| gateway.routes_json())))
         .route("/upstreams", get(|state| document(state, |gateway| gateway.upstreams_json())))
         .route("/stores", get(|state| document(state, |gateway| gateway.stores_json())))
+        .route(LOCKOUTS, get(|state| document(state, |gateway| gateway.lockouts_json())))
         .route("/config/status", get(|state| document(state, |gateway| gateway.status_json())))
 }
 
 pub(super) fn changes() -> Router<Gateway> {
-    Router::new().route("/reload", post(reload))
+    Router::new().route("/reload", post(reload)).route(LOCKOUTS, delete(end_lockouts))
 }
 
 /// What all of it has in common: bounded bodies, and problem documents for what is not there.
@@ -113,6 +118,31 @@ async fn reload(State(gateway): State<Gateway>) -> Response {
         Ok(Err(errors)) => problem(StatusCode::UNPROCESSABLE_ENTITY, "configuration_refused", &errors),
         Err(_) => failed(),
     }
+}
+
+/// Whose lockouts are ended: one of these.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ended {
+    ip: Option<std::net::IpAddr>,
+    account: Option<String>,
+    all: Option<bool>,
+}
+
+async fn end_lockouts(
+    State(gateway): State<Gateway>,
+    query: Result<Query<Ended>, QueryRejection>,
+) -> Response {
+    let whom = match query {
+        Ok(Query(Ended { ip: Some(ip), account: None, all: None })) => Whom::Ip(ip),
+        Ok(Query(Ended { ip: None, account: Some(name), all: None })) => Whom::Account(name),
+        Ok(Query(Ended { ip: None, account: None, all: Some(true) })) => Whom::All,
+        _ => {
+            let detail = "say whose with one of `?ip=ADDRESS`, `?account=NAME` and `?all=true`";
+            return problem(StatusCode::BAD_REQUEST, "lockouts_of_whom", detail);
+        }
+    };
+    Json(json!({ "ended": gateway.end_lockouts(whom).await })).into_response()
 }
 
 /// Away from the threads that serve: with thousands of routes this takes a while.

@@ -1,4 +1,4 @@
-//! The admin API: what the gateway tells an operator, and the one thing it may be told.
+//! The admin API: what the gateway tells an operator, and the few things it may be told.
 //!
 //! | Path | Who | What |
 //! |---|---|---|
@@ -7,6 +7,8 @@
 //! | `GET /metrics` | reader | the text format of Prometheus |
 //! | `GET /routes` | reader | the compiled routes |
 //! | `GET /upstreams` | reader | upstreams and their targets |
+//! | `GET /lockouts` | token | who is locked out, and for how long |
+//! | `DELETE /lockouts` | token | ends lockouts: of an address, of an account, all |
 //! | `GET /config/status` | reader | what is serving, and how the last load went |
 //! | `POST /reload` | token | reads the configuration again; 422 with its errors where it is refused |
 //!
@@ -21,7 +23,7 @@ use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
 use futures::future::BoxFuture;
-use palisade_contract::Secret;
+use palisade_contract::{Secret, Whom};
 use serde_json::Value;
 
 use crate::serve::{Limits, Server};
@@ -56,6 +58,12 @@ pub trait AdminState: Send + Sync + 'static {
 
     /// Every store and how it is.
     fn stores_json(&self) -> Value;
+
+    /// Who is locked out.
+    fn lockouts_json(&self) -> Value;
+
+    /// Ends lockouts; how many there were.
+    fn end_lockouts(&self, whom: Whom) -> BoxFuture<'_, usize>;
 
     /// Generation, time and source of what is serving, and the result of the last load.
     fn status_json(&self) -> Value;

@@ -20,6 +20,7 @@ struct Fake {
     draining: AtomicBool,
     broken: AtomicBool,
     reloads: AtomicUsize,
+    ended: std::sync::Mutex<Vec<Whom>>,
 }
 
 impl AdminState for Fake {
@@ -45,6 +46,15 @@ impl AdminState for Fake {
 
     fn stores_json(&self) -> Value {
         json!({ "stores": ["main"] })
+    }
+
+    fn lockouts_json(&self) -> Value {
+        json!({ "lockouts": [] })
+    }
+
+    fn end_lockouts(&self, whom: Whom) -> BoxFuture<'_, usize> {
+        self.ended.lock().unwrap().push(whom);
+        async { 3 }.boxed()
     }
 
     fn status_json(&self) -> Value {
@@ -214,6 +224,30 @@ async fn off_loopback_only_probes_are_free() {
 
 const PATHS: [&str; 7] =
     ["/healthz", "/readyz", "/metrics", "/routes", "/upstreams", "/config/status", "/nowhere"];
+
+#[tokio::test]
+async fn lockouts_are_for_who_has_the_token_on_loopback_too() {
+    let state = fake(Some("sesame"));
+    let server = start(listener(), state.clone()).unwrap();
+    for request in ["GET /lockouts", "HEAD /lockouts", "DELETE /lockouts?all=true", "DELETE /lockouts"] {
+        assert_eq!(ask(server.address(), &format!("{request}|host: localhost")).await.status, 401);
+    }
+    let token = "host: localhost|authorization: Bearer sesame";
+    let answer = ask(server.address(), &format!("GET /lockouts|{token}")).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"lockouts":[]}"#));
+    for query in ["", "?", "?ip=", "?ip=x", "?all=false", "?ip=::1&all=true", "?ip=::1&ip=::2", "?name=x"] {
+        let answer = ask(server.address(), &format!("DELETE /lockouts{query}|{token}")).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (400, "lockouts_of_whom"), "{query}");
+    }
+    assert_eq!(*state.ended.lock().unwrap(), []);
+    for query in ["ip=2001:db8::1", "account=a%20b", "all=true"] {
+        let answer = ask(server.address(), &format!("DELETE /lockouts?{query}|{token}")).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"ended":3}"#));
+    }
+    let ip = "2001:db8::1".parse().unwrap();
+    let ended = [Whom::Ip(ip), Whom::Account("a b".to_owned()), Whom::All];
+    assert_eq!(*state.ended.lock().unwrap(), ended);
+}
 
 #[tokio::test]
 async fn probes_have_a_listener_of_their_own() {

@@ -1,8 +1,10 @@
 //! What follows from what authenticators found: any, all, anonymous, and the challenges.
 
 use super::{Chain, Run, Slot, Stop};
-use http::{HeaderValue, header::WWW_AUTHENTICATE};
-use palisade_contract::{Authentication, Built, Denial, Effect, Exchange, Mode, Principal};
+use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+use palisade_contract::{
+    Authentication, Built, Denial, Effect, Exchange, Fault, Mode, Presented, Principal, Tried,
+};
 use std::sync::Arc;
 
 /// How several authenticators go together, by entry key in the order as written.
@@ -56,7 +58,7 @@ impl AuthPlan {
 
     /// A 401 with the challenges of the route's authenticators (RFC 9110 §11.6.1).
     fn challenge(&self, denial: Denial) -> Denial {
-        if denial.status() != http::StatusCode::UNAUTHORIZED {
+        if denial.status() != StatusCode::UNAUTHORIZED {
             return denial;
         }
         // An authenticator that says more than its challenge (what is wrong with a token) says it in its place.
@@ -91,6 +93,17 @@ enum Finding {
     NotMine,
     /// Skipped by its condition, or refused in monitor mode: it does not count.
     NotCounted,
+}
+
+/// What an authenticator's answer says of the credential. What is refused otherwise than by 401 is genuine.
+fn tried(found: &Result<Authentication, Fault>) -> Tried {
+    match found {
+        Ok(Authentication::Authenticated(_)) => Tried::Good,
+        Ok(Authentication::Rejected(denial)) if denial.status() == StatusCode::UNAUTHORIZED => {
+            if denial.is_genuine() { Tried::Stale } else { Tried::Bad }
+        }
+        _ => Tried::Open,
+    }
 }
 
 impl Chain {
@@ -168,8 +181,22 @@ impl Chain {
             return Ok(Finding::NotCounted);
         }
         let Built::Authenticator(authenticator) = &slot.built else { return Ok(Finding::NotCounted) };
+        let presented = if self.guards.is_empty() { None } else { authenticator.presented(ex) };
+        if let Some(presented) = &presented
+            && let Some(stop) = Box::pin(self.before(ex, run, presented)).await
+        {
+            return Err(stop);
+        }
         ex.host_side().slot = slot.id;
-        match authenticator.authenticate(ex).resolve().await {
+        let found = authenticator.authenticate(ex).resolve().await;
+        let watched = match &presented {
+            Some(presented) => Box::pin(self.after(ex, run, presented, tried(&found))).await,
+            None => None,
+        };
+        if let (Some(stop), Ok(Authentication::Authenticated(_))) = (watched, &found) {
+            return Err(stop);
+        }
+        match found {
             Ok(Authentication::Authenticated(principal)) => {
                 run.record(ex, slot, Effect::Authenticated, None, None);
                 Ok(Finding::Proved(principal))
@@ -192,7 +219,7 @@ impl Chain {
             // Authenticate never lets a fault through (`on_fault: allow` is refused at load).
             Err(fault) => Err(run
                 .faulted(ex, slot, fault)
-                .unwrap_or_else(|| Stop::Faulted(palisade_contract::Fault::internal("authenticator_fault")))),
+                .unwrap_or_else(|| Stop::Faulted(Fault::internal("authenticator_fault")))),
         }
     }
 
@@ -202,6 +229,44 @@ impl Chain {
         let denial = Denial::unauthorized("credential_unsupported").message("This is no credential for this");
         run.record(ex, slot, Effect::Deny, Some("credential_unsupported"), None);
         Some(Stop::Denied(self.auth.challenge(denial)))
+    }
+
+    /// Asks whoever guards credentials whether this one is to be looked at.
+    async fn before(&self, ex: &mut Exchange, run: &mut Run, presented: &Presented) -> Option<Stop> {
+        for &index in &self.guards {
+            let Some(slot) = self.slots.get(index) else { continue };
+            if !self.admits_quietly(ex, run, index, slot) {
+                continue;
+            }
+            ex.host_side().slot = slot.id;
+            let verdict = slot.plugin().on_credential(ex, presented).resolve().await;
+            if let Some(stop) = run.judged(ex, slot, verdict, true) {
+                return Some(stop);
+            }
+        }
+        None
+    }
+
+    /// Tells them what came of it. All of them hear it; the first that refuses is what counts.
+    async fn after(
+        &self,
+        ex: &mut Exchange,
+        run: &mut Run,
+        presented: &Presented,
+        tried: Tried,
+    ) -> Option<Stop> {
+        let mut stop = None;
+        for &index in &self.guards {
+            let Some(slot) = self.slots.get(index) else { continue };
+            if !self.admits_quietly(ex, run, index, slot) {
+                continue;
+            }
+            ex.host_side().slot = slot.id;
+            let verdict = slot.plugin().on_authentication(ex, presented, tried).resolve().await;
+            let refused = run.judged(ex, slot, verdict, true);
+            stop = stop.or(refused);
+        }
+        stop
     }
 
     fn refuse_missing(&self, ex: &mut Exchange, run: &mut Run, index: Option<usize>) -> Option<Stop> {

@@ -90,6 +90,8 @@ pub struct Chain {
     response: Box<[usize]>,
     response_body: Box<[usize]>,
     log: Box<[usize]>,
+    /// Slots that see what authenticators look at, and what they say of it.
+    guards: Box<[usize]>,
     auth: AuthPlan,
     request_body_need: BodyNeed,
     response_body_need: BodyNeed,
@@ -135,6 +137,9 @@ impl Chain {
             response_body_need: need(&slots, &response_body, Plugin::response_body),
             preflight: slots.iter().any(|slot| slot.plugin().answers_preflight()),
             log: with(Hooks::LOG, &|_| true),
+            guards: with(Hooks::CREDENTIAL, &|slot| {
+                slot.stage == Stage::Screen && matches!(slot.built, Built::Plugin(_))
+            }),
             auth: AuthPlan::new(&slots, rule),
             request_body,
             response,

@@ -73,7 +73,7 @@ impl Run {
         Some(Stop::Faulted(fault))
     }
 
-    fn judged(
+    pub(super) fn judged(
         &mut self,
         ex: &mut Exchange,
         slot: &Slot,
@@ -273,7 +273,7 @@ impl Chain {
         admitted
     }
 
-    fn admits_quietly(&self, ex: &Exchange, run: &mut Run, index: usize, slot: &Slot) -> bool {
+    pub(super) fn admits_quietly(&self, ex: &Exchange, run: &mut Run, index: usize, slot: &Slot) -> bool {
         let Some(when) = &slot.when else { return true };
         if run.asked & bit(index) == 0 {
             run.asked |= bit(index);

@@ -3,8 +3,10 @@
 use super::*;
 use bytes::Bytes;
 use futures::FutureExt;
+use http::{HeaderName, HeaderValue};
 use palisade_contract::{
-    Body, Client, Effect, Exchange, Hooks, Mode, Place, RequestHeader, ResponseHeader, Scope, Step, Verdict,
+    Authentication, Authenticator, Body, Client, CredentialPlace, Effect, Exchange, Hooks, Mode, Place,
+    Presented, RequestHeader, ResponseHeader, Scope, Step, Tried, Verdict,
 };
 use parking_lot::Mutex;
 use std::{net::SocketAddr, path::Path, time::Instant};
@@ -88,6 +90,19 @@ fn pass(entries: &[(&'static str, Stage, Option<&str>, Option<&'static str>)]) -
         })
     };
     let chain = Chain::new(entries.iter().enumerate().map(slot).collect(), None);
+    let mut ex = exchange();
+    let mut run = Run::new(Instant::now());
+    let stop = all(&chain, &mut ex, &mut run).now_or_never().unwrap();
+    chain.log(&mut ex, &mut run);
+    let stopped = stop.map(|stop| match stop {
+        Stop::Faulted(fault) => fault.reason(),
+        _ => "something else",
+    });
+    let decisions = ex.host_side().decisions.iter().map(|line| (line.effect, line.reason)).collect();
+    Outcome { ran: ran.lock().clone(), stopped, decisions }
+}
+
+fn exchange() -> Exchange {
     let peer = SocketAddr::from(([127, 0, 0, 1], 1));
     let client = Client {
         ip: peer.ip(),
@@ -100,16 +115,7 @@ fn pass(entries: &[(&'static str, Stage, Option<&str>, Option<&'static str>)]) -
         tls: None,
     };
     let request = RequestHeader::build("GET", b"/", None).unwrap();
-    let mut ex = Exchange::new(request, Arc::new(client), "id".into());
-    let mut run = Run::new(Instant::now());
-    let stop = all(&chain, &mut ex, &mut run).now_or_never().unwrap();
-    chain.log(&mut ex, &mut run);
-    let stopped = stop.map(|stop| match stop {
-        Stop::Faulted(fault) => fault.reason(),
-        _ => "something else",
-    });
-    let decisions = ex.host_side().decisions.iter().map(|line| (line.effect, line.reason)).collect();
-    Outcome { ran: ran.lock().clone(), stopped, decisions }
+    Exchange::new(request, Arc::new(client), "id".into())
 }
 
 async fn all(chain: &Chain, ex: &mut Exchange, run: &mut Run) -> Option<Stop> {
@@ -177,4 +183,139 @@ fn a_panic_in_the_log_keeps_nobody_else_from_theirs() {
     let outcome = pass(&[("a", Stage::Observe, None, Some("log")), ("b", Stage::Observe, None, None)]);
     assert_eq!(outcome.stopped, None);
     assert!(outcome.ran.ends_with(&["a log".to_owned(), "b log".to_owned()]), "{:?}", outcome.ran);
+}
+
+/// Says of the credential in a header what the header says.
+struct Says(HeaderName);
+
+impl Plugin for Says {}
+
+impl Authenticator for Says {
+    fn authenticate<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a, Authentication> {
+        let said = ex.header(&self.0).map(|value| value.to_str().unwrap());
+        Step::Now(Ok(match said {
+            None | Some("nothing") => Authentication::NoCredential,
+            Some("good") => {
+                let consumer = palisade_contract::Consumer { name: "alice".into(), groups: Vec::new() };
+                Authentication::Authenticated(Arc::new(Principal::of_consumer(Arc::new(consumer), None)))
+            }
+            Some("scope") => Authentication::Rejected(Denial::forbidden("scope")),
+            Some("old") => Authentication::Rejected(Denial::unauthorized("old").genuine()),
+            Some("down") => return Step::Now(Err(Fault::unavailable("down"))),
+            Some(_) => Authentication::Rejected(Denial::unauthorized("wrong")),
+        }))
+    }
+
+    fn credential_places(&self) -> Vec<CredentialPlace> {
+        vec![CredentialPlace::Header(self.0.clone())]
+    }
+
+    fn challenge(&self) -> HeaderValue {
+        HeaderValue::from_static("Test")
+    }
+}
+
+/// Notes what it sees of credentials; refuses before or after where it is to.
+struct Watching(Arc<Mutex<Vec<String>>>, &'static str);
+
+impl Plugin for Watching {
+    fn hooks(&self) -> Hooks {
+        Hooks::CREDENTIAL
+    }
+
+    fn on_credential<'a>(&'a self, _: &'a mut Exchange, presented: &'a Presented) -> Step<'a> {
+        self.0.lock().push(format!("before {}", presented.digest()[0]));
+        if self.1 == "before" { Denial::forbidden("before").into() } else { Step::CONTINUE }
+    }
+
+    fn on_authentication<'a>(
+        &'a self,
+        _: &'a mut Exchange,
+        presented: &'a Presented,
+        tried: Tried,
+    ) -> Step<'a> {
+        self.0.lock().push(format!("{tried:?} {}", presented.digest()[0]));
+        if self.1 == "after" { Denial::forbidden("after").into() } else { Step::CONTINUE }
+    }
+}
+
+/// What is seen of a request with these headers, and how it ends; `first` may be monitored.
+fn watched(
+    headers: &[(&'static str, &str)],
+    refuses: &'static str,
+    mode: Mode,
+) -> (Vec<String>, &'static str) {
+    let (seen, metrics) = (Arc::new(Mutex::new(Vec::new())), crate::metrics::Metrics::new());
+    let watching = Built::Plugin(Arc::new(Watching(seen.clone(), refuses)));
+    // One that stands behind Authenticate is not asked.
+    let late = Built::Plugin(Arc::new(Watching(seen.clone(), "before")));
+    let says = |name| Built::Authenticator(Arc::new(Says(HeaderName::from_static(name))));
+    let entries = [
+        ("watching", Stage::Screen, watching, Mode::Enforce),
+        ("late", Stage::Authorize, late, Mode::Enforce),
+        ("first", Stage::Authenticate, says("first"), mode),
+        ("second", Stage::Authenticate, says("second"), Mode::Enforce),
+    ];
+    let slots = entries.into_iter().enumerate().map(|(id, (name, stage, built, mode))| {
+        let place = Place::of_file(Path::new("a.yaml"));
+        let info = Arc::new(EntryInfo::new(name, "test", Scope::Route, place, mode));
+        let metrics = metrics.entry("route", &info);
+        let (when, anonymous, on_fault) = (None, None, OnFault::Deny);
+        Arc::new(Slot { id: id + 1, stage, rank: id, built, on_fault, when, anonymous, metrics, info })
+    });
+    let chain = Chain::new(slots.collect(), None);
+    let mut ex = exchange();
+    for (name, value) in headers {
+        ex.request.append_header(*name, *value).unwrap();
+    }
+    let stop = chain.screen(&mut ex, &mut Run::new(Instant::now())).now_or_never().unwrap();
+    let ended = match stop {
+        None => "passes",
+        Some(Stop::Denied(denial)) => denial.reason(),
+        Some(Stop::Faulted(fault)) => fault.reason(),
+        Some(Stop::Replied(_)) => "replied",
+    };
+    let seen = seen.lock().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    (seen, ended)
+}
+
+#[test]
+fn what_authenticators_look_at_is_seen_before_and_after() {
+    use Mode::{Enforce, Monitor};
+    for (headers, refuses, mode, seen, ended) in [
+        (&[][..], "", Enforce, &[][..], "credential_missing"),
+        (&[("first", "good")], "", Enforce, &["before", "Good"], "passes"),
+        (&[("first", "wrong"), ("second", "good")], "", Enforce, &["before", "Bad"], "wrong"),
+        (
+            &[("first", "nothing"), ("second", "wrong")],
+            "",
+            Enforce,
+            &["before", "Open", "before", "Bad"],
+            "wrong",
+        ),
+        (&[("second", "good")], "", Enforce, &["before", "Good"], "passes"),
+        // Genuine and not enough, and not known: no failure.
+        (&[("first", "scope")], "", Enforce, &["before", "Open"], "scope"),
+        (&[("first", "old")], "", Enforce, &["before", "Stale"], "old"),
+        (&[("first", "down")], "", Enforce, &["before", "Open"], "down"),
+        // Monitored it lets pass, and is seen.
+        (
+            &[("first", "wrong"), ("second", "good")],
+            "",
+            Monitor,
+            &["before", "Bad", "before", "Good"],
+            "passes",
+        ),
+        (&[("first", "good")], "before", Enforce, &["before"], "before"),
+        (&[("first", "good")], "after", Enforce, &["before", "Good"], "after"),
+        // What was refused stays refused as it was.
+        (&[("first", "wrong")], "after", Enforce, &["before", "Bad"], "wrong"),
+    ] {
+        let found = watched(headers, refuses, mode);
+        assert_eq!(
+            found,
+            (seen.iter().map(|word| (*word).to_owned()).collect(), ended),
+            "{headers:?} {refuses}"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     gateway::{stores, view},
     serve::Server,
 };
-use palisade_contract::{Secret, verdict::BoxFuture};
+use palisade_contract::{Secret, Whom, lockouts::LockoutsOf, verdict::BoxFuture};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::SystemTime};
 
@@ -113,6 +113,31 @@ impl AdminState for View {
             document
         });
         all.collect()
+    }
+
+    fn lockouts_json(&self) -> Value {
+        let all =
+            self.gateway.keep.lockouts().into_iter().flat_map(|LockoutsOf { route, entry, lockouts }| {
+                lockouts.list().into_iter().map(move |mut one| {
+                    if let Some(fields) = one.as_object_mut() {
+                        fields.insert("entry".to_owned(), (*entry).into());
+                        fields.extend(route.as_ref().map(|route| ("route".to_owned(), (**route).into())));
+                    }
+                    one
+                })
+            });
+        json!({ "lockouts": all.collect::<Vec<_>>() })
+    }
+
+    fn end_lockouts(&self, whom: Whom) -> BoxFuture<'_, usize> {
+        Box::pin(async move {
+            let mut ended = 0;
+            for of in self.gateway.keep.lockouts() {
+                ended += of.lockouts.end(whom.clone()).await;
+            }
+            log::info!("{ended} lockouts were ended through the admin API");
+            ended
+        })
     }
 
     fn status_json(&self) -> Value {

@@ -78,6 +78,17 @@ impl Client {
         Client::over(tcp.try_clone().unwrap(), tcp)
     }
 
+    /// Plain text, from an address of this machine.
+    pub fn connect_from(source: &str, address: SocketAddr) -> Client {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source.parse().unwrap(), 0).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let tcp: TcpStream = socket.into();
+        patient(&tcp);
+        Client::over(tcp.try_clone().unwrap(), tcp)
+    }
+
     /// Over something that is laid over `tcp`.
     pub fn over(stream: impl Stream + 'static, tcp: TcpStream) -> Client {
         Client { stream: BufReader::new(Box::new(stream)), tcp }

@@ -33,6 +33,8 @@ mod examples;
 mod expiry;
 mod faults;
 mod flapping;
+mod guarded;
+mod guarded_store;
 mod h2_origins;
 mod h2c;
 mod hashing;

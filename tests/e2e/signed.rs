@@ -110,9 +110,10 @@ consumers: {{acme: {{hmac-auth: [{{username: acme, secret: {SECRET}}}]}}}}
 }
 
 /// A redis-server. It is killed when this is dropped.
-pub struct Redis(Child, pub u16);
+pub struct Redis(pub Child, pub u16);
 
 impl Redis {
+    /// On this port, or on any.
     pub fn start(port: Option<u16>) -> Redis {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port = port.unwrap_or_else(free);

@@ -1,4 +1,4 @@
-//! What the connection layer withstands, in figures: each against a gateway of its own, with what it should be.
+//! What the gateway withstands, in figures: each against a gateway of its own, with what it should be.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,11 +11,15 @@
 
 mod bodies;
 mod bombs;
+mod credentials;
 mod floods;
 #[path = "../soak/gateway.rs"]
 mod gateway;
 mod idle;
 mod net;
+#[path = "../e2e/signer.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod signer;
 mod slow;
 
 use clap::{Parser, ValueEnum};
@@ -53,6 +57,8 @@ enum Figure {
     Floods,
     /// Endless, compressed and deep bodies: how soon they end, and memory.
     Bodies,
+    /// Floods of credentials that are not good: what refusing costs, and what others feel of it.
+    Credentials,
 }
 
 /// The gateway that all figures are about; idle connections may last.
@@ -108,6 +114,15 @@ impl Report {
         self.most(what, figure, target, unit);
     }
 
+    /// A share that a debug build says nothing of.
+    fn share(&mut self, what: &str, figure: f64, target: f64) {
+        if self.lenient {
+            show(what, figure, &format!("≥ {target} %"), "not judged here", "%");
+        } else {
+            self.least(what, figure, target, "%");
+        }
+    }
+
     fn line(&mut self, what: &str, figure: f64, target: &str, good: bool, unit: &str) {
         self.failed |= !good;
         show(what, figure, target, if good { "PASS" } else { "FAIL" }, unit);
@@ -134,6 +149,7 @@ async fn main() -> ExitCode {
             Figure::Bomb => bombs::run(&options.gateway, &mut report).await,
             Figure::Floods => floods::floods(&start, &mut report).await,
             Figure::Bodies => bodies::run(&start, &mut report).await,
+            Figure::Credentials => credentials::run(&options.gateway, &mut report).await,
         }
     }
     if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }

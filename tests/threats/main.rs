@@ -30,6 +30,7 @@ mod gate;
 
 mod credentials;
 mod framing;
+mod guesses;
 mod headers;
 mod hosts;
 mod http2;

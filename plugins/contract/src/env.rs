@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
@@ -17,6 +17,7 @@ use crate::{
     credentials::CredentialPlaces,
     decision::EntryInfo,
     host::Host,
+    lockouts::{Lockouts, LockoutsOf},
     principal::Consumer,
     source::ConsumerSource,
     store::{Store, Stores},
@@ -132,6 +133,12 @@ impl BuildEnv<'_> {
         kept
     }
 
+    /// Shows the lockouts of something that [`keep`](BuildEnv::keep) keeps in the admin API, where they may be ended.
+    pub fn show_lockouts(&self, kept: &Arc<impl Lockouts>) {
+        let weak: Weak<dyn Lockouts> = Arc::downgrade(kept) as Weak<dyn Lockouts>;
+        self.keep.lockouts.lock().insert((self.route.map(Arc::from), self.entry.key.clone()), weak);
+    }
+
     fn kept_as(&self, name: &str) -> String {
         let route = self.route.unwrap_or("");
         format!("{}/{route}/{}/{name}", self.entry.scope.as_str(), self.entry.key)
@@ -189,7 +196,11 @@ pub struct Keep {
     shared: Mutex<HashMap<String, Weak<Shared>>>,
     counters: Counters,
     carried: Carried,
+    lockouts: Mutex<BTreeMap<Locks, Weak<dyn Lockouts>>>,
 }
+
+/// Whose lockouts: the route, where the entry stands in one, and the entry's key.
+type Locks = (Option<Arc<str>>, Arc<str>);
 
 impl Keep {
     /// The value under `key`, made by `init` where there is none of this type.
@@ -231,6 +242,16 @@ impl Keep {
         self.shared.lock().retain(|_, value| value.strong_count() > 0);
         self.counters.sweep();
         self.carried.sweep();
+        self.lockouts.lock().retain(|_, value| value.strong_count() > 0);
+    }
+
+    /// For the admin API: all that locks callers out, by route and entry.
+    pub fn lockouts(&self) -> Vec<LockoutsOf> {
+        let lockouts = self.lockouts.lock();
+        let held = lockouts.iter().filter_map(|((route, key), weak)| {
+            Some(LockoutsOf { route: route.clone(), entry: key.clone(), lockouts: weak.upgrade()? })
+        });
+        held.collect()
     }
 
     /// What goes along when another process takes over.

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use std::{any::Any, fmt, ops::BitOr, sync::Arc};
 
 use crate::{
+    attempt::{Presented, Tried},
     conf::{ConfigErrors, Node},
     control::Control,
     credentials::CredentialPlace,
@@ -97,8 +98,10 @@ impl Hooks {
     pub const RESPONSE_BODY: Hooks = Hooks(8);
     /// `on_log`.
     pub const LOG: Hooks = Hooks(16);
+    /// `on_credential` and `on_authentication`.
+    pub const CREDENTIAL: Hooks = Hooks(32);
     /// Every hook: the default, so that a hook is never forgotten.
-    pub const ALL: Hooks = Hooks(31);
+    pub const ALL: Hooks = Hooks(63);
 
     /// True where all hooks of `other` are among these.
     pub const fn contains(self, other: Hooks) -> bool {
@@ -184,6 +187,25 @@ pub trait Plugin: Send + Sync + 'static {
         Step::CONTINUE
     }
 
+    /// An authenticator is about to look at what the request presents to it: pass, or deny before that costs anything.
+    /// Called in stage screen alone, for each authenticator that is asked and finds something of its kind.
+    fn on_credential<'a>(&'a self, ex: &'a mut Exchange, presented: &'a Presented) -> Step<'a> {
+        let _ = (ex, presented);
+        Step::CONTINUE
+    }
+
+    /// What the authenticator said of it, after each `on_credential` that passed, whatever follows: also where the
+    /// authenticator is only monitored. A denial refuses what was good; what was not is refused as it is.
+    fn on_authentication<'a>(
+        &'a self,
+        ex: &'a mut Exchange,
+        presented: &'a Presented,
+        tried: Tried,
+    ) -> Step<'a> {
+        let _ = (ex, presented, tried);
+        Step::CONTINUE
+    }
+
     /// A piece of the request's body, or all of it (see [`Plugin::request_body`]): pass, replace or deny.
     fn on_request_body<'a>(&'a self, ex: &'a mut Exchange, body: &'a mut Body) -> Step<'a> {
         let _ = (ex, body);
@@ -216,6 +238,14 @@ pub trait Authenticator: Plugin {
 
     /// Where it looks for credentials: what is written down of a request masks them.
     fn credential_places(&self) -> Vec<CredentialPlace>;
+
+    /// What the request presents of its kind, good or not, before anything is verified; none where
+    /// [`authenticate`](Authenticator::authenticate) would say [`Authentication::NoCredential`]. Must cost next to nothing:
+    /// it is asked before whoever floods us with credentials is refused. Without an answer of its own it is all that
+    /// stands in the headers and query parameters of [`credential_places`](Authenticator::credential_places).
+    fn presented(&self, ex: &Exchange) -> Option<Presented> {
+        Presented::found_in(ex, &self.credential_places())
+    }
 
     /// The `WWW-Authenticate` challenge (RFC 9110 §11.6.1) for a 401.
     fn challenge(&self) -> HeaderValue;

@@ -57,8 +57,8 @@ use std::{
 
 use crate::{
     Authentication, Body, BodyNeed, BuildEnv, Built, ConfigErrors, Consumer, ConsumerSource, CredentialPlace,
-    CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Mode, Outcome, Place,
-    Plugin, Principal, Scope, Stage, Store, Stores, Verdict,
+    CredentialPlaces, Denial, Descriptor, EntryInfo, Exchange, Fault, Hooks, Host, Lockouts, Mode, Outcome,
+    Place, Plugin, Presented, Principal, Scope, Stage, Store, Stores, Tried, Verdict,
     conf::{Sources, parse},
     counters::Event,
     env::{CredentialEntry, Credentials, FilesRead, Keep},
@@ -116,6 +116,11 @@ impl Kit {
         for (name, carried) in predecessor.keep.carried().all() {
             self.keep.carried().take_over(&name, &carried);
         }
+    }
+
+    /// What the plugin shows of whom it locks out.
+    pub fn lockouts(&self) -> Vec<Arc<dyn Lockouts>> {
+        self.keep.lockouts().into_iter().map(|of| of.lockouts).collect()
     }
 
     /// Where the plugin writes files.
@@ -303,6 +308,29 @@ impl Instance {
         ran.ex.host_side().outcome = Outcome { status, ..Outcome::default() };
         plugin.on_log(&ran.ex);
         ran
+    }
+}
+
+impl Instance {
+    /// Shows a credential to the plugin, as the chain does before an authenticator looks at it, and where that passes says
+    /// what came of it.
+    ///
+    /// # Errors
+    /// It was refused, before or after.
+    ///
+    /// # Panics
+    /// When `hooks()` leaves `on_credential` out, and when the plugin fails or answers.
+    #[allow(clippy::panic, reason = "a test kit")]
+    pub fn attempt(&self, ex: &mut Exchange, presented: &Presented, tried: Tried) -> Result<(), Denial> {
+        let plugin = self.built.plugin();
+        assert!(plugin.hooks().contains(Hooks::CREDENTIAL), "`hooks()` does not name it");
+        let said = |verdict| match verdict {
+            Ok(Verdict::Continue) => Ok(()),
+            Ok(Verdict::Deny(denial)) => Err(denial),
+            other => panic!("neither passed nor refused: {other:?}"),
+        };
+        said(block_on(plugin.on_credential(ex, presented).resolve()))?;
+        said(block_on(plugin.on_authentication(ex, presented, tried).resolve()))
     }
 }
 

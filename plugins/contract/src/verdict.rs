@@ -105,6 +105,7 @@ struct DenialParts {
     message: Cow<'static, str>,
     detail: Option<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    genuine: bool,
 }
 
 impl Denial {
@@ -112,7 +113,8 @@ impl Denial {
     #[cold]
     pub fn new(status: StatusCode, reason: &'static str) -> Self {
         let message = Cow::Borrowed(status.canonical_reason().unwrap_or("Refused"));
-        Denial(Box::new(DenialParts { status, reason, message, detail: None, headers: Vec::new() }))
+        let (detail, headers) = (None, Vec::new());
+        Denial(Box::new(DenialParts { status, reason, message, detail, headers, genuine: false }))
     }
 
     /// 400 Bad Request.
@@ -152,6 +154,19 @@ impl Denial {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
         self
+    }
+
+    /// Says that an authenticator has found the credential to be genuine, and refuses it all the same: it has expired, or is for
+    /// something else. That is no guess ([`Tried::Stale`](crate::Tried)).
+    #[must_use]
+    pub fn genuine(mut self) -> Self {
+        self.0.genuine = true;
+        self
+    }
+
+    /// True where the credential that is refused is genuine.
+    pub fn is_genuine(&self) -> bool {
+        self.0.genuine
     }
 
     /// The status of the answer.
