@@ -19,6 +19,9 @@ pub(super) const KEY_END: usize = 80;
 const CORSICAN: &str =
     r"[1-478][ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?2[ABab][ -]?[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{2}";
 
+/// What stands in all of them.
+const CORSICA: [&str; 4] = ["2A", "2B", "2a", "2b"];
+
 /// What was found in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hit {
@@ -40,7 +43,7 @@ enum Mark {
 #[derive(Debug, Default)]
 pub(super) struct Finder {
     numbers: Numbers,
-    corsican: Option<(Regex, usize)>,
+    corsican: Option<(AhoCorasick, Regex, usize)>,
     iban: Option<usize>,
     email: Option<usize>,
     custom: Vec<(Regex, usize)>,
@@ -63,7 +66,7 @@ impl Finder {
     /// French numbers, those with a letter among them.
     pub(super) fn french(&mut self, rule: usize) -> Result<(), TooLarge> {
         self.numbers.add(Id::FrNir, rule);
-        self.corsican = Some((Regex::new(CORSICAN)?, rule));
+        self.corsican = Some((AhoCorasick::new(CORSICA)?, Regex::new(CORSICAN)?, rule));
         Ok(())
     }
 
@@ -134,7 +137,10 @@ impl Finder {
         }
         found
             || gate.is_some_and(|gate| gate.is_match(text))
-            || self.corsican.as_ref().is_some_and(|(regex, _)| regex.is_match(text))
+            || self
+                .corsican
+                .as_ref()
+                .is_some_and(|(mark, regex, _)| mark.is_match(text) && regex.is_match(text))
     }
 
     /// The rule for a number of JSON.
@@ -172,7 +178,9 @@ impl Finder {
             let all = memchr_iter(b'@', line).filter_map(|at| tokens::email(line, at));
             all.for_each(|(start, end)| add(start, end, rule));
         }
-        if let Some((regex, rule)) = &self.corsican {
+        if let Some((mark, regex, rule)) = &self.corsican
+            && mark.is_match(line)
+        {
             let all = regex.find_iter(line).filter(|found| {
                 let alone = |at: Option<&u8>| !at.is_some_and(u8::is_ascii_alphanumeric);
                 let before = found.start().checked_sub(1).and_then(|at| line.get(at));

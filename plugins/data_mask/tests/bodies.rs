@@ -182,6 +182,20 @@ fn text_is_read_line_by_line() {
 }
 
 #[test]
+fn corsicans_are_french() {
+    let plugin = build("find: [{kinds: [fr-nir]}]");
+    for (body, expected) in [
+        ("1 55 08 2A 168 025 50", "* ** ** ** *** *** **"),
+        ("{\"a\":\"155082a16802550\"}", "{\"a\":\"***************\"}"),
+        ("1 55 08 2A 168 025 51", "1 55 08 2A 168 025 51"),
+        ("x155082A16802550", "x155082A16802550"),
+        ("255081416802538", "***************"),
+    ] {
+        assert_eq!(masked(&plugin, "text/plain", body), expected, "{body}");
+    }
+}
+
+#[test]
 fn what_is_found_is_counted_and_recorded_and_never_shown() {
     let kit = kit();
     let plugin =
