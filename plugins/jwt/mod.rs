@@ -185,7 +185,8 @@ impl Jwt {
             if let Some(refusal) = is_hopeless(&token, checks, now) {
                 return Err(Judged::Refused(refusal));
             }
-            return Err(if may_wait && all.may_come(None) {
+            // They may have come since.
+            return Err(if may_wait && (all.may_come(None) || all.current().is_some()) {
                 Judged::Undecided(trust)
             } else {
                 Judged::NoKeys
