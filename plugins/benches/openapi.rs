@@ -1,5 +1,5 @@
 //! What it costs to hold a request to a description, and to load one: `cargo bench -p palisade-plugins --bench openapi`.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use palisade_contract::{

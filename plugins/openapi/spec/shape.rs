@@ -93,10 +93,9 @@ impl Shape {
     /// What a text stands for. A text that is none of what is expected stays one, and the schema says so.
     pub(crate) fn read(&self, text: &str) -> Value {
         let has = |kinds| self.kinds.has(kinds);
-        if has(Kinds::INTEGER) && !has(Kinds::NUMBER) && is_integer(text) || has(Kinds::NUMBER) {
-            if let Some(number) = number(text) {
-                return Value::Number(number);
-            }
+        let may_be_number = has(Kinds::NUMBER) || (has(Kinds::INTEGER) && is_integer(text));
+        if let Some(number) = number(text).filter(|_| may_be_number) {
+            return Value::Number(number);
         }
         match text {
             "true" | "false" if has(Kinds::BOOLEAN) => Value::Bool(text == "true"),
