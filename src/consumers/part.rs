@@ -66,7 +66,6 @@ const _: () = assert!(size_of::<Entry>() == 64);
 
 /// A part of the text.
 #[derive(Debug, Clone, Copy)]
-#[repr(packed(2))]
 struct Span {
     start: u32,
     length: u16,
