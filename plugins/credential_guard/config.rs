@@ -31,11 +31,11 @@ const MAX_REMEMBER: Duration = Duration::from_secs(30 * 86_400);
 /// | `account_everywhere` | a user name or key id, from all addresses | nobody is refused. From an address that nobody has succeeded from for this account, one failure is enough for `account` |
 /// | `all` | everything that fails | nobody is refused. Of `ip`, a quarter is enough |
 ///
-/// **Nobody can lock somebody else out.** What is counted over many addresses never refuses; it only makes what is counted for
+/// **Nobody can lock out somebody elsewhere.** What is counted over many addresses never refuses; it only makes what is counted for
 /// one address stricter. A client is known once it has succeeded, by its account and address (where the scheme has no
 /// account: by its credential and address), for as long as `remember` says. A known client is not bound by what others fail
-/// from its address either. It is by what is tried on its account from its very address: whoever shares that with an attacker
-/// who knows the user name waits with him. A success forgets what has failed for its account from its address,
+/// from its address either. Two things an attacker can do to those who share his address, and to nobody else: strangers wait with
+/// him when the address is locked out, and the holder of a user name that he guesses at from there waits too. A success forgets what has failed for its account from its address,
 /// and nothing of the address's own failures: a login of one's own buys no guesses.
 ///
 /// **A credential that is genuine and refused is no guess**: a token that has expired or is for somebody else, a signature
