@@ -233,6 +233,7 @@ fn the_document_lists_every_metric() {
     let _held = counters.get(&"audit".into(), "x");
     metrics.plugins(&counters);
     metrics.stores([("main", true, [("x", 1)])].into_iter());
+    metrics.consumers(Some(true), Some((1, 1)), [("loaded", 1)].into_iter());
     metrics.ends([(false, labels("a"), 1), (true, labels("a"), 1)].into_iter());
     metrics.reloaded(true, 2);
     let _ = metrics.encode();
