@@ -40,10 +40,10 @@ fn line(number: u64, text: &mut String) {
     write!(text, r#"{{"name":"customer-{number:08}","groups":["plan-{}","region-{}"],"#, set % 4, set / 4)
         .unwrap();
     write!(text, r#""key-auth":[{{"key_sha256":"{hash}""#).unwrap();
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         write!(text, r#","id":"key-of-{number}""#).unwrap();
     }
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         text.push_str(r#","expires":"2099-01-31T00:00:00Z""#);
     }
     text.push_str("}]}\n");

@@ -268,7 +268,7 @@ async fn a_dependency_that_asks_who_is_calling_is_told() {
     // Files that are of no use are said, and what stands in them is not.
     let (certificate, key) = (gateway.cert.pem(), gateway.signing_key.serialize_pem());
     for (certificate, key, words) in [
-        (String::new(), key.clone(), "holds no certificate"),
+        (String::new(), key, "holds no certificate"),
         (certificate.clone(), String::new(), "holds no private key"),
         (certificate.clone(), certificate.clone(), "holds no private key"),
         (certificate, other.signing_key.serialize_pem(), "is not the key of"),
