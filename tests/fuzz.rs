@@ -44,7 +44,9 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     let folders = if name == "conf" { vec![own.as_str(), "docs/examples"] } else { vec![own.as_str()] };
     let mut files = Vec::new();
     for folder in folders {
-        let found: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let found = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        // Below are files that the examples name.
+        let found: Vec<_> = found.filter(|path| path.is_file()).collect();
         assert!(found.len() >= 10, "{folder} has {} files", found.len());
         files.extend(found);
     }

@@ -115,13 +115,14 @@ mod tests {
     #[test]
     fn every_file_of_the_default_configuration_is_embedded() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
-        let there: BTreeSet<String> = fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap())
-            // Below are examples: data of the documents.
-            .filter(|entry| entry.file_type().unwrap().is_file())
-            .map(|entry| entry.file_name().into_string().unwrap())
-            .collect();
+        // What else is below are examples and tests: data of the documents.
+        let files = |below: &str| {
+            let all = fs::read_dir(dir.join(below)).unwrap().map(|entry| entry.unwrap());
+            let files = all.filter(|entry| entry.file_type().unwrap().is_file());
+            let names = files.map(|entry| format!("{below}{}", entry.file_name().to_str().unwrap()));
+            names.collect::<Vec<_>>()
+        };
+        let there: BTreeSet<String> = files("").into_iter().chain(files("specs/")).collect();
         assert_eq!(there, FILES.iter().map(|(name, _)| (*name).to_owned()).collect());
     }
 }
