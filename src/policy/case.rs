@@ -135,7 +135,7 @@ impl Reading<'_> {
         names: impl Iterator<Item = &'n Arc<str>> + Clone,
     ) {
         if !names.clone().any(|known| **known == *name) {
-            let help = suggest(name, names.map(|known| &**known), &format!("known here:"));
+            let help = suggest(name, names.map(|known| &**known), "known here:");
             self.wrong((&node.path, &node.place), format!("there is no {what} `{name}`"), help);
         }
     }
