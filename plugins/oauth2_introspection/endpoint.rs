@@ -66,8 +66,16 @@ impl Endpoint {
         }
     }
 
-    /// Asks about a token.
+    /// Asks about a token. Once more where there was no answer: the endpoint may have ended a connection that was kept just
+    /// when it was used again, and asking changes nothing.
     pub(super) async fn ask(&self, token: &[u8]) -> Result<Response<Bytes>, HttpError> {
+        match self.client.send(self.question(token)?).await {
+            Err(HttpError::Failed(_)) => self.client.send(self.question(token)?).await,
+            answer => answer,
+        }
+    }
+
+    fn question(&self, token: &[u8]) -> Result<Request<Bytes>, HttpError> {
         let mut body = format!("token={}{}", percent_encode(token, FORM), self.body.expose());
         if let Some(signer) = &self.signer {
             let statement = signer.statement();
@@ -81,9 +89,7 @@ impl Endpoint {
         if let Some(value) = &self.authorization {
             request = request.header(AUTHORIZATION, value.clone());
         }
-        let request =
-            request.body(Bytes::from(body)).map_err(|error| HttpError::Failed(error.to_string()))?;
-        self.client.send(request).await
+        request.body(Bytes::from(body)).map_err(|error| HttpError::Failed(error.to_string()))
     }
 }
 

@@ -197,13 +197,14 @@ fn an_issuer_that_is_down_is_left_alone() {
     for _ in 0..20 {
         send(&plugin, "other").faulted("introspection_unavailable");
     }
-    assert_eq!(issuer.calls(), 6, "after five failures nobody is asked for a second");
+    // Each was asked twice: a connection that was kept may have ended just then.
+    assert_eq!(issuer.calls(), 1 + 5 * 2, "after five failures nobody is asked for a second");
     // What is known goes on.
     send(&plugin, "t").authenticated();
     for _ in 0..5 {
         at(&plugin, 1_000, "other").faulted("introspection_unavailable");
     }
-    assert_eq!(issuer.calls(), 7);
+    assert_eq!(issuer.calls(), 1 + 6 * 2);
     issuer.is_down(false);
     at(&plugin, 2_000, "other").authenticated();
     at(&plugin, 2_001, "unknown").denied(401, "token_inactive");
