@@ -5,6 +5,7 @@
 
 pub mod consumers;
 mod entries;
+mod operations;
 mod route;
 mod security;
 pub mod stores;
@@ -12,6 +13,7 @@ pub mod stores;
 mod tests;
 pub mod view;
 
+pub(crate) use operations::takes;
 pub use route::RouteRuntime;
 
 use crate::{

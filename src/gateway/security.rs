@@ -1,6 +1,6 @@
 //! Whether what authenticates on a route is what the operations of an API ask for.
 
-use super::entries::Instance;
+use super::{entries::Instance, operations::takes};
 use crate::conf::model::{At, Auth, Route};
 use http::header::COOKIE;
 use palisade_contract::{
@@ -17,7 +17,8 @@ pub(super) fn check(written: &At<Route>, running: &[&Instance], errors: &mut Vec
     let auth = written.value.auth.as_ref().map(|auth| &auth.value);
     for instance in running {
         let operations = instance.built.plugin().operations().iter();
-        let open = operations.filter(|operation| operation.enforced && !operation.is_public());
+        let served = operations.filter(|operation| takes(&written.value, operation));
+        let open = served.filter(|operation| operation.enforced && !operation.is_public());
         // An operation below several base paths is named once.
         let mut named = BTreeSet::new();
         for operation in open.filter(|operation| !is_guarded(operation, auth, &doors)) {

@@ -6,7 +6,7 @@ use crate::{
         LoadError,
         model::{At, Config, Route},
     },
-    gateway::{RouteRuntime, Snapshot},
+    gateway::{self, RouteRuntime, Snapshot},
 };
 use palisade_contract::{ConfigError, Control, Descriptor, Mode};
 use serde::Serialize;
@@ -94,7 +94,8 @@ fn operations(written: &At<Route>, route: &RouteRuntime, registry: &[Descriptor]
         controls: controls(&route.chain, registry),
         without: without(route, registry),
     };
-    let declared: Vec<Operation> = route.operations().map(|known| declared(&whole, known)).collect();
+    let served = route.operations().filter(|known| gateway::takes(&written.value, known));
+    let declared: Vec<Operation> = served.map(|known| declared(&whole, known)).collect();
     std::iter::once(whole).chain(declared).collect()
 }
 
