@@ -86,7 +86,7 @@ fn row(name: &str, ours: Duration, theirs: Option<Duration>, wanted: f64) {
 }
 
 /// How often both sides are measured, in turn.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 
 /// The least time of a request over some spans of some milliseconds.
 fn time(rules: &Arc<RuleSet>, request: &Request) -> Duration {
