@@ -128,6 +128,10 @@ families! {
         "idle client connections closed; `reason` is what had to make room, `connections`, `listener`, `descriptors` or `memory`, or that a time was over, `timeout`";
     accept_failures: IntCounterVec, "accept_failures_total", ["reason"], &[],
         "client connections that could not be accepted; `reason` is `descriptors` where there were none left, or `other`";
+    buffered: IntGaugeVec, "buffered_bytes", [], &[],
+        "what the bodies hold that are in memory whole, of requests and responses together";
+    buffered_limit: IntGaugeVec, "buffered_bytes_limit", [], &[],
+        "how much they may hold (`limits.buffered_bytes`)";
     reloads: IntCounterVec, "reloads_total", ["result"], &[],
         "reloads of the configuration; `result` is `success` or `failure`";
     last_load_ok: IntGaugeVec, "config_last_load_successful", [], &[],

@@ -132,6 +132,15 @@ impl Metrics {
         *last = edge;
     }
 
+    /// What bodies hold, and may.
+    pub fn buffered(&self, bytes: u64, limit: u64) {
+        for (family, value) in [(&self.families.buffered, bytes), (&self.families.buffered_limit, limit)] {
+            if let Some(gauge) = family.get(&[]) {
+                gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
     /// Which addresses of upstreams requests go to, as they are now, and how often each was put aside.
     pub fn targets<'a>(&self, all: impl Iterator<Item = (&'a str, SocketAddr, bool, u64)>) {
         let up = &self.families.upstream_target_up;

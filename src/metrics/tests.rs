@@ -152,6 +152,7 @@ fn reloads_and_connections() {
         failures: [3, 0],
     });
     metrics.edge_refused("framing");
+    metrics.buffered(5, 7);
     for (series, expected) in [
         (r#"palisade_connections{state="active"}"#, 0.0),
         (r#"palisade_connections{state="idle"}"#, 1.0),
@@ -163,6 +164,8 @@ fn reloads_and_connections() {
         (r#"palisade_connections_evicted_total{reason="timeout"}"#, 5.0),
         (r#"palisade_accept_failures_total{reason="descriptors"}"#, 3.0),
         (r#"palisade_edge_refused_total{reason="framing"}"#, 1.0),
+        ("palisade_buffered_bytes", 5.0),
+        ("palisade_buffered_bytes_limit", 7.0),
     ] {
         assert_eq!(value(&metrics, series), Some(expected), "{series}");
     }
@@ -236,6 +239,7 @@ fn the_document_lists_every_metric() {
     metrics.consumers(Some(true), Some((1, 1)), [("loaded", 1)].into_iter());
     metrics.ends([(false, labels("a"), 1), (true, labels("a"), 1)].into_iter());
     metrics.reloaded(true, 2);
+    metrics.buffered(0, 1);
     let _ = metrics.encode();
     let mut registered: Vec<String> =
         metrics.families.gather().iter().map(|family| family.name().to_owned()).collect();

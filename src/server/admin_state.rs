@@ -87,6 +87,7 @@ impl AdminState for View {
         let sizes = view.as_ref().and_then(|view| view.sizes);
         self.gateway.metrics.consumers(ok, sizes, view.into_iter().flat_map(|view| view.events));
         self.gateway.metrics.plugins(self.gateway.keep.counters());
+        self.gateway.metrics.buffered(self.gateway.budget.used(), snapshot.limits.buffered_bytes);
         self.gateway.metrics.encode()
     }
 

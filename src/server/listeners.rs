@@ -98,10 +98,14 @@ impl Listeners {
     }
 
     /// Stops accepting; answers close their connections from here on.
-    pub(super) async fn stop(&self) {
+    pub(super) fn close(&self) {
         // Nobody listens any more where all tasks have ended already.
         let _ = self.stop.send(true);
         let _ = self.drain.send(true);
+    }
+
+    /// Waits until nothing is accepted any more.
+    pub(super) async fn closed(&self) {
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             if let Ok(Err(error)) = task.await {

@@ -108,7 +108,6 @@ async fn serve(
     process.report(options)?;
     let takeover = tokio::select! {
         takeover = control.successor(&process) => {
-            log::info!("a successor has taken over: draining");
             Some(takeover)
         }
         () = signals::wait(&gateway, &process.listeners, &mut signals) => None,
@@ -220,16 +219,19 @@ impl Process {
         drop(sockets);
         let Some(takeover) = takeover else {
             gateway.drains();
-            listeners.stop().await;
+            listeners.close();
+            listeners.closed().await;
             listeners.drain(&gateway, false, std::future::pending()).await;
             drop(admin);
             return;
         };
+        listeners.close();
+        log::info!("a successor has taken over: draining");
         // The successor answers probes and serves the admin API from here on.
         futures::future::join_all(admin.iter_mut().map(Server::close)).await;
         let stopped = futures::future::join_all(admin.into_iter().map(Server::stop));
         let drained = async {
-            listeners.stop().await;
+            listeners.closed().await;
             takeover.stopped().await;
             listeners.drain(&gateway, true, signals.end()).await;
         };
