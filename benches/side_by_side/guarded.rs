@@ -10,6 +10,7 @@ use palisade::{
         ConnInfo, EdgeEvents, Refusal, Registry,
         connection::{Bounds, Shared},
         listen::{self, Listener, Settings},
+        workers::Workers,
     },
 };
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     let [listen, origin] = arguments.as_slice() else { return ExitCode::from(2) };
     let (Ok(listen), Ok(origin)) = (listen.parse(), origin.parse()) else { return ExitCode::from(2) };
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime.and_then(|runtime| runtime.block_on(serve(listen, origin)));
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -44,13 +45,13 @@ async fn serve(listen: SocketAddr, origin: SocketAddr) -> std::io::Result<()> {
     let conf = ServerConf { threads: 1, upstream_keepalive_pool_size: 128, ..ServerConf::default() };
     let (_stop, stopping) = watch::channel(false);
     let (_drain, draining) = watch::channel(false);
-    let registry = Arc::new(Registry::default());
+    let (registry, conf) = (Arc::new(Registry::default()), Arc::new(conf));
     let door = registry.door();
-    let shared = Arc::new(Shared {
-        proxy: Arc::new(http_proxy(&Arc::new(conf), proxy::Bare { origin })),
-        registry,
+    let workers = Workers::on(&[], || Shared {
+        proxy: Arc::new(http_proxy(&conf, proxy::Bare { origin })),
+        registry: registry.clone(),
         events: Arc::new(Silent),
-        draining,
+        draining: draining.clone(),
         bounds: Bounds::default(),
     });
     let limits = Limits { connections_per_ip: 20_000, ..Limits::default() };
@@ -64,5 +65,5 @@ async fn serve(listen: SocketAddr, origin: SocketAddr) -> std::io::Result<()> {
     });
     let socket = listen::bind(listen)?;
     let listener = Arc::new(Listener { name: "public".into(), address: listen, door, settings });
-    listen::accept(shared, listener, socket, stopping).await
+    listen::accept(workers, listener, socket, stopping).await
 }

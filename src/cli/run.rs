@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Write the real addresses to this file, one `NAME ADDRESS` a line: for port 0.
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
-    /// Worker threads; one for each core by default.
+    /// Threads that serve connections, each those it was given; one for each core by default.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }

@@ -16,7 +16,7 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     /// The protocol spoken to the origin.
     pub protocol: Protocol,
-    /// Idle connections that are kept to each target, at most.
+    /// Idle connections that each worker keeps to each target, at most.
     pub keepalive: u32,
     /// How targets are checked; absent: not at all.
     pub health: Option<Health>,

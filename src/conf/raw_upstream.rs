@@ -23,7 +23,7 @@ pub(super) struct RawUpstream {
     /// The protocol spoken to the origin.
     #[serde(default)]
     pub(super) protocol: RawProtocol,
-    /// Idle connections that are kept to each target, at most; 0 to 10000. With `http2` and `grpc` each carries
+    /// Idle connections that each worker keeps to each target, at most; 0 to 10000. With `http2` and `grpc` each carries
     /// 100 requests at once.
     #[schemars(extend("default" = 128))]
     pub(super) keepalive: Option<u32>,

@@ -7,6 +7,7 @@ use super::{
     registry::{Cause, Door, Live, Refused},
     tcp::Tcp,
     tls::Term,
+    workers::Workers,
 };
 use crate::conf::model::Limits;
 use arc_swap::ArcSwap;
@@ -85,7 +86,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until `stop` says so. Never sleeps while an idle connection can make room.
 pub async fn accept<P>(
-    shared: Arc<Shared<P>>,
+    workers: Arc<Workers<P>>,
     listener: Arc<Listener>,
     socket: TcpListener,
     mut stop: watch::Receiver<bool>,
@@ -94,6 +95,7 @@ where
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
+    let registry = workers.shared().registry.clone();
     let socket = tokio::net::TcpListener::from_std(socket)?;
     loop {
         let accepted = tokio::select! {
@@ -107,19 +109,19 @@ where
                 let settings = listener.settings.load_full();
                 tokio::select! {
                     biased;
-                    () = make_room(&shared.registry, &listener, &settings) => {}
+                    () = make_room(&registry, &listener, &settings) => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
-                admit(&shared, &listener, settings, stream, peer);
+                admit(&workers, &listener, settings, stream, peer);
             }
             // The client gave up while it waited.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => failed(&shared.registry, &listener, &error).await,
+            Err(error) => failed(&registry, &listener, &error).await,
         }
     }
     // What waits already is still taken: where no successor listens, a close would reset it.
     while let Poll::Ready(Ok((stream, peer))) = poll_fn(|cx| Poll::Ready(socket.poll_accept(cx))).await {
-        admit(&shared, &listener, listener.settings.load_full(), stream, peer);
+        admit(&workers, &listener, listener.settings.load_full(), stream, peer);
     }
     Ok(())
 }
@@ -202,7 +204,7 @@ fn turn_away(registry: &Registry, settings: &Settings, mut stream: TcpStream) {
 }
 
 fn admit<P>(
-    shared: &Arc<Shared<P>>,
+    workers: &Arc<Workers<P>>,
     listener: &Arc<Listener>,
     settings: Arc<Settings>,
     stream: TcpStream,
@@ -211,6 +213,7 @@ fn admit<P>(
     P: ProxyHttp + Send + Sync + 'static,
     P::CTX: Send + Sync,
 {
+    let shared = workers.shared();
     if shared.registry.is_short() {
         return turn_away(&shared.registry, &settings, stream);
     }
@@ -218,7 +221,7 @@ fn admit<P>(
     let exempt = settings.trusts(ip);
     let per_ip = settings.limits.connections_per_ip;
     // Over its share: closed at once, before it costs anything.
-    let Some(live) = shared.registry.admit(&listener.door, ip, per_ip, exempt) else {
+    let Some(mut live) = shared.registry.admit(&listener.door, ip, per_ip, exempt) else {
         return too_many(listener, ip, per_ip);
     };
     if settings.proxy_protocol && !exempt {
@@ -231,14 +234,22 @@ fn admit<P>(
     }
     // Small answers must not wait for an acknowledgement; where that cannot be set they do.
     let _ = stream.set_nodelay(true);
-    let (shared, listener) = (shared.clone(), listener.clone());
+    // It goes to the event loop of the thread that will serve it; a connection that no loop takes is closed.
+    let Ok(stream) = stream.into_std() else { return };
     if settings.tls.is_none() && !settings.proxy_protocol {
-        let (info, h2c) = (info(&listener, peer, None, settings.limits.clone()), settings.http2);
-        let stream: Stream = Box::new(Tcp(stream));
-        tokio::spawn(shared.serve(stream, Arc::new(info), settings.limits.clone(), h2c, live));
+        let (info, h2c) = (info(listener, peer, None, settings.limits.clone()), settings.http2);
+        workers.serve(|shared, seat| async move {
+            live.sit(seat);
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let stream: Stream = Box::new(Tcp(stream));
+            shared.serve(stream, Arc::new(info), settings.limits.clone(), h2c, live).await;
+        });
     } else {
-        // A task of its own: what a handshake needs is gone once the connection is served.
-        tokio::spawn(arrive(shared, listener, settings, stream, peer, live));
+        let listener = listener.clone();
+        workers.serve(|shared, seat| {
+            live.sit(seat);
+            arrive(shared, listener, settings, stream, peer, live)
+        });
     }
 }
 
@@ -252,12 +263,13 @@ fn too_many(listener: &Listener, ip: IpAddr, per_ip: usize) {
     });
 }
 
-/// Whatever comes before HTTP, in the time of a head: what is left of that is for the head.
+/// Whatever comes before HTTP, in the time of a head: what is left of that is for the head. A task of its own: what a
+/// handshake needs is gone once the connection is served.
 async fn arrive<P>(
     shared: Arc<Shared<P>>,
     listener: Arc<Listener>,
     settings: Arc<Settings>,
-    stream: TcpStream,
+    stream: std::net::TcpStream,
     peer: SocketAddr,
     mut live: Live,
 ) where
@@ -289,10 +301,11 @@ async fn arrive<P>(
 async fn open(
     listener: &Listener,
     settings: &Settings,
-    mut stream: TcpStream,
+    stream: std::net::TcpStream,
     mut peer: SocketAddr,
     live: &mut Live,
 ) -> Result<(Stream, ConnInfo), Option<&'static str>> {
+    let mut stream = TcpStream::from_std(stream).map_err(|_| None)?;
     let mut nameless = false;
     if settings.proxy_protocol {
         match proxy_protocol::read(&mut stream).await {

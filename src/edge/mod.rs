@@ -30,6 +30,7 @@ pub mod stream;
 mod tcp;
 pub mod tls;
 pub mod upgrade;
+pub mod workers;
 
 pub(crate) use exchange::extension;
 pub use framing::Refusal;

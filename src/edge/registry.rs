@@ -4,6 +4,7 @@ mod waiting;
 
 pub(super) use waiting::Parked;
 
+use super::workers::Seat;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -104,6 +105,7 @@ pub(super) struct Live {
     ip: Option<IpAddr>,
     parked: Arc<Parked>,
     place: usize,
+    seat: Option<Seat>,
     /// When it was accepted.
     pub(super) since: Instant,
 }
@@ -211,7 +213,8 @@ impl Registry {
         door.live.fetch_add(1, Ordering::AcqRel);
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let (parked, place) = self.waiting.enter(door.number);
-        Some(Live { registry: self.clone(), door: door.clone(), ip, parked, place, since: Instant::now() })
+        let (registry, door) = (self.clone(), door.clone());
+        Some(Live { registry, door, ip, parked, place, seat: None, since: Instant::now() })
     }
 
     fn count(&self, door: &Door, ip: IpAddr, per_ip: usize) -> Option<IpAddr> {
@@ -307,6 +310,11 @@ impl Live {
     pub(super) fn count_by(&mut self, ip: IpAddr, per_ip: usize) -> bool {
         self.ip = self.registry.count(&self.door, ip, per_ip);
         self.ip.is_some()
+    }
+
+    /// A worker serves it.
+    pub(super) fn sit(&mut self, seat: Seat) {
+        self.seat = Some(seat);
     }
 
     /// Where it is noted that the connection waits.

@@ -7,6 +7,7 @@ use crate::{
         connection::{Bounds, Shared},
         listen::{self, Listener, Settings},
         pressure, tls,
+        workers::Workers,
     },
     proxy::Proxy,
 };
@@ -20,7 +21,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 /// Idle connections to all origins together. Each upstream's `keepalive` bounds its own.
 const POOL: usize = 8 * 1024;
@@ -45,16 +46,19 @@ impl Listeners {
         config: &Config,
         tls: &tls::Terms,
         sockets: &mut Sockets,
+        workers: &[Handle],
     ) -> Result<Self, String> {
         let (stop, stopping) = watch::channel(false);
         let (drain, draining) = watch::channel(false);
-        let conf = ServerConf { upstream_keepalive_pool_size: POOL, ..ServerConf::default() };
-        let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy::new(gateway.clone())));
-        let shared = Arc::new(Shared {
-            proxy,
+        let pool = POOL / workers.len().max(1);
+        let conf = ServerConf { upstream_keepalive_pool_size: pool, ..ServerConf::default() };
+        let conf = Arc::new(conf);
+        // Connections to origins belong to a worker as those of clients do.
+        let workers = Workers::on(workers, || Shared {
+            proxy: Arc::new(http_proxy(&conf, Proxy::new(gateway.clone()))),
             registry: gateway.connections.clone(),
             events: gateway.clone(),
-            draining,
+            draining: draining.clone(),
             bounds: Bounds::default(),
         });
         let (mut all, mut tasks) = (Vec::new(), Vec::new());
@@ -65,7 +69,7 @@ impl Listeners {
             let settings = ArcSwap::from_pointee(settings);
             let listener = Arc::new(Listener { name: name.clone(), address, door, settings });
             tasks.push(tokio::spawn(listen::accept(
-                shared.clone(),
+                workers.clone(),
                 listener.clone(),
                 socket,
                 stopping.clone(),

@@ -10,6 +10,7 @@ mod run;
 mod signals;
 mod sockets;
 mod supervisor;
+mod threads;
 mod upgrade;
 mod watch;
 

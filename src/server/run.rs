@@ -7,6 +7,7 @@ use super::{
     signals::Signals,
     sockets::Sockets,
     supervisor,
+    threads::{self, Threads},
     watch::Fingerprint,
 };
 use crate::{
@@ -27,6 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use tokio::runtime::Handle;
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -40,7 +42,7 @@ pub struct RunOptions {
     pub again: Option<Vec<OsString>>,
     /// Where the real addresses are written.
     pub ports_file: Option<PathBuf>,
-    /// Worker threads; one for each core by default.
+    /// Threads that serve connections; one for each core by default.
     pub threads: Option<usize>,
 }
 
@@ -54,13 +56,9 @@ pub fn run(options: &RunOptions, registry: Vec<Descriptor>) -> Result<(), String
     descriptors::raise();
     let before = (Fingerprint::of(&options.dir), SystemTime::now());
     let config = load(&options.dir, &registry).map_err(|error| error.to_string())?;
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().thread_name("palisade");
-    if let Some(threads) = options.threads {
-        builder.worker_threads(threads.max(1));
-    }
-    let runtime = builder.build().map_err(|error| format!("cannot start worker threads: {error}"))?;
-    let result = runtime.block_on(serve(options, &config, registry, before));
+    let (runtime, workers) = (threads::beside()?, Threads::start(options.threads)?);
+    let result = runtime.block_on(serve(options, &config, registry, before, workers.handles()));
+    workers.end();
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -82,6 +80,7 @@ async fn serve(
     config: &Config,
     registry: Vec<Descriptor>,
     before: (Fingerprint, SystemTime),
+    workers: &[Handle],
 ) -> Result<(), String> {
     let demo = if config.demo {
         Some(crate::demo::start().map_err(|error| format!("the demo API cannot start: {error}"))?)
@@ -101,7 +100,7 @@ async fn serve(
     // Before anybody can see that it runs: who has got an answer may send a signal.
     let mut signals = Signals::catch()?;
     let mut taken = if options.upgrade { Some(take_over(config).await?) } else { None };
-    let started = Process::start(options, config, &gateway, &tls, &mut taken).await;
+    let started = Process::start(options, config, &gateway, &tls, &mut taken, workers).await;
     let (process, control) = settle(started, taken).await?;
     // Before anybody is told that it runs: what happens from then on is seen.
     let watcher = signals::reload_on_change(&gateway, &process.listeners, config, &before)?;
@@ -171,6 +170,7 @@ impl Process {
         gateway: &Arc<Gateway>,
         tls: &tls::Terms,
         taken: &mut Option<Taken>,
+        workers: &[Handle],
     ) -> Result<(Self, Control), String> {
         let failed = |error: HandoverError| format!("the control socket: {error}");
         let mut sockets = Sockets::bind(config, taken)?;
@@ -186,7 +186,7 @@ impl Process {
                 None
             }
         };
-        let listeners = Arc::new(Listeners::start(gateway, config, tls, &mut sockets)?);
+        let listeners = Arc::new(Listeners::start(gateway, config, tls, &mut sockets, workers)?);
         let admin = super::admin_state::start(gateway, &listeners, config, &mut sockets)?;
         if let Some(taken) = taken {
             served(taken.ready().await)?;

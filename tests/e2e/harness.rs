@@ -286,8 +286,12 @@ fn command(dir: &Path, binary: &Path, name: &str, more: &[&str]) -> Command {
     let file = |what: &str| if name.is_empty() { what.to_owned() } else { format!("{name}.{what}") };
     let log = fs::File::create(dir.join(file("log"))).unwrap();
     let mut command = Command::new(binary);
+    // One worker, so that what a test says of connections to origins holds: each worker has its own. What several do is in
+    // `workers.rs`, and in the drivers for soaks, upgrades and figures, which start as many as there are cores.
+    let threads: &[&str] = if more.contains(&"--threads") { &[] } else { &["--threads", "1"] };
     command
-        .args(["run", "--threads", "2", "--conf", "conf", "--ports-file", &file("ports")])
+        .args(["run", "--conf", "conf", "--ports-file", &file("ports")])
+        .args(threads)
         .args(more)
         .current_dir(dir)
         .env("PALISADE_LOG", "info")

@@ -13,6 +13,7 @@ use palisade::{
         listen::{self, Listener, Settings},
         tls::Term,
         upgrade::Gate,
+        workers::Workers,
     },
     respond,
 };
@@ -196,7 +197,7 @@ impl Default for Tuning {
 
 /// A running edge.
 pub struct Edge {
-    shared: Arc<Shared<Proxy>>,
+    workers: Arc<Workers<Proxy>>,
     stopping: watch::Receiver<bool>,
     pub address: SocketAddr,
     pub registry: Arc<Registry>,
@@ -222,17 +223,19 @@ impl Edge {
     pub async fn tuned(limits: Limits, http2: bool, tls: Option<Arc<Term>>, tuning: Tuning) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let origin = Origin::start().await;
-        let ahead = Arc::default();
-        let proxy = Proxy { origin: origin.address, ahead: Arc::clone(&ahead) };
+        let ahead: Arc<Mutex<Vec<Bytes>>> = Arc::default();
         let (stop, stopping) = watch::channel(false);
         let (drain, draining) = watch::channel(false);
         let (registry, events) = (Arc::new(Registry::default()), Arc::new(Recorded::default()));
-        let shared = Arc::new(Shared {
-            proxy: Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy)),
-            registry: registry.clone(),
-            events: events.clone(),
-            draining,
-            bounds: tuning.bounds,
+        let workers = Workers::on(&[], || {
+            let proxy = Proxy { origin: origin.address, ahead: ahead.clone() };
+            Shared {
+                proxy: Arc::new(http_proxy(&Arc::new(ServerConf::default()), proxy)),
+                registry: registry.clone(),
+                events: events.clone(),
+                draining: draining.clone(),
+                bounds: tuning.bounds,
+            }
         });
         let socket = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
@@ -248,7 +251,7 @@ impl Edge {
         let settings = ArcSwap::from_pointee(settings);
         let listener = Arc::new(Listener { name: "public".into(), address, door, settings });
         let accepting =
-            Some(tokio::spawn(listen::accept(shared.clone(), listener.clone(), socket, stopping.clone())));
+            Some(tokio::spawn(listen::accept(workers.clone(), listener.clone(), socket, stopping.clone())));
         let reaped = registry.clone();
         let reaper = tokio::spawn(async move {
             loop {
@@ -257,7 +260,7 @@ impl Edge {
             }
         });
         Edge {
-            shared,
+            workers,
             stopping,
             address,
             registry,
@@ -287,7 +290,7 @@ impl Edge {
         let door = self.registry.door();
         let settings = ArcSwap::from_pointee(settings);
         let listener = Arc::new(Listener { name: "another".into(), address, door, settings });
-        tokio::spawn(listen::accept(self.shared.clone(), listener, socket, self.stopping.clone()));
+        tokio::spawn(listen::accept(self.workers.clone(), listener, socket, self.stopping.clone()));
         address
     }
 
