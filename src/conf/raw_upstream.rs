@@ -24,7 +24,7 @@ pub(super) struct RawUpstream {
     #[serde(default)]
     pub(super) protocol: RawProtocol,
     /// Idle connections that each worker keeps to each target, at most; 0 to 10000. With `http2` and `grpc` each carries
-    /// 100 requests at once.
+    /// 100 requests at once; to `http2`, a body over HTTP/2 that is still on its way has one to itself.
     #[schemars(extend("default" = 128))]
     pub(super) keepalive: Option<u32>,
     /// Checks the targets in the background; those that are not well get no requests.
@@ -151,8 +151,8 @@ pub(super) struct RawTimeouts {
     /// (else 504 `upstream_total_timeout`), and its body goes on only as far as it has come at 1 KiB a second or
     /// faster. Not for upgrades, and not for the body of a stream: a response of the type `text/event-stream`,
     /// `application/grpc…`, `application/x-ndjson`, `application/json-seq` or `multipart/x-mixed-replace`.
-    /// An HTTP/2 client of an origin that speaks HTTP/2 as well has its stream reset, recorded as 504, where the head drips
-    /// in past it, or where the origin is silent after a body that streamed past and `read` is longer.
+    /// An HTTP/2 client of an origin that speaks HTTP/2 as well has its stream reset, recorded as 504, where it is a second
+    /// attempt that outlasts it.
     #[schemars(extend("default" = "15s"))]
     pub(super) total: Option<HumanDuration>,
 }

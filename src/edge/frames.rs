@@ -63,6 +63,8 @@ pub struct Frames {
     block: bool,
     /// It is the head of this stream.
     head: Option<u32>,
+    /// How many heads have come whole, and the stream of the last one.
+    heads: (usize, u32),
     unfinished: Option<Instant>,
     /// Fields of whole blocks since the last of them was taken.
     fresh: usize,
@@ -103,6 +105,7 @@ impl Frames {
             most_fields: header_count.saturating_mul(FIELDS_FACTOR),
             block: false,
             head: None,
+            heads: (0, 0),
             unfinished: None,
             fresh: 0,
             since: None,
@@ -128,6 +131,18 @@ impl Frames {
     /// How many bytes the client has sent, where it has begun requests that it has not ended.
     pub(super) fn unfinished_requests(&self) -> Option<u64> {
         (!self.open.is_empty()).then_some(self.received)
+    }
+
+    /// The stream whose head has come last, where all heads so far are these `taken` ones: they are taken in order, and
+    /// what h2 has refused is not among them.
+    pub(super) fn last_taken(&self, taken: usize) -> Option<u32> {
+        let (heads, last) = self.heads;
+        (heads == taken).then_some(last)
+    }
+
+    /// True where nothing but whole frames has gone to the client.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.sent.is_between_frames()
     }
 
     /// The stream whose head has begun and not ended, where nothing but whole frames has gone to the client.
@@ -214,7 +229,10 @@ impl Frames {
     fn end(&mut self) {
         let [.., kind, flags, _, _, _, _] = self.header;
         if matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
-            (self.block, self.head) = (false, None);
+            if let Some(stream) = self.head.take() {
+                self.heads = (self.heads.0 + 1, stream);
+            }
+            self.block = false;
             self.fresh += self.fields.count();
         }
         if !self.block {

@@ -73,7 +73,8 @@ impl Held {
         Poll::Ready(Ok(()))
     }
 
-    fn take(&mut self, pieces: &[IoSlice<'_>]) -> bool {
+    /// Takes what is small, until it is flushed; false where there is no place for it.
+    pub(super) fn take(&mut self, pieces: &[IoSlice<'_>]) -> bool {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         let fits = length.saturating_add(self.0.len()) <= MOST;
         if fits && length > 0 {

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection: its streams go to Pingora one by one, what it may do besides is here.
 
 mod active;
-mod farewell;
+pub(super) mod farewell;
 mod lobby;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::conf::model::Limits;
 use active::Active;
+use http::header;
 use pingora::{
     apps::HttpServerApp,
     protocols::{
@@ -81,6 +82,8 @@ struct Http2<'c, P> {
     first: Option<Instant>,
     requests: usize,
     malformed: usize,
+    /// Streams that h2 has handed over.
+    taken: usize,
     /// The client was told to open no more streams.
     told: bool,
     /// It is dropped when the connection has ended.
@@ -123,6 +126,7 @@ pub(super) async fn serve<P>(
         first: Some(first),
         requests: 0,
         malformed: 0,
+        taken: 0,
         told: false,
         open: watch::channel(()).0,
     };
@@ -203,6 +207,9 @@ where
     /// Serves a stream in a task of its own.
     async fn begin(&mut self, mut session: HttpSession) {
         self.first = None;
+        self.taken += 1;
+        let expects = session.req_header().headers.contains_key(header::EXPECT);
+        let stream = if expects { self.guard.last_taken(self.taken) } else { None };
         let unpaid = if session.is_body_done() { None } else { self.guard.unfinished_requests() };
         let Some(busy) = self.active.enter(session.req_header(), unpaid) else {
             let refusal = Refusal { status: 503, reason: "http2_fields" };
@@ -216,12 +223,18 @@ where
         }
         session.set_write_timeout(Some(self.shared.bounds.stalled));
         let (shared, closed) = (self.shared.clone(), self.open.subscribe());
+        let guard = self.guard.clone();
         let (active, time) = (self.active.clone(), self.limits.header_timeout.min(self.limits.body_timeout));
         let serve = async move {
             let (waited, _place) = lobby::wait(&mut session, &active, time).await;
             let session = ServerSession::new_http2(session);
             let serve = shared.proxy.process_new_http(session, &shared.draining);
-            stream::watched(serve, waited, left(closed)).await;
+            let go_on = || {
+                if stream.is_some_and(|stream| guard.go_on(stream)) {
+                    active.nudge();
+                }
+            };
+            stream::watched(serve, waited, left(closed), go_on).await;
             drop(busy);
         };
         tokio::spawn(CONNECTION.scope(self.info.clone(), serve));
@@ -229,7 +242,7 @@ where
 
     /// False where there have been too many.
     fn count_malformed(&mut self) -> bool {
-        self.malformed += 1;
+        (self.malformed, self.taken) = (self.malformed + 1, self.taken + 1);
         self.malformed <= MAX_MALFORMED
     }
 

@@ -9,7 +9,7 @@
 //! context is told by [`cut`] why it is dropped.
 
 use super::{exchange::extension, pace};
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{Shutdown, SockaddrStorage, getsockname, shutdown};
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
@@ -33,12 +33,23 @@ struct Waits {
     exchange: Option<Instant>,
     /// A connection to an origin is being made.
     connecting: bool,
-    /// The connection that an origin is to answer on, which is this request's alone.
-    origin: Option<RawFd>,
+    origin: Option<Origin>,
     /// What it took too long for; the answer that says so is being made.
     late: Option<Cut>,
     /// It is being dropped.
     cut: Option<Cut>,
+    /// The client is to be told to go on.
+    go_on: bool,
+}
+
+/// The connection that an origin is to answer on, which is this request's alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// Its descriptor.
+    pub connection: RawFd,
+    /// Its own port. It is given where a task of Pingora's holds the connection, as HTTP/2 has it, which may have closed it
+    /// since: then another one may have its number.
+    pub port: Option<u16>,
 }
 
 /// Why a request is dropped.
@@ -61,6 +72,7 @@ const NOTHING: Waits = Waits {
     origin: None,
     late: None,
     cut: None,
+    go_on: false,
 };
 
 /// How long origins may keep the body of a request waiting, all together, beyond what is granted to the client.
@@ -76,6 +88,11 @@ thread_local! {
 /// What is left of the time that the body of a request may take: it began to run when the head was there.
 pub fn body_time(time: Duration) -> Duration {
     time.saturating_sub(WAITS.get().waited)
+}
+
+/// Tells a client that waits for it to send its body (RFC 9110 §10.1.1), where the request came over HTTP/2.
+pub fn go_on() {
+    WAITS.set(Waits { go_on: true, ..WAITS.get() });
 }
 
 /// From now on the rest of the request's body may take `time`, and must not come slower than the least rate. That it
@@ -114,7 +131,7 @@ pub fn set_connecting(connecting: bool) {
 
 /// The request has gone to an origin on this connection, which serves nobody else meanwhile; none from when its answer
 /// begins or it has failed. Whoever sets it must take it back before the connection may serve others.
-pub fn set_origin(connection: Option<RawFd>) {
+pub fn set_origin(connection: Option<Origin>) {
     WAITS.set(Waits { origin: connection, ..WAITS.get() });
 }
 
@@ -129,11 +146,13 @@ pub fn cut() -> Option<Cut> {
 }
 
 /// Serves a request until it is done, or until it is cut: then there is nothing. Its body has been waited for already.
-/// `gone` is ready once the client has left; it is asked only while a connection to an origin is being made.
+/// `gone` is ready once the client has left; it is asked only while a connection to an origin is being made. `tell` says
+/// that the client may [`go_on`].
 pub(super) async fn watched<T>(
     serve: Pin<Box<dyn Future<Output = T> + Send + '_>>,
     waited: Duration,
     mut gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    tell: impl Fn(),
 ) -> Option<T> {
     let (mut serve, mut waits) = (Some(serve), Waits { waited, ..NOTHING });
     let mut timer: Option<Pin<Box<Sleep>>> = None;
@@ -144,6 +163,9 @@ pub(super) async fn watched<T>(
         waits = WAITS.replace(outer);
         if let Poll::Ready(done) = polled {
             return Poll::Ready(Some(done));
+        }
+        if std::mem::take(&mut waits.go_on) {
+            tell();
         }
         let late = waits.next().filter(|(end, _)| rings(&mut timer, *end, cx)).map(|(_, cut)| cut);
         if let Some(late) = late
@@ -187,11 +209,20 @@ fn end<T>(serve: &mut Option<T>, cut: Cut) {
     WAITS.set(outer);
 }
 
+impl Origin {
+    fn is_there(&self) -> bool {
+        let Some(port) = self.port else { return true };
+        let Ok(own) = getsockname::<SockaddrStorage>(self.connection) else { return false };
+        let (v4, v6) = (own.as_sockaddr_in(), own.as_sockaddr_in6());
+        v4.map(|own| own.port()).or_else(|| v6.map(|own| own.port())) == Some(port)
+    }
+}
+
 impl Waits {
     /// Ends the connection that an answer is waited for on; false where there is none, or there was one.
     fn fail_origin(&mut self, late: Cut) -> bool {
-        let Some(connection) = self.origin.take() else { return false };
-        if shutdown(connection, Shutdown::Both).is_err() {
+        let Some(origin) = self.origin.take() else { return false };
+        if !origin.is_there() || shutdown(origin.connection, Shutdown::Both).is_err() {
             return false;
         }
         let end = Instant::now().checked_add(ANSWER);
@@ -270,7 +301,7 @@ mod tests {
                 sleep(rest * SECOND).await;
                 7
             };
-            watched(Box::pin(serve), Duration::ZERO, NEVER)
+            watched(Box::pin(serve), Duration::ZERO, NEVER, || {})
         };
         // Several on one thread: each has clocks of its own.
         let done = tokio::join!(
@@ -299,7 +330,7 @@ mod tests {
                 end_body();
                 sleep(100 * SECOND).await;
             };
-            let done = watched(Box::pin(serve), Duration::ZERO, NEVER).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, NEVER, || {}).await;
             assert_eq!(done.is_none().then(|| begun.elapsed().as_secs()), ends, "{bytes}");
         }
     }
@@ -314,7 +345,7 @@ mod tests {
                     sleep(SECOND).await;
                 }
             };
-            let done = watched(Box::pin(serve), Duration::ZERO, NEVER).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, NEVER, || {}).await;
             assert_eq!(done.is_none().then(|| begun.elapsed().as_secs()), ends, "{step}");
         }
     }
@@ -333,7 +364,7 @@ mod tests {
                 sleep(5 * SECOND).await;
             };
             let mut left = Box::pin(sleep(SECOND));
-            let done = watched(Box::pin(serve), Duration::ZERO, |cx| left.as_mut().poll(cx)).await;
+            let done = watched(Box::pin(serve), Duration::ZERO, |cx| left.as_mut().poll(cx), || {}).await;
             assert_eq!(done.is_none(), cut);
             assert_eq!(dropped[3].load(Ordering::SeqCst), usize::from(cut));
         }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     chain::Stop,
     edge::{self, upgrade::Gate},
-    upstream::{Failure, Pick},
+    upstream::{Failure, Pick, speaks_http2},
 };
 use futures::FutureExt;
 use http::{StatusCode, header};
@@ -43,10 +43,17 @@ impl Ctx {
         let Some(plan) = &mut self.plan else {
             return Error::e_explain(InternalError, "no plan for the origin");
         };
-        let Some(Pick { mut peer, lease }) = plan.pick() else {
+        let Some(mut pick) = plan.pick() else {
             self.stop = Some(Stop::Faulted(Fault::unavailable("no_healthy_target")));
             return Error::e_because(HTTPStatus(503), "no target is available", "upstream has no target");
         };
+        if speaks_http2(&pick.peer) && !self.child && !plan.upstream.streams && !session.is_body_done() {
+            self.answer_time = self.wait_for_body(session, &mut pick);
+        }
+        let Some(plan) = &mut self.plan else {
+            return Error::e_explain(InternalError, "no plan for the origin");
+        };
+        let Pick { mut peer, lease, .. } = pick;
         if plan.attempts.stale {
             crate::upstream::use_once(&mut peer);
         }
@@ -71,6 +78,24 @@ impl Ctx {
         self.gate = self.tunnel.then(|| Gate::prepare(&mut peer));
         self.begin_connecting(session);
         Ok(peer)
+    }
+
+    /// The body is still on its way, and Pingora's clock for an answer over HTTP/2 runs from the head of the request on:
+    /// it must not end before the body does. What is late is ours to say meanwhile, which takes a connection that nobody
+    /// else is on where the client speaks HTTP/2 too. What comes back is how long an answer may take from the end of the
+    /// body on.
+    #[cold]
+    fn wait_for_body(&self, session: &Session, pick: &mut Pick) -> Option<Duration> {
+        let (Some(plan), Some(flight)) = (&self.plan, &self.flight) else { return None };
+        if self.unfinished {
+            pick.set_apart(&plan.upstream);
+            // What the origin says of it is not to be had over HTTP/2.
+            self.go_on(session);
+        }
+        let time = flight.route.limits.body_timeout.unwrap_or(self.snapshot.limits.body_timeout);
+        let read = &mut pick.peer.options.read_timeout;
+        *read = read.map(|read| read.saturating_add(time));
+        Some(plan.upstream.timeouts.read)
     }
 
     /// No connection could be made: nothing of the request was sent.
@@ -130,6 +155,9 @@ impl Ctx {
             if plan.attempts.interim > MAX_INTERIM {
                 return Err(Error::explain(InvalidHTTPHeader, "too many interim answers").into_up());
             }
+            if head.status == StatusCode::CONTINUE {
+                self.go_on(session);
+            }
             return Ok(());
         }
         if !head.status.is_server_error() {
@@ -146,6 +174,13 @@ impl Ctx {
         let mut error = Error::explain(HTTPStatus(head.status.as_u16()), "asked again").into_up();
         error.set_retry(true);
         Err(error)
+    }
+
+    /// A client that waits for it is told to go on, where Pingora does not pass that on.
+    fn go_on(&self, session: &Session) {
+        if self.unfinished && !self.child && session.req_header().headers.contains_key(header::EXPECT) {
+            edge::stream::go_on();
+        }
     }
 
     /// The origin leaves HTTP. What it does so for must have been asked for: otherwise what follows would be read as

@@ -153,11 +153,11 @@ pub(super) async fn read_whole(
     if let Some(Err(why)) = declared.map(|length| content.expect(length)) {
         return Ok(Err(refused(why.into(), limit).unwrap_or_else(no_room)));
     }
-    // On an HTTP/2 stream Pingora writes no interim response: a client that waits for one sends its body in the end.
-    if session.req_header_mut().remove_header(&header::EXPECT).is_some()
-        && let Some(guard) = &flight.guard
-    {
-        guard.continue_100().await;
+    if session.req_header_mut().remove_header(&header::EXPECT).is_some() {
+        match &flight.guard {
+            Some(guard) => guard.continue_100().await,
+            None => edge::stream::go_on(),
+        }
     }
     let read = match &flight.guard {
         Some(guard) => {

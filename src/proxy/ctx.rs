@@ -52,6 +52,8 @@ pub struct Ctx {
     pub(super) exchange_end: Option<Instant>,
     /// How long such an exchange may take, once the request has ended.
     pub(super) exchange_total: Option<Duration>,
+    /// How long the head of an answer may take once the body has come, where Pingora's own clock does not say.
+    pub(super) answer_time: Option<Duration>,
     /// True while the body of an HTTP/2 request has not ended, and its time runs.
     pub(super) unfinished: bool,
     /// The head of an HTTP/2 request: should its time run out, there is no session any more to take it from.
@@ -115,6 +117,7 @@ impl Ctx {
             body: RequestBody::Streamed,
             exchange_end: None,
             exchange_total: None,
+            answer_time: None,
             unfinished: false,
             kept: None,
             lent: false,

@@ -27,7 +27,7 @@ impl Ctx {
     /// Begins the time of the exchange, with the first attempt.
     pub(super) fn begin_exchange(&mut self, total: Duration) {
         match self.flight.as_ref().and_then(|flight| flight.guard.as_ref()) {
-            Some(guard) => guard.set_exchange_time(Some(total)),
+            Some(guard) => guard.set_exchange_time(Some(self.until_head(total))),
             None if self.child => self.exchange_end = Instant::now().checked_add(total),
             None => self.exchange_total = Some(total),
         }
@@ -36,9 +36,15 @@ impl Ctx {
     /// The request has been read to its end: from here on its origin has `timeouts.total`.
     pub(super) fn request_ended(&mut self) {
         if let Some(total) = self.exchange_total.take() {
-            self.exchange_end = Instant::now().checked_add(total);
-            edge::stream::set_exchange_end(late(self.exchange_end));
+            let now = Instant::now();
+            self.exchange_end = now.checked_add(total);
+            edge::stream::set_exchange_end(late(now.checked_add(self.until_head(total))));
         }
+    }
+
+    /// What of `total` may pass until the head of the answer is there.
+    fn until_head(&self, total: Duration) -> Duration {
+        self.answer_time.map_or(total, |time| time.min(total))
     }
 
     /// The connection to the origin may serve others from here on: it is not this request's to end any more.
@@ -50,7 +56,11 @@ impl Ctx {
 
     /// The head of a tunnel or of a stream came in time: what follows lasts as long as both sides like.
     pub(super) fn free_stream(&mut self, head: &ResponseHeader) {
+        let answered = self.answer_time.take().is_some();
         if head.status != StatusCode::SWITCHING_PROTOCOLS && !is_stream(&head.headers) {
+            if answered {
+                self.begin_exchange_again();
+            }
             return;
         }
         self.exchange_total = None;
@@ -59,6 +69,16 @@ impl Ctx {
         }
         if let Some(guard) = self.flight.as_ref().and_then(|flight| flight.guard.as_ref()) {
             guard.set_exchange_time(None);
+        }
+    }
+
+    /// The head has come: the rest of the answer has the whole time. Over HTTP/2 the next piece sees to it.
+    #[cold]
+    fn begin_exchange_again(&self) {
+        if let (Some(plan), Some(flight)) = (&self.plan, &self.flight)
+            && let Some(guard) = &flight.guard
+        {
+            guard.set_exchange_time(Some(plan.upstream.timeouts.total));
         }
     }
 

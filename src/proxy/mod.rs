@@ -92,10 +92,10 @@ impl ProxyHttp for Proxy {
         _reused: bool,
         peer: &HttpPeer,
         fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        ctx.connected(session, peer, fd);
+        ctx.connected(session, peer, fd, digest);
         Ok(())
     }
 

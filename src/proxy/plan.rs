@@ -5,13 +5,18 @@ use super::{
     ctx::{Ctx, Flight},
 };
 use crate::{
-    edge::{headers, stream},
-    upstream::{Key, Lease, Upstream},
+    edge::{
+        headers,
+        stream::{self, Origin},
+    },
+    upstream::{Key, Lease, Upstream, is_alone, speaks_http2},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts, uri::PathAndQuery};
 use palisade_contract::{BodyNeed, RequestHeader};
 use parking_lot::Mutex;
-use pingora::{ErrorType::InternalError, OrErr, Result, prelude::HttpPeer, proxy::Session};
+use pingora::{
+    ErrorType::InternalError, OrErr, Result, prelude::HttpPeer, protocols::Digest, proxy::Session,
+};
 use std::{net::SocketAddr, os::fd::RawFd, sync::Arc, time::Instant};
 
 /// Room for what an origin is told of an ordinary request.
@@ -91,11 +96,22 @@ impl Plan {
 }
 
 impl Ctx {
-    pub(super) fn connected(&mut self, session: &mut Session, peer: &HttpPeer, connection: RawFd) {
+    pub(super) fn connected(
+        &mut self,
+        session: &mut Session,
+        peer: &HttpPeer,
+        connection: RawFd,
+        digest: Option<&Digest>,
+    ) {
         self.end_connecting(session);
-        // Others share one that speaks HTTP/2.
-        if !self.child && session.is_http2() && peer.options.alpn.get_max_http_version() == 1 {
-            stream::set_origin(Some(connection));
+        // Others share one that speaks HTTP/2, but for bodies that are on their way.
+        if !self.child && session.is_http2() && is_alone(peer) {
+            stream::set_origin(if speaks_http2(peer) {
+                let own = digest.and_then(|digest| digest.socket_digest.as_ref()?.local_addr()?.as_inet());
+                own.map(|own| Origin { connection, port: Some(own.port()) })
+            } else {
+                Some(Origin { connection, port: None })
+            });
         }
         if let Some(gate) = &self.gate {
             gate.close();

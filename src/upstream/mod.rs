@@ -16,7 +16,7 @@ mod tests;
 mod view;
 
 pub use known::Known;
-pub(crate) use peer::use_once;
+pub(crate) use peer::{is_alone, speaks_http2, use_once};
 pub use retry::{Failure, Retries};
 pub use standing::State;
 pub use target::{Lease, Target};
@@ -69,6 +69,18 @@ pub struct Pick {
     pub peer: Box<HttpPeer>,
     /// Counts the request, until it is dropped.
     pub lease: Lease,
+    /// Other requests that the target serves.
+    others: u64,
+}
+
+impl Pick {
+    /// Gives the request a connection to itself, although it speaks HTTP/2. Of these `keepalive` are kept as well.
+    pub(crate) fn set_apart(&mut self, upstream: &Upstream) {
+        if self.others >= u64::from(upstream.blueprint.written.keepalive) {
+            use_once(&mut self.peer);
+        }
+        peer::use_alone(&mut self.peer);
+    }
 }
 
 impl Upstream {
@@ -228,7 +240,7 @@ impl Upstream {
         if others >= self.sharing {
             use_once(&mut peer);
         }
-        Some(Pick { peer, lease })
+        Some(Pick { peer, lease, others })
     }
 
     /// A request failed that a target should have served. Where nobody can be connected to, all targets may be put

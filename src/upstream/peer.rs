@@ -14,6 +14,9 @@ pub(super) const H2_STREAMS: usize = 100;
 /// Sets apart connections that are used once.
 const SINGLE_USE: u64 = 0x0073_696e_676c_6500;
 
+/// Sets apart connections that one request has to itself.
+const ALONE: u64 = 0x0061_6c6f_6e65_0000;
+
 /// The peer of a target.
 pub(super) fn peer(
     upstream: &str,
@@ -59,6 +62,23 @@ pub(crate) fn use_once(peer: &mut HttpPeer) {
     }
     peer.group_key ^= SINGLE_USE;
     peer.options.idle_timeout = Some(Duration::ZERO);
+}
+
+/// Makes a peer's connection one that the request has to itself, although it speaks HTTP/2. It is kept for the next of
+/// the kind.
+pub(super) fn use_alone(peer: &mut HttpPeer) {
+    peer.group_key ^= ALONE;
+    peer.options.max_h2_streams = 1;
+}
+
+/// True where a request has the connection of a peer to itself.
+pub(crate) fn is_alone(peer: &HttpPeer) -> bool {
+    !speaks_http2(peer) || peer.options.max_h2_streams == 1
+}
+
+/// True where HTTP/2 is spoken.
+pub(crate) fn speaks_http2(peer: &HttpPeer) -> bool {
+    peer.options.alpn.get_max_http_version() > 1
 }
 
 /// How many requests of one target share its pool of `keepalive` connections.

@@ -82,6 +82,13 @@ impl Stream {
         self.body.send_reset(Reason::CANCEL);
     }
 
+    /// The status of an interim answer; none where the answer itself comes.
+    pub async fn interim(&mut self) -> Option<u16> {
+        let interim = poll_fn(|cx| self.answer.poll_informational(cx));
+        let interim = timeout(PATIENCE, interim).await.expect("a word")?;
+        Some(interim.unwrap().status().as_u16())
+    }
+
     /// The answer: status, body, trailers.
     pub async fn answer(&mut self) -> (u16, Vec<u8>, HeaderMap) {
         let read = async {

@@ -207,6 +207,10 @@ broken! {
     ];
     a_bare_cr_in_a_chunk_extension_is_refused: "chunk_framing", ["5;a\rb\r\nhello\r\n0\r\n\r\n"];
     a_nul_in_a_chunk_extension_is_refused: "chunk_extension", ["5;a\0b\r\nhello\r\n0\r\n\r\n"];
+    a_nul_in_the_chunk_framing_is_refused: "chunk_size", ["5\0\r\nhello\r\n0\r\n\r\n", "\x005\r\nhello\r\n0\r\n\r\n"];
+    a_bare_cr_after_a_chunk_size_is_refused: "chunk_framing", ["5\rhello\r\n0\r\n\r\n"];
+    a_bare_cr_in_the_trailers_is_refused: "chunk_framing", ["0\r\nx: a\rb\r\n\r\n"];
+    a_nul_in_the_trailers_is_refused: "header_control_character", ["0\r\nx: a\0b\r\n\r\n"];
     a_bare_lf_after_a_chunk_size_is_refused: "chunk_size", ["5\nhello\r\n0\r\n\r\n"];
     a_bare_lf_in_the_trailers_is_refused: "framing_bare_lf", ["5\r\nhello\r\n0\r\n\n", "0\r\nx: y\n\r\n"];
     framing_in_a_trailer_is_refused: "trailer_forbidden", [

@@ -4,7 +4,7 @@
 //! CVE-2026-31838 (Istio: one of several values), CVE-2026-39998, CVE-2026-44087 and CVE-2026-49231 (APISIX: identity
 //! headers that are not cleared).
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Outcome, get, request};
 
 const OWNED: [&str; 24] = [
     "x-consumer-id",
@@ -73,6 +73,20 @@ fn nor_with_underscores() {
 }
 
 #[test]
+fn nor_over_http2() {
+    let gate = Gate::shared();
+    for name in OWNED {
+        let (outcome, mark) = gate.http2(|mark| {
+            let more = [(name.to_owned(), "evil-value".to_owned()), (name.to_owned(), "evil-2".to_owned())];
+            request(&get(&format!("/{mark}")).into_iter().chain(more).collect::<Vec<_>>())
+        });
+        assert!(matches!(outcome, Outcome::Answer { ok: true, .. }), "{name}: {outcome:?}");
+        let seen = gate.seen(&mark);
+        assert!(!seen[0].contains("evil"), "{name}: {seen:?}");
+    }
+}
+
+#[test]
 fn nor_repeated() {
     for name in OWNED {
         let seen = sent(&format!("{name}: evil-value\r\n{name}: evil-value2\r\n"));
@@ -130,7 +144,7 @@ fn what_would_change_the_method_does_not_go_on() {
 
 #[test]
 fn te_trailers_and_ordinary_fields_work() {
-    let seen = sent("Accept: text/html\r\nX-Custom: 1\r\nX-Custom: 2\r\n");
+    let seen = sent("TE: trailers\r\nAccept: text/html\r\nX-Custom: 1\r\nX-Custom: 2\r\n");
     assert!(
         seen.contains("accept: text/html\r\n") && seen.contains("x-custom: 1\r\nx-custom: 2\r\n"),
         "{seen}"

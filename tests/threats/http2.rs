@@ -207,7 +207,7 @@ fn an_expectation_that_is_not_known_is_refused() {
     refused("expectation_unknown", |path| request(&with(path, &[("expect", "magic")])));
 }
 
-/// No interim answer is written on HTTP/2: the client sends its body in the end.
+/// Whoever does not wait for a word is served as well; who does is in `tests/e2e/expects.rs`.
 #[test]
 fn an_expectation_to_continue_works() {
     let gate = Gate::shared();

@@ -4,7 +4,9 @@ use super::Guard;
 use crate::edge::{
     frames::{Frames, Refused},
     framing::Framing,
+    http2::farewell,
 };
+use std::io::IoSlice;
 use tokio::time::Instant;
 
 impl Guard {
@@ -43,6 +45,28 @@ impl Guard {
             Framing::Http2(frames) => frames.unfinished_head(),
             _ => None,
         }
+    }
+
+    /// The HTTP/2 stream of the last request, where that can be told: `taken` is how many were taken so far.
+    pub(in crate::edge) fn last_taken(&self, taken: usize) -> Option<u32> {
+        match &self.lock().framing {
+            Framing::Http2(frames) => frames.last_taken(taken),
+            _ => None,
+        }
+    }
+
+    /// Tells the client of an HTTP/2 stream that has no answer yet to go on (RFC 9110 §15.2.1). It goes out when the
+    /// connection is flushed next. False where it cannot be: in the middle of a frame of h2's, or behind much else.
+    pub(in crate::edge) fn go_on(&self, stream: u32) -> bool {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Framing::Http2(frames) = &mut inner.framing else { return false };
+        let frame = farewell::go_on(stream);
+        if !frames.is_between_frames() || !inner.held.take(&[IoSlice::new(&frame)]) {
+            return false;
+        }
+        frames.sent(&frame);
+        true
     }
 
     /// Since when a frame or a block of fields of HTTP/2 is incomplete.

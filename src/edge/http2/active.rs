@@ -67,6 +67,11 @@ impl Active {
         &self.early
     }
 
+    /// Has the connection looked at: there is something to be sent.
+    pub(super) fn nudge(&self) {
+        self.idle.notify_waiters();
+    }
+
     pub(super) async fn wait_idle(&self) {
         loop {
             let idle = self.idle.notified();

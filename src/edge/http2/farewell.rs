@@ -1,4 +1,5 @@
-//! An answer of ours on an HTTP/2 stream whose head has not come to its end: h2 knows nothing of it as yet.
+//! Answers of ours on HTTP/2 streams, written between h2's frames: to a head that has not come to its end, of which h2
+//! knows nothing as yet; and that a client may go on, which Pingora does not pass on.
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -9,6 +10,12 @@ const FRAME: usize = 16 * 1024;
 /// A literal of a name that is written out, which nobody remembers (RFC 7541 §6.2.2): what h2 has agreed on with the
 /// client stays as it is.
 const LITERAL: u8 = 0;
+
+/// `:status 100` on a stream, whose name is in HPACK's static table (RFC 7541 appendix A).
+pub(in crate::edge) fn go_on(stream: u32) -> [u8; 14] {
+    let [a, b, c, d] = stream.to_be_bytes();
+    [0, 0, 5, HEADERS, END_HEADERS, a, b, c, d, 0x08, 3, b'1', b'0', b'0']
+}
 
 /// The frames of an answer that was made for HTTP/1; none where it is too long for one frame each.
 pub(super) fn answer(stream: u32, http1: &[u8]) -> Option<Vec<u8>> {
