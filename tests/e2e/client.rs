@@ -94,11 +94,13 @@ impl Client {
         Client { stream: BufReader::new(Box::new(stream)), tcp }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes as they are. Where the other side has closed meanwhile, what it has said can still be read.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
         let stream = self.stream.get_mut();
-        stream.write_all(bytes.as_ref()).unwrap();
-        stream.flush().unwrap();
+        if let Err(error) = stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()) {
+            let closed = matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+            assert!(closed, "{error}");
+        }
         self
     }
 

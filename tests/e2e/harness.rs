@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 /// The longest that anything here is waited for. A busy machine is slow; nothing waits when all goes well.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What most tests start from: a public listener, an audit file, the demo API as upstream `demo`, and alice
 /// (gold) and bob (silver) with the keys `alice-key` and `bob-key`.

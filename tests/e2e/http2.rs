@@ -200,8 +200,7 @@ routes:
             let mut stream = Stream::open(address, "/echo/", Some("a part")).await;
             let begun = std::time::Instant::now();
             if drip {
-                while begun.elapsed() < std::time::Duration::from_millis(250) {
-                    stream.piece("more");
+                while begun.elapsed() < std::time::Duration::from_millis(250) && stream.try_piece("more") {
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 }
             }

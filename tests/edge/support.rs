@@ -40,7 +40,7 @@ use tokio::{
 };
 
 /// Longer than anything here takes, so that a test that hangs fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn limits() -> Limits {
     Limits {
