@@ -163,9 +163,12 @@ impl Client {
     /// True where the other side closes now, without another byte.
     pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Ok(read) => read == 0,
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        loop {
+            match self.stream.read(&mut byte) {
+                Ok(read) => return read == 0,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            }
         }
     }
 

@@ -190,7 +190,7 @@ routes:
   echo: {paths: [/echo/*], upstream: demo, limits: {body_timeout: 300ms}}
   whole: {paths: [/whole], upstream: demo, limits: {body_timeout: 300ms}, plugins: {test-request-body: {}}}
   grpc: {paths: [/grpc], upstream: grpc, limits: {body_timeout: 300ms}}
-  late: {paths: [/slow], upstream: demo, limits: {body_timeout: 300ms}}
+  late: {paths: [/slow], upstream: demo, limits: {body_timeout: 3s}}
 ";
     block_on(async {
         let (origin, serving) = grpc_origin().await;
@@ -212,7 +212,7 @@ routes:
         assert_eq!(stream.answer().await.0, 408);
         // A stream may go on for as long as it likes, and a body that has ended has no clock any more.
         let mut call = Stream::open(address, "/grpc", Some("one")).await;
-        let mut waiting = Stream::open(address, "/slow?ms=900", Some("body")).await;
+        let mut waiting = Stream::open(address, "/slow?ms=4000", Some("body")).await;
         waiting.end();
         assert_eq!(waiting.answer().await.0, 200);
         call.piece("two");
