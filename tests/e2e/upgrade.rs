@@ -223,7 +223,7 @@ fn tunnels_and_streams_are_cut_at_the_written_limit() {
     let (_release, held) = channel();
     let origin = origin(held);
     // Long enough for the tunnel to be tried before.
-    let limits = "drain_timeout: 8s\nlimits: {idle_timeout: 8s}";
+    let limits = "drain_timeout: 15s\nlimits: {idle_timeout: 15s}";
     let mut gateway = Gateway::start(&conf(&origin, limits));
     let (mut tunnel, mut stream) = (tunnel(&gateway), gateway.connect());
     echoes(&mut tunnel, "before");
