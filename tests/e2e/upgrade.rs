@@ -222,8 +222,8 @@ fn what_is_in_flight_ends_in_the_old_process() {
 fn tunnels_and_streams_are_cut_at_the_written_limit() {
     let (_release, held) = channel();
     let origin = origin(held);
-    // Long enough for the tunnel to be tried before.
-    let limits = "drain_timeout: 15s\nlimits: {idle_timeout: 15s}";
+    // Long enough for the tunnel to be tried before, and shorter than a stream without progress is borne with.
+    let limits = "drain_timeout: 8s\nlimits: {idle_timeout: 8s}";
     let mut gateway = Gateway::start(&conf(&origin, limits));
     let (mut tunnel, mut stream) = (tunnel(&gateway), gateway.connect());
     echoes(&mut tunnel, "before");
