@@ -19,7 +19,7 @@ fn lines_of(kit: Kit, yaml: &str, cases: Vec<Case>) -> Vec<serde_json::Value> {
     for case in cases {
         plugin.run(case).passed();
     }
-    flush(Duration::from_secs(10));
+    flush(Duration::from_secs(60));
     let text = std::fs::read_to_string(dir.path().join("log/audit.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -55,7 +55,7 @@ fn a_line_is_bounded_and_says_what_it_left_out() {
     ex.host_side().decisions.extend(vec![many; 200]);
     ex.host_side().outcome.error = Some("e".repeat(9000));
     plugin.built.plugin().on_log(&ex);
-    flush(Duration::from_secs(10));
+    flush(Duration::from_secs(60));
     let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
     for line in text.lines() {
         assert!(line.len() < line::LONGEST, "{}", line.len());
@@ -82,7 +82,7 @@ fn findings_are_written_as_they_are_and_cut_to_fit() {
     let deep = (0..100).fold(serde_json::json!(1), |inner, _| serde_json::json!({"a": [inner]}));
     ex.set_finding(&"waf#c".into(), deep);
     plugin.built.plugin().on_log(&ex);
-    flush(Duration::from_secs(10));
+    flush(Duration::from_secs(60));
     let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
     let found: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -108,7 +108,7 @@ fn decisions_say_which_entry_decided_what() {
     };
     ex.host_side().decisions.extend([decision(Some(plugin.info.clone()), None), decision(None, Some("x\n"))]);
     plugin.built.plugin().on_log(&ex);
-    flush(Duration::from_secs(10));
+    flush(Duration::from_secs(60));
     let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
     let found: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
     let expected = serde_json::json!([
@@ -186,7 +186,7 @@ fn the_record_that_was_asked_for_is_named_or_masked() {
         let mut ex = plugin.run(Case::get("/patients/42/notes")).ex;
         ex.host_side().path_params = vec![("id".into(), "42".to_owned())];
         plugin.built.plugin().on_log(&ex);
-        flush(Duration::from_secs(10));
+        flush(Duration::from_secs(60));
         let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
         serde_json::from_str::<serde_json::Value>(text.lines().last().unwrap()).unwrap()
     };
@@ -222,7 +222,7 @@ fn a_full_device_is_handled_as_written() {
         plugin.run(Case::get(&format!("/{}", "x".repeat(1000)))).passed();
     }
     drop(plugin);
-    flush(Duration::from_secs(10));
+    flush(Duration::from_secs(60));
     // Every one of them, exactly: those that waited are lost with the writer.
     let since = Instant::now();
     while kit.counted("records_lost") < 5000 && since.elapsed() < Duration::from_secs(30) {
@@ -243,7 +243,7 @@ fn two_entries_of_one_file_share_it_and_a_removed_one_is_written_to_its_end() {
         two.run(Case::get(&format!("/{number}")));
     }
     drop((one, two));
-    flush(Duration::from_secs(10));
+    flush(Duration::from_secs(60));
     let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
     let expected: String = (0..1000).map(|number| format!("{{\"path\":\"/{}\"}}\n", number / 2)).collect();
     assert_eq!(text, expected);
@@ -306,7 +306,7 @@ fn with_block_a_request_waits_for_a_place() {
         held.drain(..).for_each(|ex| plugin.built.plugin().on_log(&ex));
         assert!(waits.join().unwrap());
     });
-    flush(Duration::from_secs(10));
+    flush(Duration::from_secs(60));
     let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
     assert_eq!((text.matches("/held").count(), text.matches("/waited").count()), (8, 1));
 }

@@ -23,9 +23,9 @@ def standard_library():
     for base in (PLAIN, SECURE):
         place = urlsplit(base)
         if place.scheme == "https":
-            connection = http.client.HTTPSConnection(place.hostname, place.port, timeout=20, context=TLS)
+            connection = http.client.HTTPSConnection(place.hostname, place.port, timeout=60, context=TLS)
         else:
-            connection = http.client.HTTPConnection(place.hostname, place.port, timeout=20)
+            connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
 
         def request(method, path, body=None, headers=None):
             connection.request(method, path, body, headers or {})
@@ -55,7 +55,7 @@ def httpx_client():
 
     for base, http2 in ((PLAIN, False), (PLAIN, True), (SECURE, False), (SECURE, True)):
         version = "HTTP/2" if http2 else "HTTP/1.1"
-        with httpx.Client(http1=not http2, http2=http2, verify=TLS, trust_env=False, timeout=20) as client:
+        with httpx.Client(http1=not http2, http2=http2, verify=TLS, trust_env=False, timeout=60) as client:
             answer = client.get(f"{base}/echo/a?b=c")
             same((answer.status_code, answer.http_version, answer.json()["target"]), (200, version, "/echo/a?b=c"))
             for content in (BODY, iter([BODY[:5], BODY[5:]])):
@@ -72,11 +72,11 @@ async def sockets():
     import websockets
 
     for base, tls in ((PLAIN, None), (SECURE, TLS)):
-        async with websockets.connect(f"ws{base[4:]}/ws", ssl=tls, open_timeout=20) as socket:
+        async with websockets.connect(f"ws{base[4:]}/ws", ssl=tls, open_timeout=60) as socket:
             for message in ("text", "", BODY[:60_000], "é" * 1000):
                 await socket.send(message)
-                same(await asyncio.wait_for(socket.recv(), 20), message)
-            await asyncio.wait_for(await socket.ping(), 20)
+                same(await asyncio.wait_for(socket.recv(), 60), message)
+            await asyncio.wait_for(await socket.ping(), 60)
         same(socket.close_code, 1000)
         try:
             async with websockets.connect(f"ws{base[4:]}/admin/ws", ssl=tls):

@@ -3,6 +3,7 @@
 use crate::{
     client::{Client, Origin, head},
     harness::Gateway,
+    ports::Port,
 };
 use sha2::{Digest, Sha256};
 
@@ -168,7 +169,7 @@ fn responses_arrive_whole() {
 
 #[test]
 fn an_origin_that_does_not_answer_costs_502_or_504() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = Port::free();
     let silent = Origin::start("");
     let broken = Origin::start("nonsense\r\n\r\n");
     let gateway = Gateway::start(
@@ -182,7 +183,7 @@ routes:
   silent: {paths: [/silent], upstream: silent}
   broken: {paths: [/broken], upstream: broken}
 "
-        .replace("CLOSED", &closed.to_string())
+        .replace("CLOSED", &closed.address().to_string())
         .replace("SILENT", &silent.address.to_string())
         .replace("BROKEN", &broken.address.to_string()),
     );

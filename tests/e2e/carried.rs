@@ -4,6 +4,7 @@ use crate::{
     harness::{Gateway, until},
     health::states,
     origin::Origin,
+    ports::Port,
     successors::{kept, script, upgrade},
     tokens::{Issuer, Signer},
 };
@@ -36,7 +37,9 @@ fn counts_go_on() {
 #[test]
 fn an_issuer_that_is_down_is_no_matter() {
     let signer = Signer::new();
-    let issuer = Issuer::start(None);
+    // Nobody else listens there when it is gone.
+    let port = Port::free();
+    let issuer = Issuer::start(Some(port.address()));
     issuer.has(&[signer.jwk("k")]);
     let address = issuer.address;
     let conf = format!(

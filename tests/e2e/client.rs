@@ -94,11 +94,13 @@ impl Client {
         Client { stream: BufReader::new(Box::new(stream)), tcp }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes as they are. Where the other side has closed meanwhile, what it has said can still be read.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Client {
         let stream = self.stream.get_mut();
-        stream.write_all(bytes.as_ref()).unwrap();
-        stream.flush().unwrap();
+        if let Err(error) = stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()) {
+            let closed = matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+            assert!(closed, "{error}");
+        }
         self
     }
 
@@ -161,9 +163,12 @@ impl Client {
     /// True where the other side closes now, without another byte.
     pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];
-        match self.stream.read(&mut byte) {
-            Ok(read) => read == 0,
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        loop {
+            match self.stream.read(&mut byte) {
+                Ok(read) => return read == 0,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            }
         }
     }
 

@@ -125,11 +125,11 @@ fn redis(port: u16, command: &[&str]) {
 #[test]
 fn a_store_denies_and_nothing_passes_without_it() {
     let signer = Signer::new();
-    let store = Redis::start(None);
+    let mut store = Redis::start(None);
     let port = store.1;
     let prepared = Gateway::prepare(&format!(
         "
-stores: {{main: {{redis: 'redis://:{PASSWORD}@127.0.0.1:{port}', timeout: 2s}}}}
+stores: {{main: {{redis: 'redis://:{PASSWORD}@127.0.0.1:{port}', timeout: 5s}}}}
 routes: {{any: {{paths: [/echo/*], upstream: demo, plugins: {{jwt: {{public_key: key.pem, denylist: {{store: main}}}}}}}}}}
 "
     ));
@@ -147,7 +147,8 @@ routes: {{any: {{paths: [/echo/*], upstream: demo, plugins: {{jwt: {{public_key:
     until("the denial", || (send(&gateway, "/echo/", &other).status == 401).then_some(()));
     let newer = token(&signer, &json!({"jti": "j3", "sub": "bob", "iat": Signer::now() - 20}));
     send(&gateway, "/echo/", &newer).expect(200);
-    drop(store);
+    store.0.kill().unwrap();
+    store.0.wait().unwrap();
     until("the end of what is remembered", || (send(&gateway, "/echo/", &newer).status == 503).then_some(()));
     assert_eq!(send(&gateway, "/echo/", &newer).expect(503).reason(), "store_unavailable");
     send(&gateway, "/echo/", "x.y.z").expect(401);

@@ -7,6 +7,7 @@ use crate::{
     harness::{Gateway, until},
     http2::block_on,
     origin::{Origin, Request},
+    ports::Port,
 };
 use std::{
     io::{Read, Write},
@@ -15,8 +16,8 @@ use std::{
 };
 
 /// The longest that anything of an exchange may take, and what a busy machine may add to it.
-pub const TOTAL: Duration = Duration::from_secs(2);
-pub const SLOW: Duration = Duration::from_secs(10);
+pub const TOTAL: Duration = Duration::from_secs(4);
+pub const SLOW: Duration = Duration::from_secs(30);
 
 pub fn conf(address: SocketAddr, more: &str) -> String {
     format!(
@@ -25,7 +26,7 @@ listeners: {{h2: {{address: 127.0.0.1:0, http2: true}}}}
 upstreams:
   raw:
     targets: [{{address: '{address}'}}]
-    timeouts: {{connect: 1s, read: 1s, total: 2s}}
+    timeouts: {{connect: 2s, read: 2s, total: 4s}}
     {more}
 routes: {{raw: {{paths: [/*], upstream: raw}}}}
 "
@@ -113,8 +114,8 @@ fn broken(received: &str) {
 
 #[test]
 fn refused() {
-    // The port was taken, and is free again.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = Port::free();
+    let address = port.address();
     let gateway = Gateway::start(&conf(address, ""));
     assert_eq!(gateway.get("/fault").expect(502).reason(), "upstream_unreachable");
     block_on(async {
@@ -327,7 +328,7 @@ fn a_client_that_vanishes_is_499_and_its_origin_released() {
             request.answer(200, &text)
         }
     });
-    let conf = conf(origin.address, "").replace("read: 1s, total: 2s", "read: 60s, total: 60s");
+    let conf = conf(origin.address, "").replace("read: 2s, total: 4s", "read: 300s, total: 300s");
     let gateway = Gateway::start(&conf);
     let mut client = gateway.connect();
     client.send(head("GET", "/fault", &[]));

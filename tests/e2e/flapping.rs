@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// How an origin fails.
@@ -19,7 +19,7 @@ enum Fails {
 }
 
 #[test]
-fn who_flaps_is_put_aside_within_five_seconds_and_few_notice() {
+fn who_flaps_is_put_aside_at_once_and_few_notice() {
     for fails in [Fails::Status, Fails::Reset] {
         let begun = Arc::new(AtomicBool::new(false));
         let failed = Arc::new(AtomicUsize::new(0));
@@ -44,7 +44,7 @@ admin: {{address: 127.0.0.1:0}}
 upstreams:
   raw:
     targets: [{{address: '{}'}}{targets}]
-    outlier: {{consecutive_failures: 5, eject: 30s}}
+    outlier: {{consecutive_failures: 5, eject: 1h}}
 routes: {{raw: {{paths: [/*], upstream: raw}}}}
 ",
             flapping.address
@@ -64,12 +64,16 @@ routes: {{raw: {{paths: [/*], upstream: raw}}}}
                 client = gateway.connect();
             }
             if ejected.is_none() && all % 10 == 0 && states(&gateway).contains(&"ejected".to_owned()) {
-                ejected = Some(started.elapsed());
+                ejected = Some((started.elapsed(), all));
             }
         }
-        let ejected = ejected.expect("it is put aside");
-        println!("{fails:?}: put aside after {} ms, {bad} of {all} requests failed", ejected.as_millis());
-        assert!(ejected < Duration::from_secs(5), "{fails:?}: {ejected:?}");
+        let (time, requests) = ejected.expect("it is put aside");
+        println!(
+            "{fails:?}: put aside after {} ms and {requests} requests, {bad} of {all} failed",
+            time.as_millis()
+        );
+        // Every fourth is for it: by the request it says the same on every machine.
+        assert!(requests <= 40, "{fails:?}: {requests}");
         assert!(bad * 100 <= all, "{fails:?}: {bad} of {all} failed");
     }
 }

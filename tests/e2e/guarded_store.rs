@@ -12,7 +12,7 @@ fn conf(port: u16) -> String {
     format!(
         "
 admin: {{address: 127.0.0.1:0, token: admin-token-of-tests}}
-stores: {{main: {{redis: 'redis://:{PASSWORD}@127.0.0.1:{port}', timeout: 2s}}}}
+stores: {{main: {{redis: 'redis://:{PASSWORD}@127.0.0.1:{port}', timeout: 5s}}}}
 routes:
   basic:
     paths: [/echo/*]

@@ -72,6 +72,11 @@ impl Stream {
         self.body.send_data(Bytes::copy_from_slice(piece.as_bytes()), false).unwrap();
     }
 
+    /// Sends more of a body that the other side may no longer want.
+    pub fn try_piece(&mut self, piece: &str) -> bool {
+        self.body.send_data(Bytes::copy_from_slice(piece.as_bytes()), false).is_ok()
+    }
+
     /// Ends the body.
     pub fn end(&mut self) {
         self.body.send_data(Bytes::new(), true).unwrap();

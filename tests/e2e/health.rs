@@ -71,7 +71,7 @@ fn who_is_not_well_gets_no_requests() {
     first.store(200, SeqCst);
     all(["up", "down"]);
     gateway.get("/").expect(200);
-    assert!(gateway.log().contains("is not well: status 500"), "{}", gateway.log());
+    gateway.wait_for_log("is not well: status 500", 1);
 }
 
 #[test]

@@ -187,11 +187,12 @@ fn a_slow_body_over_http2_ends_in_time() {
 listeners: {h2: {address: 127.0.0.1:0, http2: true}}
 upstreams: {grpc: {targets: [{address: ORIGIN}], protocol: grpc}}
 routes:
-  echo: {paths: [/echo/*], upstream: demo, limits: {body_timeout: 300ms}}
-  whole: {paths: [/whole], upstream: demo, limits: {body_timeout: 300ms}, plugins: {test-request-body: {}}}
-  grpc: {paths: [/grpc], upstream: grpc, limits: {body_timeout: 300ms}}
-  late: {paths: [/slow], upstream: demo, limits: {body_timeout: 300ms}}
+  echo: {paths: [/echo/*], upstream: demo, limits: {body_timeout: 2s}}
+  whole: {paths: [/whole], upstream: demo, limits: {body_timeout: 2s}, plugins: {test-request-body: {}}}
+  grpc: {paths: [/grpc], upstream: grpc, limits: {body_timeout: 2s}}
+  late: {paths: [/slow], upstream: demo, limits: {body_timeout: 3s}}
 ";
+    // Long enough for the connection to the origin to be there: a request that still waits for one is reset instead.
     block_on(async {
         let (origin, serving) = grpc_origin().await;
         let gateway = Gateway::start_with_test_plugins(&conf.replace("ORIGIN", &origin.to_string()));
@@ -200,8 +201,7 @@ routes:
             let mut stream = Stream::open(address, "/echo/", Some("a part")).await;
             let begun = std::time::Instant::now();
             if drip {
-                while begun.elapsed() < std::time::Duration::from_millis(250) {
-                    stream.piece("more");
+                while begun.elapsed() < std::time::Duration::from_millis(1900) && stream.try_piece("more") {
                     tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                 }
             }
@@ -213,7 +213,7 @@ routes:
         assert_eq!(stream.answer().await.0, 408);
         // A stream may go on for as long as it likes, and a body that has ended has no clock any more.
         let mut call = Stream::open(address, "/grpc", Some("one")).await;
-        let mut waiting = Stream::open(address, "/slow?ms=900", Some("body")).await;
+        let mut waiting = Stream::open(address, "/slow?ms=4000", Some("body")).await;
         waiting.end();
         assert_eq!(waiting.answer().await.0, 200);
         call.piece("two");

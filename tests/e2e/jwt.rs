@@ -3,6 +3,7 @@
 use crate::{
     client::Response,
     harness::{Gateway, until},
+    ports::Port,
     tls::certificate,
     tokens::{Issuer, Signer},
 };
@@ -65,9 +66,8 @@ routes:
 #[test]
 fn an_issuer_that_is_down_at_the_start_is_waited_for() {
     let signer = Signer::new();
-    // An address where nobody listens: it was taken, and is free again.
-    let address = Issuer::start(None).address;
-    until("the address", || std::net::TcpStream::connect(address).is_err().then_some(()));
+    let port = Port::free();
+    let address = port.address();
     let gateway = Gateway::start(&route(&format!("issuer: 'http://{address}', refetch_interval: 1s")));
     gateway.wait_for_log("cannot be fetched", 1);
     let token = signer
@@ -93,7 +93,10 @@ fn keys_rotate_and_survive_a_reload() {
     ask(&gateway, &remembered).expect(200);
     issuer.has(&[new.jwk("new")]);
     until_served(&gateway, &new.good("new"));
+    let calls = issuer.calls();
     assert_eq!(ask(&gateway, &remembered).expect(401).reason(), "token_key_unknown");
+    // That has asked for one more fetch, which begins when it may.
+    until("the fetch", || (issuer.calls() > calls).then_some(()));
     let calls = issuer.calls();
     issuer.falls_silent();
     gateway.rewrite(&route(&format!("jwks: '{}', refetch_interval: 1s, audience: []", issuer.url())));

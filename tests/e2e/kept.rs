@@ -3,6 +3,7 @@
 use crate::{
     client::Client,
     harness::{Gateway, until},
+    ports::Port,
     successors::{kept, run_upgrade, script, upgrade},
 };
 use rustix::{
@@ -74,8 +75,10 @@ fn a_binary_that_crashes_at_the_start_keeps_the_old_process() {
 fn an_address_that_is_taken_keeps_the_old_process() {
     let gateway = Gateway::start(CONF);
     let mut client = gateway.connect();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+    // Nobody else gets it when it is no longer taken.
+    let port = Port::free();
+    let address = port.address();
+    let taken = TcpListener::bind(address).unwrap();
     gateway.rewrite(&format!("listeners: {{more: {{address: '{address}'}}}}\n{CONF}"));
     let told = kept(&gateway, &[]);
     assert!(told.contains(&format!("cannot listen on {address}")), "{told}");

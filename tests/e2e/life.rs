@@ -3,11 +3,11 @@
 use crate::{
     client::{Client, Response, head},
     harness::Gateway,
+    successors::executable,
 };
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
 };
 
 const ONE: &str = "routes: {one: {paths: [/one], plugins: {request-termination: {status_code: 201}}}}";
@@ -155,8 +155,7 @@ fn a_shortage_of_descriptors_is_said_when_it_changes() {
     let most = |connections: u64| format!("limits: {{connections: {connections}}}\n{ONE}");
     let few = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let script = format!("#!/bin/sh\nulimit -n 1000\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_palisade"));
-    std::fs::write(&few, script).unwrap();
-    std::fs::set_permissions(&few, std::fs::Permissions::from_mode(0o700)).unwrap();
+    executable(&few, &script);
     let gateway = Gateway::prepare(&most(900)).start(&few);
     let said = || gateway.log().matches("of which this process has").count();
     assert_eq!(said(), 1, "{}", gateway.log());

@@ -12,6 +12,7 @@
 mod authority;
 mod client;
 mod harness;
+mod ports;
 mod signer;
 mod tokens;
 

@@ -5,16 +5,28 @@ use crate::{
     harness::{Gateway, until},
     tls::{certificate, handshake, trusting},
 };
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 const ONE: &str = "routes: {one: {paths: [/one], plugins: {request-termination: {status_code: 201}}}}";
 const TWO: &str = "routes: {two: {paths: [/two], plugins: {request-termination: {status_code: 202}}}}";
 const SERVING: &str = "is serving";
 const KEPT: &str = "was not reloaded";
 
+/// Waits until what was written is clearly older than what happens next. What has changed just before a configuration is
+/// read may have changed just after, as far as the clock of a file system tells, and would count as a change.
+fn aged() {
+    std::thread::sleep(Duration::from_millis(200));
+}
+
+fn start(conf: &str) -> Gateway {
+    let prepared = Gateway::prepare(conf);
+    aged();
+    prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref())
+}
+
 #[test]
 fn watched_files_are_read_again() {
-    let gateway = Gateway::start(&format!("watch: true\n{ONE}"));
+    let gateway = start(&format!("watch: true\n{ONE}"));
     gateway.get("/one").expect(201);
     gateway.rewrite(&format!("watch: true\n{TWO}"));
     gateway.wait_for_log(SERVING, 1);
@@ -25,6 +37,7 @@ fn watched_files_are_read_again() {
 fn watching_begins_and_ends_with_the_configuration_that_says_so() {
     let gateway = Gateway::start(ONE);
     gateway.rewrite(&format!("watch: true\n{ONE}"));
+    aged();
     gateway.hangup(SERVING);
     gateway.rewrite(&format!("watch: true\n{TWO}"));
     gateway.wait_for_log(SERVING, 2);
@@ -69,7 +82,7 @@ routes:
   tokens: {paths: [/tokens], upstream: demo, plugins: {jwt: {jwks: AT/keys.json, audience: shop}}}
 "
     .replace("AT", elsewhere.path().to_str().unwrap());
-    let gateway = Gateway::start(&conf);
+    let gateway = start(&conf);
     let tls = gateway.at("listener tls");
     assert!(handshake(tls, "a.test", trusting(&first, &[])).is_ok());
     gateway.request("GET", "/one", &["x-secret: one"]).expect(201);

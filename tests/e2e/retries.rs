@@ -7,6 +7,7 @@ use crate::{
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::time::Instant;
 
 /// Nobody listens there, and nobody can by chance.
 const DEAD: &str = "127.0.0.1:1";
@@ -47,8 +48,9 @@ fn an_idle_connection_that_is_dead_costs_nobody_an_error() {
     }
     assert_eq!(attempts(&gateway, 3), [1, 2, 1], "used once, not kept: the third finds none of the pool");
     // The one for the third was kept; what is not idempotent is not repeated once a byte was sent.
+    // Of the same client: when its next request is read, that connection is in the pool again.
     let before = origin.requests();
-    gateway.connect().send(with_body("POST", "/", 3)).response().expect(502);
+    client.send(with_body("POST", "/", 3)).response().expect(502);
     assert_eq!(origin.requests(), before + 1);
 }
 
@@ -171,7 +173,10 @@ fn an_answer_that_has_begun_is_not_asked_for_again() {
     let gateway = Gateway::start(&conf(&[&origin.address.to_string()], "retries: {on: [reset]}"));
     gateway.get("/").expect(502);
     gateway.connect().send(with_body("POST", "/", 3)).response().expect(502);
-    assert_eq!(attempts(&gateway, 2), [3, 1]);
+    // The record of the one may be written before that of the other.
+    let mut attempts = attempts(&gateway, 2);
+    attempts.sort_unstable();
+    assert_eq!(attempts, [1, 3]);
 }
 
 #[test]
@@ -182,10 +187,13 @@ fn retries_keep_to_the_budget() {
         "retries: {attempts: 1, on: ['503'], budget: 0%}",
     ));
     let mut client = gateway.connect();
+    let begun = Instant::now();
     for _ in 0..20 {
         client.request("GET", "/", &[]).expect(503);
     }
-    assert_eq!(origin.requests(), 20 + 10);
+    // Ten retries are free, and after ten seconds ten more; which is long before on any machine but a slow one.
+    let free = 10 * (1 + begun.elapsed().as_secs() as usize / 10);
+    assert!((20 + 10..=20 + free).contains(&origin.requests()), "{} {free}", origin.requests());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::harness::{Gateway, spawn, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -109,9 +110,20 @@ pub fn kept(gateway: &Gateway, more: &[&str]) -> String {
 
 /// A script in the directory of a gateway that stands for a binary.
 pub fn script(gateway: &Gateway, text: &str) -> String {
-    use std::os::unix::fs::PermissionsExt;
     let path = gateway.dir().join("binary");
-    fs::write(&path, format!("#!/bin/sh\nreal='{}'\n{text}\n", env!("CARGO_BIN_EXE_palisade"))).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    executable(&path, &format!("#!/bin/sh\nreal='{}'\n{text}\n", env!("CARGO_BIN_EXE_palisade")));
     path.display().to_string()
+}
+
+/// Writes a file that can be executed. Another process does: a file that anybody has open for writing cannot be executed,
+/// and what this process has open, all processes have for a moment that other tests start just then.
+pub fn executable(path: &Path, text: &str) {
+    let mut install = Command::new("install")
+        .args(["-m", "700", "/dev/stdin"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("install: apt-get install coreutils");
+    install.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(install.wait().unwrap().success());
 }

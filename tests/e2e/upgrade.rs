@@ -161,7 +161,9 @@ fn echoes(tunnel: &mut Client, text: &str) {
 fn what_is_in_flight_ends_in_the_old_process() {
     let (release, held) = channel();
     let origin = origin(held);
-    let mut gateway = Gateway::start(&conf(&origin, ""));
+    // On whatever machine the upgrade is over before anything of this is too late.
+    let limits = "drain_timeout: 5m\nlimits: {header_timeout: 5m, body_timeout: 5m, idle_timeout: 5m}";
+    let mut gateway = Gateway::start(&conf(&origin, limits));
     let mut upload = gateway.connect();
     upload.send(head("POST", "/up", &["Content-Length: 10"])).send("half ");
     let mut chunked = gateway.connect();
@@ -220,7 +222,8 @@ fn what_is_in_flight_ends_in_the_old_process() {
 fn tunnels_and_streams_are_cut_at_the_written_limit() {
     let (_release, held) = channel();
     let origin = origin(held);
-    let limits = "drain_timeout: 500ms\nlimits: {idle_timeout: 500ms}";
+    // Long enough for the tunnel to be tried before, and shorter than a stream without progress is borne with.
+    let limits = "drain_timeout: 8s\nlimits: {idle_timeout: 8s}";
     let mut gateway = Gateway::start(&conf(&origin, limits));
     let (mut tunnel, mut stream) = (tunnel(&gateway), gateway.connect());
     echoes(&mut tunnel, "before");

@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-const TOTAL: Duration = Duration::from_millis(300);
+/// The time of an exchange: enough for the head of an answer that comes at once, on a busy machine as well.
+const TOTAL: Duration = Duration::from_secs(1);
+/// Less than a read may take, which must not be what ends an exchange.
+const LATE: Duration = Duration::from_secs(25);
 
 fn conf(origin: &Origin, upstream: &str) -> String {
     format!(
@@ -73,7 +76,7 @@ fn slow(stream: std::sync::mpsc::Receiver<()>) -> Origin {
 fn an_exchange_ends_in_its_time() {
     let (release, held) = channel();
     let origin = slow(held);
-    let gateway = Gateway::start(&conf(&origin, "timeouts: {total: 300ms, read: 30s}"));
+    let gateway = Gateway::start(&conf(&origin, "timeouts: {total: 1s, read: 30s}"));
     let mut stream = gateway.connect();
     stream.send(head("GET", "/stream", &[]));
     stream.wait_for("data: 1\n\n");
@@ -83,7 +86,7 @@ fn an_exchange_ends_in_its_time() {
         assert_eq!(answer.reason(), "upstream_total_timeout");
         assert_eq!(answer.header("connection"), Some("close"));
         let elapsed = begun.elapsed();
-        assert!(elapsed >= TOTAL && elapsed < 20 * TOTAL, "{path}: {elapsed:?}");
+        assert!(elapsed >= TOTAL && elapsed < LATE, "{path}: {elapsed:?}");
     }
     // A trickle is cut, and a transfer that was cut is not to be taken for a whole one.
     let mut client = gateway.connect();
@@ -179,7 +182,7 @@ async fn over_http2(gateway: &Gateway, method: &str, path: &str) -> Result<u16, 
 fn an_exchange_over_http2_ends_in_its_time() {
     let (release, held) = channel();
     let origin = slow(held);
-    let conf = conf(&origin, "timeouts: {total: 300ms, read: 30s}").replace(
+    let conf = conf(&origin, "timeouts: {total: 1s, read: 30s}").replace(
         "routes: {",
         "listeners: {h2: {address: 127.0.0.1:0, http2: true}}
 routes: {judged: {paths: [/judged/*], strip_prefix: /judged, upstream: raw, plugins: {test-request-body: {}}}, ",
@@ -202,7 +205,7 @@ routes: {judged: {paths: [/judged/*], strip_prefix: /judged, upstream: raw, plug
             let begun = Instant::now();
             assert_eq!(over_http2(&gateway, method, path).await, outcome, "{method} {path}");
             let elapsed = begun.elapsed();
-            assert!(elapsed >= TOTAL && elapsed < 20 * TOTAL, "{path}: {elapsed:?}");
+            assert!(elapsed >= TOTAL && elapsed < LATE, "{path}: {elapsed:?}");
         }
         // The time of the stream was over long ago, and that of an upload begins with its end.
         assert!(begun.elapsed() > 2 * TOTAL);
@@ -242,7 +245,7 @@ routes: {judged: {paths: [/judged/*], strip_prefix: /judged, upstream: raw, plug
 #[test]
 fn a_head_that_drips_is_answered_over_http2_whatever_a_read_may_take() {
     let origin = slow(channel().1);
-    let conf = conf(&origin, "timeouts: {total: 300ms, read: 300ms}")
+    let conf = conf(&origin, "timeouts: {total: 1s, read: 1s}")
         .replace("routes: {", "listeners: {h2: {address: 127.0.0.1:0, http2: true}}\nroutes: {");
     let gateway = Gateway::start(&conf);
     block_on(async {
@@ -269,7 +272,7 @@ listeners: {{h2: {{address: 127.0.0.1:0, http2: true}}}}
 upstreams:
   raw:
     targets: [{{address: '{}'}}, {{address: '{}'}}]
-    timeouts: {{total: 300ms, read: 30s}}
+    timeouts: {{total: 1s, read: 30s}}
     outlier: {{consecutive_failures: 1, eject: 1h}}
 routes: {{raw: {{paths: [/*], upstream: raw}}}}
 ",

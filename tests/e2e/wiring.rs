@@ -5,8 +5,9 @@ use crate::{
     harness::{Gateway, until},
     life::admin,
     origin::Origin,
+    successors::executable,
 };
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, time::Instant};
+use std::{net::TcpListener, time::Instant};
 
 fn metrics(gateway: &Gateway) -> String {
     admin(gateway, "GET", "/metrics", None).expect(200).text()
@@ -168,8 +169,7 @@ routes: {{raw: {{paths: [/*], upstream: raw}}}}
 fn the_limit_of_descriptors_is_raised_as_far_as_it_goes() {
     let script = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let text = format!("#!/bin/sh\nulimit -S -n 256\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_palisade"));
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    executable(&script, &text);
     let conf = "
 admin: {address: 127.0.0.1:0}
 limits: {connections: 20}

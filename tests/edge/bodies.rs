@@ -1,7 +1,6 @@
 //! Bodies: streamed, read ahead, too large, too slow, malformed.
 
 use crate::support::{Edge, chunked, limits, pattern, received};
-use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 const SIZES: [usize; 8] = [0, 1, 2, 65_535, 65_536, 65_537, 1 << 20, (1 << 20) + 1];
@@ -82,7 +81,7 @@ async fn a_client_that_expects_is_told_to_continue() {
 }
 
 /// Sends as much as the other side takes, as a client does that reads only when it has sent everything.
-async fn upload(edge: &Edge, head: &str, most: usize) -> String {
+async fn upload(edge: &Edge, head: &str, most: usize) -> (String, usize) {
     let mut client = edge.client().await;
     client.send(head).await;
     let piece = pattern(16 * 1024);
@@ -90,7 +89,7 @@ async fn upload(edge: &Edge, head: &str, most: usize) -> String {
     while sent < most && client.0.write_all(&piece).await.is_ok() {
         sent += piece.len();
     }
-    String::from_utf8_lossy(&client.rest().await).into_owned()
+    (String::from_utf8_lossy(&client.rest().await).into_owned(), sent)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +101,7 @@ async fn an_early_413_can_be_read() {
         "POST /b HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nx-ahead: 1000\r\n\r\n20000\r\n",
         "POST /b HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nx-limit: 1000\r\n\r\n20000\r\n",
     ] {
-        let answer = upload(&edge, head, 131_072).await;
+        let (answer, _) = upload(&edge, head, 131_072).await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{head:?}: {answer:?}");
     }
 }
@@ -111,9 +110,9 @@ async fn an_early_413_can_be_read() {
 async fn an_endless_upload_ends() {
     let edge = Edge::start(limits()).await;
     let head = "POST /b HTTP/1.1\r\nhost: a\r\ncontent-length: 4294967296\r\nx-ahead: 1000\r\n\r\n";
-    let begun = std::time::Instant::now();
-    upload(&edge, head, 1 << 32).await;
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    // Most of it has only filled the buffers of the system.
+    let (_, sent) = upload(&edge, head, 1 << 32).await;
+    assert!(sent < 64 << 20, "{sent} bytes were taken");
     crate::support::eventually("an empty registry", || edge.registry.live() == 0).await;
 }
 

@@ -26,12 +26,13 @@ async fn a_connection_that_never_speaks_has_the_time_of_a_head() {
 async fn the_longest_idle_makes_room_and_nobody_else() {
     let edge = Edge::start(Limits { connections: 4, ..limits() }).await;
     let mut clients = Vec::new();
-    for _ in 0..4 {
+    for count in 1..=4 {
         let mut client = edge.client().await;
         assert_eq!(client.get("/a").await.status, 200);
         clients.push(client);
+        // One after the other, so that it is known which is idle longest.
+        eventually("an idle connection", || edge.registry.stats().idle == count).await;
     }
-    eventually("four idle connections", || edge.registry.stats().idle == 4).await;
     assert_eq!(edge.registry.stats().evicted, [0; 5], "nobody goes before somebody comes");
     let mut fifth = edge.client().await;
     assert_eq!(fifth.get("/a").await.status, 200);
@@ -137,6 +138,7 @@ async fn each_listener_has_its_own_connections_and_all_have_some_together() {
     let small = edge.another(Limits { connections: 1, ..limits() }, 4).await;
     let mut first = edge.client().await;
     assert_eq!(first.get("/a").await.status, 200);
+    eventually("an idle connection", || edge.registry.stats().idle == 1).await;
     let (mut one, mut two) = (Client::connect(small).await, Client::connect(small).await);
     // The second makes the first of its listener go, though one of another has been idle longer.
     assert_eq!(two.get("/a").await.status, 200);
@@ -161,6 +163,8 @@ async fn descriptors_bound_connections_too() {
     edge.registry.set_descriptors(2);
     let (mut one, mut two) = (edge.client().await, edge.client().await);
     assert_eq!(one.get("/a").await.status, 200);
+    // The one that has not said anything yet is idle as well.
+    eventually("two idle connections", || edge.registry.stats().idle == 2).await;
     assert_eq!(two.get("/a").await.status, 200);
     eventually("two idle connections", || edge.registry.stats().idle == 2).await;
     let mut three = edge.client().await;

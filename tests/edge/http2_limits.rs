@@ -49,7 +49,7 @@ async fn what_does_not_begin_or_end_in_time_is_closed() {
         client.send(&wire).await;
         let begun = Instant::now();
         client.rest().await;
-        assert!(begun.elapsed() < Duration::from_secs(8), "{name}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(25), "{name}: {:?}", begun.elapsed());
         eventually("an empty registry", || edge.registry.live() == 0).await;
         let reasons = edge.refused();
         // Where it is idle besides, that time may be over first.

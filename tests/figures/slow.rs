@@ -65,7 +65,7 @@ pub async fn slowloris(start: &impl Fn(Option<u32>) -> Gateway, count: usize, re
         );
         report.least("opened", opened as f64 * 100.0 / count as f64, 99.0, "%");
         report.least("closed", closed as f64 * 100.0 / opened.max(1) as f64, 100.0, "%");
-        report.most("the last is closed after", longest, CLOSED, "s");
+        report.seconds("the last is closed after", longest, CLOSED);
         report.least("others served", served as f64 * 100.0 / asked.max(1) as f64, 100.0, "%");
         report.quiet("p99 of others", p99, 5.0, "ms");
         println!(
@@ -101,7 +101,7 @@ async fn drip(mut connection: Connection, http2: bool, begun: Instant) -> Option
     let _ = connection.write_all(&first).await;
     let more: &[u8] = if http2 { &[0x90] } else { b"X-Slow: 1\r\n" };
     let mut unread = [0; 1024];
-    for _ in 0..30 {
+    for _ in 0..60 {
         match timeout(Duration::from_secs(1), connection.read(&mut unread)).await {
             Ok(Ok(0) | Err(_)) => return Some(begun.elapsed().as_secs_f64()),
             Ok(Ok(_)) => {}
@@ -162,7 +162,8 @@ pub async fn descriptors(start: &impl Fn(Option<u32>) -> Gateway, report: &mut R
                 }
             });
         }
-        while opened.load(Ordering::Relaxed) < SILENT {
+        let begun = Instant::now();
+        while opened.load(Ordering::Relaxed) < SILENT && begun.elapsed() < 3 * net::PATIENCE {
             sleep(Duration::from_millis(10)).await;
         }
         let mut served = 0;
@@ -171,7 +172,7 @@ pub async fn descriptors(start: &impl Fn(Option<u32>) -> Gateway, report: &mut R
                 let mut tcp = net::connect(number, gateway.plain).await?;
                 net::served(&mut tcp).await
             };
-            served += usize::from(matches!(timeout(Duration::from_secs(5), probe).await, Ok(Ok(true))));
+            served += usize::from(matches!(timeout(net::PATIENCE, probe).await, Ok(Ok(true))));
             sleep(Duration::from_millis(20)).await;
         }
         over.store(true, Ordering::Relaxed);

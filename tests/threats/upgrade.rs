@@ -24,9 +24,11 @@ listeners: {h2: {address: 127.0.0.1:0, http2: true}}
 upstreams:
   raw: {targets: [{address: ORIGIN}]}
   timed: {targets: [{address: ORIGIN}], timeouts: {total: 1s, read: 30s}}
+  longer: {targets: [{address: ORIGIN}], timeouts: {total: 3s, read: 30s}}
 routes:
   open: {paths: [/*], upstream: raw}
-  timed: {paths: [/hang, /slow], upstream: timed}
+  timed: {paths: [/hang], upstream: timed}
+  longer: {paths: [/slow], upstream: longer}
   closed: {paths: [/closed/*], strip_prefix: /closed, upstream: raw, plugins: {key-auth: {}}}
   empty: {paths: [/empty/*], strip_prefix: /empty, upstream: raw, plugins: {test-request-body: {deny: ''}}}
   request: {paths: [/request/*], strip_prefix: /request, upstream: raw, plugins: {test-request-body: {deny: evil}}}
@@ -57,7 +59,7 @@ impl Tunnel {
                 }
                 "/slow" => {
                     request.send(switch("Upgrade: websocket\r\n"));
-                    std::thread::sleep(std::time::Duration::from_secs(2));
+                    std::thread::sleep(std::time::Duration::from_secs(4));
                     request.send("later");
                     false
                 }

@@ -38,12 +38,16 @@ struct Options {
     /// How often it is reloaded, every other time with a configuration that it must refuse.
     #[arg(long, default_value_t = 20)]
     reloads: usize,
-    /// Requests while it is upgraded, and again while it is reloaded; half of it where the time is over before.
+    /// Requests while it is upgraded, and again while it is reloaded; half of it where the time is over before, or with
+    /// `--lenient` a hundredth.
     #[arg(long, default_value_t = 200_000)]
     requests: u64,
     /// The most seconds that each of the two may take.
     #[arg(long, default_value_t = 300)]
     seconds: u64,
+    /// For a debug build on a busy machine: fewer requests are enough, and their latency is shown and not judged.
+    #[arg(long)]
+    lenient: bool,
 }
 
 /// How long the gateway is measured while nothing happens to it.
@@ -93,10 +97,11 @@ fn main() -> ExitCode {
         println!("nothing was lost in {} upgrades and {} reloads", options.upgrades, options.reloads);
         return ExitCode::SUCCESS;
     }
+    // What failed comes last: of a long output often only the end is seen.
+    println!("--- log of the gateway\n{}", gateway.log());
     for problem in problems {
         println!("FAILED: {problem}");
     }
-    println!("--- log of the gateway\n{}", gateway.log());
     ExitCode::FAILURE
 }
 
@@ -167,14 +172,14 @@ fn compare(options: &Options, steady: &Report, report: &Report, problems: &mut V
         "p99 is {before:.2} times the steady one of before, {between:.2} times that of between; {RATIO} is the most, \
          beyond {NO_MATTER:?}"
     );
-    if before.min(between) > RATIO && report.p99 > NO_MATTER {
+    if before.min(between) > RATIO && report.p99 > NO_MATTER && !options.lenient {
         problems.push(format!("p99 is {:.2} times the steady one", before.min(between)));
     }
     let all: u64 = report.done.iter().sum();
     if all < options.requests {
         println!("only {all} requests in {} s: this machine is busy, or slow", options.seconds);
     }
-    if all < options.requests / 2 {
+    if all < options.requests / if options.lenient { 100 } else { 2 } {
         problems.push(format!("{all} requests prove nothing"));
     }
     for (kind, _) in KINDS.iter().zip(report.done).filter(|(_, done)| *done == 0) {

@@ -202,8 +202,17 @@ async fn who_is_told_to_end_in_the_middle_says_so_and_who_dies_does_not() {
 
 fn script(at: &Place, text: &str) -> PathBuf {
     let path = at.run.parent().unwrap().join("binary");
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    // By another process: a file that anybody has open for writing cannot be executed, and a process that another test
+    // starts has what this one has open, from its fork to its exec.
+    let mut install = std::process::Command::new("install")
+        .args(["-m", "700", "/dev/stdin"])
+        .arg(&path)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    io::Write::write_all(&mut install.stdin.take().unwrap(), format!("#!/bin/sh\n{text}\n").as_bytes())
+        .unwrap();
+    assert!(install.wait().unwrap().success());
     path
 }
 
@@ -245,7 +254,7 @@ async fn whoever_asks_is_told_once_the_old_process_has_stopped() {
     let predecessor = run(control, process);
     // The binary is there and waits; this test does what it would do.
     let started = at.run.join("started");
-    let text = format!("[ $1 = check ] && exit 0; touch '{}'; exec sleep 30", started.display());
+    let text = format!("[ $1 = check ] && exit 0; touch '{}'; exec sleep 300", started.display());
     let binary = script(&at, &text);
     let (run_dir, conf) = (at.run.clone(), at.conf.clone());
     let asked = tokio::spawn(async move { upgrade(&run_dir, &conf, &binary).await });

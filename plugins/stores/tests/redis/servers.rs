@@ -1,12 +1,12 @@
 //! Redis servers that the tests start, stop, freeze and fill.
 
+use crate::ports::Port;
 use palisade_contract::{
     Answer, Command, Host, HttpClient, HttpSettings, Secret, Store, StoreError, Task, verdict::BoxFuture,
 };
 use palisade_stores::{RedisStore, Sentinel, Settings, Written};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command as Process, Stdio},
     sync::Arc,
@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 /// The longest that anything is waited for; nothing waits when all goes well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// What a store's commands may take, where a test says nothing else: a busy machine is slow.
-pub const TIMEOUT: Duration = Duration::from_millis(400);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A redis-server. It is killed when this is dropped.
 pub struct Server {
@@ -26,6 +26,8 @@ pub struct Server {
     dir: TempDir,
     args: Vec<String>,
     child: Child,
+    /// Nobody else gets its port, also while it is not running.
+    _held: Port,
 }
 
 impl Server {
@@ -33,7 +35,8 @@ impl Server {
         Server::start_on(free_port(), args)
     }
 
-    pub fn start_on(port: u16, args: &[&str]) -> Server {
+    pub fn start_on(held: Port, args: &[&str]) -> Server {
+        let port = held.number();
         let dir = TempDir::new().unwrap();
         let args: Vec<String> = args
             .iter()
@@ -42,7 +45,7 @@ impl Server {
             })
             .collect();
         let child = spawn(port, &dir, &args);
-        Server { port, dir, args, child }
+        Server { port, dir, args, child, _held: held }
     }
 
     /// Ends it at once, whatever it does.
@@ -102,7 +105,8 @@ fn spawn(port: u16, dir: &TempDir, args: &[String]) -> Child {
 
 /// A sentinel that watches a primary, alone and quickly.
 pub fn sentinel(name: &str, primary: u16) -> Server {
-    let (port, dir) = (free_port(), TempDir::new().unwrap());
+    let (held, dir) = (free_port(), TempDir::new().unwrap());
+    let port = held.number();
     let text = format!(
         "port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {}\nsentinel monitor {name} 127.0.0.1 {primary} 1\n\
          sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 2000\n",
@@ -111,7 +115,7 @@ pub fn sentinel(name: &str, primary: u16) -> Server {
     std::fs::write(dir.path().join("sentinel.conf"), text).unwrap();
     let args = vec!["--sentinel".to_owned()];
     let child = spawn(port, &dir, &args);
-    Server { port, dir, args, child }
+    Server { port, dir, args, child, _held: held }
 }
 
 pub fn cli(port: u16, args: &[&str]) -> String {
@@ -126,8 +130,9 @@ pub fn cli(port: u16, args: &[&str]) -> String {
     }
 }
 
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port that nobody else gets. The nodes of a cluster speak to each other at a port that is greater by ten thousand.
+pub fn free_port() -> Port {
+    (0..100).map(|_| Port::free()).find(|port| port.number() <= 55_535).unwrap()
 }
 
 /// The runtime of the test.
@@ -208,11 +213,14 @@ pub async fn until(
     }
 }
 
-/// A store that is down says so in next to no time: 5 ms a command, by the mean of a hundred.
+/// A store that is down says so in next to no time: in 5 ms, half of a hundred times at least, on whatever machine.
 pub async fn fails_at_once(store: &RedisStore, command: Command) {
-    let begun = Instant::now();
+    let mut times = Vec::new();
     for _ in 0..100 {
+        let begun = Instant::now();
         assert_eq!(store.run(command.clone()).await, Err(StoreError::Down));
+        times.push(begun.elapsed());
     }
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    times.sort_unstable();
+    assert!(times[50] < Duration::from_millis(5), "{times:?}");
 }
