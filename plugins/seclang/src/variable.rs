@@ -199,6 +199,10 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("FILES_TMPNAMES", "no file is written to a disk; `FILES_TMP_CONTENT` is what is in it"),
     ("WEBSERVER_ERROR_LOG", "the engine reads no log"),
     ("PERF_ALL", "the engine does not time its rules"),
+    ("MSC_PCRE_ERROR", "expressions do not fail while they run"),
+    ("MSC_PCRE_LIMITS_EXCEEDED", "an expression that meets a bound fires"),
+    ("STREAM_INPUT_BODY", "bodies are inspected whole"),
+    ("STREAM_OUTPUT_BODY", "bodies are inspected whole"),
 ];
 
 impl Variable {

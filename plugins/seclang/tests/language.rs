@@ -331,6 +331,10 @@ fn what_is_refused_says_why() {
         ("SecRule ARGS \"@inspectFile x\" \"id:1,phase:2\"", "it runs a program"),
         ("SecRule ARGS \"@rbl zen.example\" \"id:1,phase:2\"", "it asks a name server"),
         ("SecRule ENV:PATH \"@rx a\" \"id:1,phase:2\"", "the variable `ENV` is refused"),
+        (
+            "SecRule MSC_PCRE_LIMITS_EXCEEDED \"@eq 1\" \"id:1,phase:2\"",
+            "an expression that meets a bound fires",
+        ),
         ("SecGeoLookupDb /geo.mmdb", "the engine reads no database of places"),
         ("SecHttpBlKey abcdef", "it asks a name server"),
         ("SecHashEngine On", "hash protection of links is not part of the engine"),
