@@ -74,3 +74,4 @@ mod waf;
 mod walkthrough;
 mod wire;
 mod wiring;
+mod written_answers;
