@@ -69,7 +69,7 @@ pub fn run(data: &[u8]) {
 
 fn build((place, style, explode): Way, value: &Value, is_object: bool) -> Instance {
     let mut schema = if is_object {
-        let members = value.as_object().unwrap().keys().chain([&"other".to_owned()]).cloned();
+        let members = value.as_object().unwrap().keys().cloned().chain(["other".to_owned()]);
         let members: Map<String, Value> = members.map(|name| (name, json!({ "type": "string" }))).collect();
         json!({ "type": "object", "properties": members })
     } else {
