@@ -13,45 +13,16 @@
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
-use fuzz::mutate::{Numbers, mutate};
-use std::{
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-};
+use std::path::Path;
 
-/// Runs a target over `fuzz/corpus/NAME` and over `count` inputs made of it.
+/// Runs a target over `fuzz/corpus/NAME`, of configurations also over the examples of the documentation, and over `count`
+/// inputs made of that.
 fn smoke(name: &str, run: fn(&[u8]), words: &[&[u8]], count: usize) {
-    let corpus = corpus(name);
-    let judge = |input: &[u8]| {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
-            eprintln!("{name}: b\"{}\"", input.escape_ascii());
-            resume_unwind(panic);
-        }
-    };
-    corpus.iter().for_each(|input| judge(input));
-    let rounds: usize = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let mut numbers = Numbers(1);
-    for _ in 0..count * rounds {
-        let mut input = mutate(&corpus[numbers.below(corpus.len())], &corpus, words, &mut numbers);
-        input.truncate(5000);
-        judge(&input);
-    }
-}
-
-/// What is in `fuzz/corpus/NAME`; of configurations also the examples of the documentation.
-fn corpus(name: &str) -> Vec<Vec<u8>> {
     let own = format!("fuzz/corpus/{name}");
-    let folders = if name == "conf" { vec![own.as_str(), "docs/examples"] } else { vec![own.as_str()] };
-    let mut files = Vec::new();
-    for folder in folders {
-        let found = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        // Below are files that the examples name.
-        let found: Vec<_> = found.filter(|path| path.is_file()).collect();
-        assert!(found.len() >= 10, "{folder} has {} files", found.len());
-        files.extend(found);
-    }
-    files.sort();
-    files.iter().map(|file| fs::read(file).unwrap()).collect()
+    let folders = [Path::new(&own), Path::new("docs/examples")];
+    // Below those are files that the examples name.
+    let corpus = if name == "conf" { &folders[..] } else { &folders[..1] };
+    fuzz::smoke::smoke(name, run, &fuzz::smoke::Smoke { corpus, words, count, most: 5000 });
 }
 
 #[test]
@@ -193,4 +164,35 @@ fn frames() {
         b"\x82\x82\x82\x82\x82\x82\x82\x82",
     ];
     smoke("frames", fuzz::frames::run, &words, 1500);
+}
+
+#[test]
+fn consumers() {
+    let words: [&[u8]; 24] = [
+        b"\n",
+        b"\r\n",
+        b"{}",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"\"",
+        b"\\u0061",
+        b"null",
+        b"\"name\":\"alice\"",
+        b"\"groups\":[\"gold\"]",
+        b"\"key-auth\":[]",
+        b"\"key_sha256\"",
+        b"\"key\":\"x\"",
+        b"\"expires\":\"2027-01-31\"",
+        b"\"id\":\"web\"",
+        b"\"plugins\":{}",
+        b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        b"\xef\xbb\xbf",
+        b"\xff",
+        b"\0",
+    ];
+    smoke("consumers", fuzz::consumers::run, &words, 3000);
 }

@@ -8,13 +8,16 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::print_stderr,
     reason = "tests may panic"
 )]
 
 pub mod conf;
+pub mod consumers;
 pub mod frames;
 pub mod framing;
 pub mod mutate;
 pub mod path;
 pub mod proxy_protocol;
+pub mod smoke;
 mod strict;

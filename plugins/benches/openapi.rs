@@ -1,6 +1,7 @@
 //! What it costs to hold a request to a description, and to load one: `cargo bench -p palisade-plugins --bench openapi`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
+use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use palisade_contract::{
     Body, Descriptor,
@@ -117,9 +118,10 @@ fn requests(c: &mut Criterion) {
         };
         plugin.run(case()).passed();
         let mut ex = plugin.run(case()).ex;
+        let bytes = Bytes::from(text.clone());
         c.bench_function(&format!("openapi, a POST of 2 KB of JSON: {name}"), |b| {
             b.iter(|| {
-                let mut body = Body::new(text.clone().into(), true);
+                let mut body = Body::new(bytes.clone(), true);
                 let plugin = plugin.built.plugin();
                 block_on(plugin.on_request(&mut ex).resolve()).unwrap();
                 block_on(plugin.on_request_body(&mut ex, &mut body).resolve()).unwrap()

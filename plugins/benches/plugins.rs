@@ -41,6 +41,8 @@ fn plugins(c: &mut Criterion) {
     mtls(c);
     let acl = Kit::of(Descriptor::of::<Acl>()).build("allow: [gold]").unwrap();
     bench(c, "acl", &acl, || Case::get("/").principal("alice", &["gold"]));
+    rbac(c);
+    ownership(c);
     let size = Kit::of(Descriptor::of::<RequestSizeLimiting>()).build("allowed_payload_size: 1MiB").unwrap();
     bench(c, "request-size-limiting", &size, || {
         Case::new("POST", "/").header("content-length", "4").body("abcd")
@@ -49,6 +51,48 @@ fn plugins(c: &mut Criterion) {
     bench(c, "response-headers", &headers, || Case::get("/"));
     let redirect = Kit::of(Descriptor::of::<Redirect>()).build("to: https").unwrap();
     bench(c, "redirect", &redirect, || Case::get("/"));
+}
+
+/// The decision alone: the same exchange over and over.
+fn again(c: &mut Criterion, name: &str, plugin: &Instance, case: Case, passes: bool) {
+    let mut ex = case.exchange();
+    let mut decide = || matches!(plugin.built.plugin().on_request(&mut ex), Step::Now(Ok(Verdict::Continue)));
+    assert_eq!(decide(), passes);
+    c.bench_function(name, |b| b.iter(&mut decide));
+}
+
+/// A table of thirty rows; the last one grants it.
+fn rbac(c: &mut Criterion) {
+    let mut rows = String::from("grants:\n");
+    for number in 0..30 {
+        rows += &format!(
+            "  - {{methods: [GET, POST], paths: ['/v1/things{number}/{{id}}', '/v1/things{number}/{{id}}/lines/*'], roles: [reader{number}]}}\n"
+        );
+    }
+    let plugin = Kit::of(Descriptor::of::<Rbac>()).build(&rows).unwrap();
+    let claims =
+        serde_json::json!({ "sub": "u1", "roles": ["writer", "guest", "reader29"], "scope": "a b c" });
+    let case = |target: &str| Case::get(target).claims(claims.clone());
+    again(c, "rbac, granted by the last of 30 rows", &plugin, case("/v1/things29/12/lines/3"), true);
+    again(c, "rbac, another's row", &plugin, case("/v1/things28/12/lines/3"), false);
+    let case = Case::new("DELETE", "/v1/things29/12").claims(claims);
+    again(c, "rbac, in no row", &plugin, case, false);
+}
+
+fn ownership(c: &mut Criterion) {
+    let claims =
+        serde_json::json!({ "sub": "7f9c24e8-3b12-4fef-91e0-5678c90a7e10", "realm": {"tenant": "acme"} });
+    let own = "7f9c24e8-3b12-4fef-91e0-5678c90a7e10";
+    let build = |yaml: &str| Kit::of(Descriptor::of::<Ownership>()).build(yaml).unwrap();
+    let case =
+        |id: &str| Case::get("/users/x?a=b&tenant=acme&c=d").path_param("user", id).claims(claims.clone());
+    let path = build(
+        "{object: path.user, owner: claims.sub, unless: {groups: [support]}, enumeration: {lockout: 1h}}",
+    );
+    again(c, "ownership, of what the path names", &path, case(own), true);
+    again(c, "ownership, another's", &path, case("another"), false);
+    let query = build("{object: query.tenant, owner: claims.realm.tenant}");
+    again(c, "ownership, of what the query names", &query, case(own), true);
 }
 
 /// A login that is remembered: what every request after the first one costs.

@@ -7,9 +7,9 @@ mod suite;
 mod tests;
 
 use crate::{
-    coding, json,
+    coding,
     media_type::MediaType,
-    schema::{Schema, Violation},
+    schema::{Schema, Tape, Violation},
 };
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -204,7 +204,7 @@ impl JsonSchemaPlugin {
                 .header(http::header::ACCEPT, http::HeaderValue::from_static("application/json")));
         }
         let plain = coding::whole(ex, body, size(request.max_body_size), coding::RATIO)?;
-        let value = json::read(&plain)
+        let value = Tape::read(&plain)
             .map_err(|error| refuse("json_schema_malformed", "The body is not JSON", error.to_string()))?;
         schema.check(&value).map_err(|violation| {
             let message = "The body is not what its schema says";
@@ -219,7 +219,7 @@ impl JsonSchemaPlugin {
         if !seen.is_json {
             return Err(Violation::new("/header/content-type", "it is not JSON"));
         }
-        let value = json::read(body).map_err(|error| Violation::new("", error.to_string()))?;
+        let value = Tape::read(body).map_err(|error| Violation::new("", error.to_string()))?;
         schema.check(&value)
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     json,
     media_type::MediaType,
     multipart::{self, Part},
-    schema::{Id, Violation},
+    schema::{Id, Tape, Violation},
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -41,11 +41,33 @@ impl Kind {
     }
 }
 
+/// Holds a body against its schema.
+///
+/// # Errors
+/// The body is not what its type says, or not what its schema says.
+pub(super) fn check(
+    spec: &Spec,
+    schema: Id,
+    media: &Media,
+    found: MediaType<'_>,
+    body: &Bytes,
+) -> Result<(), Problem> {
+    let checked = if Kind::of(found) == Kind::Json {
+        utf8(found)?;
+        let tape =
+            Tape::read(body).map_err(|error| Problem::malformed(Violation::new("", error.to_string())))?;
+        spec.schemas.check(schema, &tape)
+    } else {
+        spec.schemas.check(schema, &read(media, found, body)?)
+    };
+    checked.map_err(Problem::body)
+}
+
 /// The value of a body.
 ///
 /// # Errors
 /// The body is not what its type says.
-pub(super) fn read(media: &Media, found: MediaType<'_>, body: &Bytes) -> Result<Value, Problem> {
+fn read(media: &Media, found: MediaType<'_>, body: &Bytes) -> Result<Value, Problem> {
     let malformed = |what: String| Problem::malformed(Violation::new("", what));
     match Kind::of(found) {
         Kind::Json => {
@@ -246,16 +268,25 @@ fn part_value(
 /// Takes what is not declared out of a body. None where there is nothing of the kind.
 ///
 /// # Errors
-/// The body is not what its schema says, or what is not declared cannot be taken out.
+/// The body is not what its type says, not what its schema says, or what is not declared cannot be taken out.
 pub(super) fn strip(
     spec: &Spec,
     schema: Id,
+    media: &Media,
     found: MediaType<'_>,
-    value: &mut Value,
+    body: &Bytes,
+) -> Result<Option<Bytes>, Problem> {
+    let value = read(media, found, body)?;
+    let pointers = spec.schemas.titled(schema, &value, super::spec::STRIP).map_err(Problem::body)?;
+    without(&pointers.into_iter().collect(), found, body).map_err(Problem::body)
+}
+
+/// A body without what stands at these pointers. None where there are none.
+fn without(
+    pointers: &BTreeSet<String>,
+    found: MediaType<'_>,
     body: &Bytes,
 ) -> Result<Option<Bytes>, Violation> {
-    let pointers: BTreeSet<String> =
-        spec.schemas.titled(schema, value, super::spec::STRIP)?.into_iter().collect();
     if pointers.is_empty() {
         return Ok(None);
     }
@@ -270,7 +301,7 @@ pub(super) fn strip(
     match Kind::of(found) {
         Kind::Json => {
             let text = std::str::from_utf8(body).map_err(|_| cannot())?;
-            super::cut::without(text, &pointers).map(|text| Some(text.into())).ok_or_else(cannot)
+            super::cut::without(text, pointers).map(|text| Some(text.into())).ok_or_else(cannot)
         }
         Kind::Form => {
             let (names, text) =

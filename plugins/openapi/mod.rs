@@ -238,12 +238,13 @@ impl OpenApi {
         let Some((media, found)) = self.media(ex, rules)? else { return Ok(None) };
         let (Some(schema), false) = (media.schema, media.opaque) else { return Ok(None) };
         let plain = coding::whole(ex, body, self.config.request.max(), coding::RATIO)?;
-        let mut value = body::read(media, found, &plain).map_err(|problem| self.denial(problem))?;
-        let refuse = |violation| self.denial(Problem::body(violation));
-        if self.unknown == Unknown::Strip {
-            return body::strip(&self.spec, schema, found, &mut value, &plain).map_err(refuse);
-        }
-        self.spec.schemas.check(schema, &mut value).map(|()| None).map_err(refuse)
+        let judged = match self.unknown {
+            Unknown::Strip => body::strip(&self.spec, schema, media, found, &plain),
+            Unknown::Deny | Unknown::Allow => {
+                body::check(&self.spec, schema, media, found, &plain).map(|()| None)
+            }
+        };
+        judged.map_err(|problem| self.denial(problem))
     }
 }
 

@@ -130,16 +130,16 @@ fn letters(location: Location) -> Letters {
 pub(super) fn hold(
     spec: &Spec,
     schema: Option<Id>,
-    mut value: Value,
+    value: Value,
     text: Option<(&Written<'_>, &[&str])>,
 ) -> Result<(), Violation> {
     let Some(schema) = schema else { return Ok(()) };
-    let Err(first) = spec.schemas.check(schema, &mut value) else { return Ok(()) };
+    let Err(first) = spec.schemas.check(schema, &value) else { return Ok(()) };
     let Some((written, [text])) = text.filter(|_| value.is_number() || value.is_boolean()) else {
         return Err(first);
     };
     let plain = written.value(Format::Text, &[text]);
-    let fits = plain.is_ok_and(|mut text| spec.schemas.is_valid(schema, &mut text));
+    let fits = plain.is_ok_and(|text| spec.schemas.is_valid(schema, &text));
     if fits { Ok(()) } else { Err(first) }
 }
 

@@ -110,11 +110,11 @@ fn content(
     bytes: &Bytes,
 ) -> Result<Option<Bytes>, Violation> {
     let (Some(schema), false) = (media.schema, media.opaque) else { return Ok(None) };
-    let mut value = body::read(media, found, bytes).map_err(|problem| problem.violation)?;
-    if plugin.answers == Some(Unknown::Strip) {
-        return body::strip(&plugin.spec, schema, found, &mut value, bytes);
-    }
-    plugin.spec.schemas.check(schema, &mut value).map(|()| None)
+    let judged = match plugin.answers {
+        Some(Unknown::Strip) => body::strip(&plugin.spec, schema, media, found, bytes),
+        _ => body::check(&plugin.spec, schema, media, found, bytes).map(|()| None),
+    };
+    judged.map_err(|problem| problem.violation)
 }
 
 /// A problem of an answer.

@@ -215,15 +215,15 @@ impl Plugin for Rbac {
         };
         let Some(principal) = ex.principal() else { return denied("nobody was identified") };
         let (method, path) = (ex.method(), ex.path());
-        let mut rows = self.grants.iter();
-        let rows = rows.by_ref().filter(|row| row.methods.contains(method));
-        let mut rows = rows.filter(|row| row.paths.iter().any(|pattern| pattern.matches(path))).peekable();
+        let is_about = |row: &&Row| {
+            row.methods.contains(method) && row.paths.iter().any(|pattern| pattern.matches(path))
+        };
+        let mut rows = self.grants.iter().filter(is_about).peekable();
         if rows.peek().is_none() {
             return denied("no row is about this method and path");
         }
-        let mut all = std::iter::once(principal).chain(ex.attached());
-        let rows: Vec<&Row> = rows.collect();
-        if all.any(|one| rows.iter().any(|row| self.grants(row, one))) {
+        let callers = || std::iter::once(principal).chain(ex.attached());
+        if rows.any(|row| callers().any(|one| self.grants(row, one))) {
             return Step::CONTINUE;
         }
         denied("no row grants it to this caller")

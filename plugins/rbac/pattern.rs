@@ -3,6 +3,8 @@
 /// `/orders/{id}`: whole segments, literal or any; `/orders/*` takes `/orders` and all that is below.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
+    /// The literal segments at its beginning: most paths are told from it by them.
+    head: String,
     /// None: any one segment that is not empty.
     segments: Vec<Option<String>>,
     below: bool,
@@ -31,11 +33,17 @@ impl Pattern {
                 None => Some(segment.to_owned()),
             });
         }
-        Ok(Pattern { segments, below })
+        let literal: Vec<&str> =
+            segments.iter().map_while(|segment: &Option<String>| segment.as_deref()).collect();
+        let head = format!("/{}", literal.join("/"));
+        Ok(Pattern { head, segments, below })
     }
 
     /// True for a path in normal form that is one of these.
     pub(super) fn matches(&self, path: &str) -> bool {
+        if !path.starts_with(&self.head) {
+            return false;
+        }
         let Some(rest) = path.strip_prefix('/') else { return false };
         let mut found = rest.split('/');
         for wanted in &self.segments {

@@ -1,13 +1,22 @@
 //! JSON Schema: what `json-schema` and `openapi` hold values against. The engine is the crate `jsonschema`, with patterns
 //! that take linear time and without any way to fetch what a reference names.
 
+mod doc;
 pub(crate) mod file;
 mod message;
+mod tape;
 
-use jsonschema::{Draft, PatternOptions, Retrieve, ValidationError, ValidationOptions, Validator};
+pub(crate) use doc::Doc;
+pub(crate) use tape::Tape;
+
+use doc::{Engine, Member};
+use jsonschema::{
+    Draft, PatternOptions, Retrieve, ValidationError, Validator,
+    json::{Json, SerdeJson},
+};
 use palisade_contract::{ConfigError, Node, Place};
 use serde_json::{Map, Value, json};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// The most memory that one pattern may take, in bytes.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -19,6 +28,8 @@ const MAX_PARTS: usize = 10_000;
 
 /// The dialect of all schemas that say no other.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+type ValidationOptions<F> = jsonschema::ValidationOptions<'static, Arc<dyn Retrieve>, F>;
 
 /// What a schema leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,7 +60,7 @@ impl Violation {
 
 /// One schema, compiled from a document of its own.
 #[derive(Debug)]
-pub(crate) struct Schema(Validator);
+pub(crate) struct Schema(Validator<Engine>);
 
 impl Schema {
     /// Compiles a document. `base` is the URI that its references are relative to, `retriever` gives what they name.
@@ -71,14 +82,19 @@ impl Schema {
 
     /// # Errors
     /// The first place where the value is not what the schema says.
-    pub(crate) fn check(&self, value: &Value) -> Result<(), Violation> {
-        check(&self.0, value, 0)
+    pub(crate) fn check<'v>(&self, value: impl Into<Doc<'v>>) -> Result<(), Violation> {
+        let value = value.into();
+        if self.0.is_valid(value) {
+            Ok(())
+        } else {
+            Err(told(value, |value| self.0.validate(value).map_err(|error| message::of(&error)), 0))
+        }
     }
 }
 
 /// Many schemas that refer to each other, compiled as one: what several of them refer to is held once.
 #[derive(Debug)]
-pub(crate) struct Schemas(Validator);
+pub(crate) struct Schemas(Validator<Engine>);
 
 /// One of several schemas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,74 +131,84 @@ impl Schemas {
 
     /// # Errors
     /// The first place where the value is not what the schema says.
-    pub(crate) fn check(&self, id: Id, value: &mut Value) -> Result<(), Violation> {
-        self.wrapped(id, value, |validator, member| check(validator, member, 1))
+    pub(crate) fn check<'v>(&self, id: Id, value: impl Into<Doc<'v>>) -> Result<(), Violation> {
+        let value = value.into();
+        if as_member(id, value, |member| self.0.is_valid(member)) {
+            Ok(())
+        } else {
+            Err(self.told(id, value))
+        }
+    }
+
+    #[cold]
+    fn told(&self, id: Id, value: Doc<'_>) -> Violation {
+        told(
+            value,
+            |value| {
+                as_member(id, value, |member| self.0.validate(member).map_err(|error| message::of(&error)))
+            },
+            1,
+        )
     }
 
     /// True where the value is what the schema says.
-    pub(crate) fn is_valid(&self, id: Id, value: &mut Value) -> bool {
-        self.wrapped(id, value, |validator, member| validator.is_valid(member))
+    pub(crate) fn is_valid(&self, id: Id, value: &Value) -> bool {
+        as_member(id, value.into(), |member| self.0.is_valid(member))
     }
 
     /// The places, as JSON pointers, that have a schema with this title.
     ///
     /// # Errors
     /// The value is not what the schema says, or has too many parts.
-    pub(crate) fn titled(&self, id: Id, value: &mut Value, title: &str) -> Result<Vec<String>, Violation> {
+    pub(crate) fn titled(&self, id: Id, value: &Value, title: &str) -> Result<Vec<String>, Violation> {
         if parts(value, MAX_PARTS) > MAX_PARTS {
             return Err(Violation::new("", format!("it has more than {MAX_PARTS} parts")));
         }
-        self.wrapped(id, value, |validator, member| {
-            let evaluation = validator.evaluate(member);
-            if !evaluation.is_valid() {
-                return Err(check(validator, member, 1).err().unwrap_or_else(unsaid));
-            }
-            Ok(evaluation
-                .iter_annotations()
-                // A schema's remarks come as one object.
-                .filter(|entry| entry.annotations.value().get("title").and_then(Value::as_str) == Some(title))
-                .map(|entry| below(entry.instance_location.as_str(), 1))
-                .collect())
-        })
-    }
-
-    /// Calls `ask` with the value as the member that its schema is for, and puts it back.
-    fn wrapped<T>(&self, id: Id, value: &mut Value, ask: impl FnOnce(&Validator, &Value) -> T) -> T {
-        let mut members = Map::with_capacity(1);
-        members.insert(id.0.to_string(), value.take());
-        let mut member = Value::Object(members);
-        let answer = ask(&self.0, &member);
-        if let Some(inner) = member.as_object_mut().and_then(|members| members.values_mut().next()) {
-            *value = inner.take();
+        let evaluation = as_member(id, value.into(), |member| self.0.evaluate(member));
+        if !evaluation.is_valid() {
+            return Err(self.told(id, value.into()));
         }
-        answer
+        Ok(evaluation
+            .iter_annotations()
+            // A schema's remarks come as one object.
+            .filter(|entry| entry.annotations.value().get("title").and_then(Value::as_str) == Some(title))
+            .map(|entry| below(entry.instance_location.as_str(), 1))
+            .collect())
     }
+}
+
+/// Calls `ask` with the value as the member that its schema is for.
+fn as_member<T>(id: Id, value: Doc<'_>, ask: impl FnOnce(Doc<'_>) -> T) -> T {
+    let mut digits = itoa::Buffer::new();
+    let name = digits.format(id.0);
+    ask(Doc::Member(&Member { name, value }))
 }
 
 /// True for a pattern that the engine knows, in linear time.
 pub(crate) fn is_pattern(pattern: &str) -> bool {
-    options(Settings { formats: false }).offline().build(&json!({ "pattern": pattern })).is_ok()
+    options::<SerdeJson>(Settings { formats: false }).offline().build(&json!({ "pattern": pattern })).is_ok()
 }
 
-fn options<'i>(settings: Settings) -> ValidationOptions<'i> {
+fn options<F: Json>(settings: Settings) -> ValidationOptions<F> {
     let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
-    jsonschema::options().should_validate_formats(settings.formats).with_pattern_options(patterns)
+    jsonschema::options_for::<F>().should_validate_formats(settings.formats).with_pattern_options(patterns)
 }
 
-fn check(validator: &Validator, value: &Value, wrapping: usize) -> Result<(), Violation> {
-    if validator.is_valid(value) {
-        return Ok(());
+/// Where a value that is not what its schema says is wrong, and how. What the engine says of a place holds the value there,
+/// which a tree lends it.
+fn told(
+    value: Doc<'_>,
+    validate: impl FnOnce(Doc<'_>) -> Result<(), (String, String)>,
+    wrapping: usize,
+) -> Violation {
+    if value.parts(MAX_PARTS) > MAX_PARTS {
+        return Violation::new("", "it is not what its schema says; it is too large to say where");
     }
-    if parts(value, MAX_PARTS) > MAX_PARTS {
-        return Err(Violation::new("", "it is not what its schema says; it is too large to say where"));
-    }
-    match validator.validate(value) {
+    let tree = value.tree();
+    match validate(Doc::Value(&tree)) {
         // The two agree; were they not to, the stricter one holds.
-        Ok(()) => Err(unsaid()),
-        Err(error) => {
-            let (at, what) = message::of(&error);
-            Err(Violation { at: below(&at, wrapping), what })
-        }
+        Ok(()) => unsaid(),
+        Err((at, what)) => Violation { at: below(&at, wrapping), what },
     }
 }
 

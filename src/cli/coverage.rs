@@ -1,9 +1,6 @@
 //! `palisade coverage`.
 
-use super::{
-    Conf, print,
-    routes::{Row, align},
-};
+use super::table::{List, Row, align};
 use crate::policy::{self, Coverage, Operation};
 use palisade_contract::{Control, Descriptor, Mode};
 
@@ -21,19 +18,12 @@ always refuse: (monitor), (when).";
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
     #[command(flatten)]
-    conf: Conf,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
+    list: List,
 }
 
 pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
-    let (config, snapshot) = policy::load(&args.conf.conf, registry).map_err(|error| error.to_string())?;
-    let coverage = policy::coverage(&config, &snapshot, registry);
-    if args.json {
-        return print(&serde_json::to_string_pretty(&coverage).map_err(|error| error.to_string())?);
-    }
-    print(&table(&coverage))
+    let (config, snapshot) = policy::load(args.list.conf(), registry).map_err(|error| error.to_string())?;
+    args.list.print(&policy::coverage(&config, &snapshot, registry), table)
 }
 
 fn table(coverage: &Coverage) -> String {

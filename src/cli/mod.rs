@@ -16,6 +16,7 @@ mod key;
 mod routes;
 mod run;
 mod schema;
+mod table;
 mod test;
 mod upgrade;
 mod waf;

@@ -1,6 +1,6 @@
 //! `palisade routes`.
 
-use super::{Conf, print};
+use super::table::{List, Row, align};
 use crate::{
     gateway::view::{self, EntryView, RouteView, Takes},
     server,
@@ -19,19 +19,13 @@ run, with stage, mode, and the scope that they were written in. An entry that is
 #[command(after_help = EXAMPLE)]
 pub(super) struct Args {
     #[command(flatten)]
-    conf: Conf,
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
+    list: List,
 }
 
 pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
-    let (_, snapshot) = server::check(&args.conf.conf, registry).map_err(|error| error.to_string())?;
+    let (_, snapshot) = server::check(args.list.conf(), registry).map_err(|error| error.to_string())?;
     let routes = view::routes(&snapshot);
-    if args.json {
-        return print(&serde_json::to_string_pretty(&routes).map_err(|error| error.to_string())?);
-    }
-    print(&table(&routes))
+    args.list.print(&routes, |routes| table(routes))
 }
 
 fn table(routes: &[RouteView<'_>]) -> String {
@@ -48,12 +42,6 @@ fn table(routes: &[RouteView<'_>]) -> String {
         rows.extend(route_rows(route));
     }
     align(&rows)
-}
-
-/// A line of the table: aligned with its neighbours of the same number of cells, or on its own.
-pub(super) enum Row {
-    Cells(Vec<String>),
-    Line(String),
 }
 
 fn route_rows(route: &RouteView<'_>) -> Vec<Row> {
@@ -116,34 +104,6 @@ fn entry_row(entry: &EntryView<'_>) -> Row {
         rest,
         entry.place.clone(),
     ])
-}
-
-/// Pads each column to its longest cell. Rows of different lengths have columns of their own.
-pub(super) fn align(rows: &[Row]) -> String {
-    let width = |cells: usize, column: usize| {
-        let cell = |row: &Row| match row {
-            Row::Cells(row) if row.len() == cells => row.get(column).map(|cell| cell.chars().count()),
-            _ => None,
-        };
-        rows.iter().filter_map(cell).max().unwrap_or(0)
-    };
-    let mut widths = std::collections::BTreeMap::new();
-    let mut text = String::new();
-    for row in rows {
-        match row {
-            Row::Line(line) => text.push_str(line),
-            Row::Cells(cells) => {
-                let widths = widths.entry(cells.len()).or_insert_with(|| {
-                    (0..cells.len()).map(|column| width(cells.len(), column)).collect::<Vec<_>>()
-                });
-                let line: Vec<String> =
-                    cells.iter().zip(widths.iter()).map(|(cell, width)| format!("{cell:width$}")).collect();
-                text.push_str(line.join("  ").trim_end());
-            }
-        }
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -233,6 +233,10 @@ impl Sections {
             errors.push(error.help("begin with `version: 1`").place(node.place.clone()));
             return;
         }
+        if let Some(error) = foreign(node) {
+            errors.push(error);
+            return;
+        }
         for (key, value) in node.entries() {
             let name = key.text.as_str();
             if name == "version" {
@@ -275,6 +279,25 @@ fn twice(path: &str, key: &Key, first: &Key) -> ConfigError {
     ConfigError::at(path, format!("`{}` is written twice", key.text))
         .place(key.place.clone())
         .other("the first one is here", first.place.clone())
+}
+
+/// What is data and stands among the configuration: said once, and not of each of its sections.
+fn foreign(node: &Node) -> Option<ConfigError> {
+    const DATA: [(&str, &str, &str); 3] = [
+        ("openapi", "this is a description of an API and no configuration", "specs"),
+        ("swagger", "this is a description of an API and no configuration", "specs"),
+        ("cases", "these are policy tests and no configuration", "tests"),
+    ];
+    let (key, what, folder) = node.entries().iter().find_map(|(key, value)| {
+        // A mapping may be meant for the plugin of that name.
+        let is_plugin = matches!(value.value, Value::Map(_));
+        let (_, what, folder) = DATA.iter().find(|(name, ..)| *name == key.text && !is_plugin)?;
+        Some((key, what, folder))
+    })?;
+    let error = ConfigError::at(&key.text, *what).place(key.place.clone());
+    Some(error.help(format!(
+        "files in this folder are configuration: put it into a folder of its own, such as `{folder}/`"
+    )))
 }
 
 fn unknown_section(key: &Key) -> ConfigError {

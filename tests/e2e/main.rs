@@ -78,3 +78,4 @@ mod walkthrough;
 mod wire;
 mod wiring;
 mod workers;
+mod written_answers;

@@ -7,7 +7,10 @@ use crate::{
     positive::{framed, gzip, refused},
 };
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 const SPEC: &str = "
 openapi: 3.0.3
@@ -190,7 +193,10 @@ routes:
 
 #[test]
 fn answers_are_what_the_description_says() {
-    let origin = Origin::start(|request| {
+    let asked = Arc::new(Mutex::new(String::new()));
+    let last = asked.clone();
+    let origin = Origin::start(move |request| {
+        request.text.split(' ').nth(1).unwrap().clone_into(&mut last.lock().unwrap());
         let (kind, body) = match request.path() {
             "/echo/leak" => ("application/json", r#"{"id":7,"qty":1,"password_hash":"x"}"#),
             "/echo/wrong" => ("application/json", r#"{"id":7,"qty":"1"}"#),
@@ -216,12 +222,13 @@ routes:
             origin.address
         )
     };
-    let start = |on: &str| {
-        let prepared = Gateway::prepare(&conf(on));
+    let prepare = |conf: &str| {
+        let prepared = Gateway::prepare(conf);
         prepared.write("specs/answers.yaml", &spec);
         prepared.write("specs/common.json", COMMON);
         prepared.start(&PathBuf::from(env!("CARGO_BIN_EXE_palisade")))
     };
+    let start = |on: &str| prepare(&conf(on));
     let strip = start("strip");
     assert_eq!(strip.get("/echo/leak").expect(200).text(), r#"{"id":7,"qty":1}"#);
     assert_eq!(strip.get("/echo/wrong").expect(502).reason(), "openapi_response");
@@ -234,4 +241,18 @@ routes:
     assert!(monitor.get("/echo/leak").expect(200).text().contains("password_hash"));
     let record = monitor.audit(1).remove(0).to_string();
     assert!(record.contains("`password_hash` is not declared"), "{record}");
+    // What is taken out of requests is none of the answers', which are told of alone.
+    let both = prepare(&conf("monitor").replace("response:", "request: {unknown: strip}, response:"));
+    let answer = both.get("/echo/leak?evil=1").expect(200);
+    assert_eq!(answer.text(), r#"{"id":7,"qty":1,"password_hash":"x"}"#);
+    let record = both.audit(1).remove(0).to_string();
+    assert!(record.contains("`password_hash` is not declared"), "{record}");
+    assert_eq!(*asked.lock().unwrap(), "/echo/leak");
+    // An entry that enforces nothing takes nothing out, and says what it would have refused.
+    let off = prepare(
+        &conf("strip").replace("{openapi: {", "{openapi: {mode: monitor, request: {unknown: strip}, "),
+    );
+    let answer = off.get("/echo/leak?evil=1").expect(200);
+    assert_eq!(answer.text(), r#"{"id":7,"qty":1,"password_hash":"x"}"#);
+    assert_eq!(*asked.lock().unwrap(), "/echo/leak?evil=1");
 }

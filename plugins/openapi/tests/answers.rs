@@ -93,3 +93,52 @@ fn answers_lose_what_is_not_declared_or_are_told_of() {
     assert_eq!(found, [&json!({"response": "/0: `password_hash` is not declared"})]);
     assert!(!ran.passed().body.is_replaced());
 }
+
+#[test]
+fn requests_lose_what_is_not_declared_while_answers_are_only_told_of() {
+    let fields =
+        "security: ignore\nrequest: {unknown: strip}\nresponse: {validate: true, on_violation: monitor}";
+    let plugin = plugin("shop-3.1.yaml", fields);
+    let leak = r#"[{"id":1,"name":"a","qty":1,"password_hash":"x"}]"#;
+    let ask = |answer: &str| {
+        let case = Case::get("/v1/items?limit=5&evil=1").header("x-key", "k").response_header("x-total", "3");
+        plugin
+            .run(case.response_header("content-type", "application/json").response_body(answer.to_owned()))
+            .passed()
+    };
+    // The request loses what is not declared; the answer goes out as it came, and the record says what is wrong with it.
+    for (answer, expected) in [
+        (leak, "/0: `password_hash` is not declared"),
+        (r#"[{"id":1,"name":"a","qty":"1"}]"#, "/0/qty: expected integer, found a string"),
+        (r#"[{"id":1,"id":2}]"#, "a name stands twice at line 1 column 15"),
+    ] {
+        let ran = ask(answer);
+        assert_eq!(ran.ex.origin_changes().remove_query, [std::sync::Arc::from("evil")]);
+        assert!(!ran.body.is_replaced() && ran.body.bytes() == answer.as_bytes(), "{answer}");
+        let found: Vec<&Value> = ran.ex.findings().iter().map(|finding| &finding.what).collect();
+        assert_eq!(found, [&json!({ "response": expected })], "{answer}");
+    }
+    // A good one is not spoken of.
+    assert!(ask(r#"[{"id":1,"name":"a","qty":1}]"#).ex.findings().is_empty());
+}
+
+#[test]
+fn where_nothing_is_enforced_nothing_is_taken_out_of_answers() {
+    let path = std::path::Path::new(&super::specs()).join("shop-3.1.yaml");
+    let yaml = format!(
+        "spec: {}\nsecurity: ignore\nrequest: {{unknown: strip}}\nresponse: {{validate: true, on_violation: strip}}",
+        path.display()
+    );
+    let plugin = super::kit().build_as(&yaml, palisade_contract::Mode::Monitor).unwrap();
+    let leak = r#"[{"id":1,"name":"a","qty":1,"password_hash":"x"}]"#;
+    let told = answer(
+        &plugin,
+        Case::get("/v1/items").response_header("x-total", "3"),
+        200,
+        "application/json",
+        leak,
+    );
+    assert_eq!(told, Err("502 openapi_response /0: `password_hash` is not declared".into()));
+    let ran = plugin.run(Case::get("/v1/items?evil=1").header("x-key", "k"));
+    assert!(ran.ex.origin_changes().remove_query.is_empty());
+}

@@ -13,33 +13,16 @@
 mod fuzz;
 #[path = "../../../fuzz/src/mutate.rs"]
 mod mutate;
+#[path = "../../../fuzz/src/smoke.rs"]
+mod smoke;
 
-use mutate::{Numbers, mutate};
-use std::{
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-};
+use std::path::Path;
 
 fn smoke(name: &str, run: fn(&[u8]), words: &[&str], count: usize) {
     let folder = format!("{}/fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-    let judge = |input: &[u8]| {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
-            eprintln!("{name}: b\"{}\"", input.escape_ascii());
-            resume_unwind(panic);
-        }
-    };
-    corpus.iter().for_each(|input| judge(input));
-    let rounds: usize = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    let mut numbers = Numbers(1);
-    for _ in 0..count * rounds {
-        let mut input = mutate(&corpus[numbers.below(corpus.len())], &corpus, &words, &mut numbers);
-        input.truncate(3000);
-        judge(&input);
-    }
+    let of = smoke::Smoke { corpus: &[Path::new(&folder)], words: &words, count, most: 3000 };
+    smoke::smoke(name, run, &of);
 }
 
 const REQUEST_WORDS: [&str; 40] = [
