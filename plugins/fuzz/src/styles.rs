@@ -121,6 +121,28 @@ fn request((place, style, explode): Way, value: &Value) -> Option<Case> {
     if texts.is_empty() || texts.iter().any(|(_, text)| text.is_empty()) {
         return None;
     }
+    let written = in_style(style, explode, is_object, &texts)?;
+    let target = match place {
+        "path" => format!("/a/{written}"),
+        "query" => format!("/a?{written}"),
+        _ => "/a".to_owned(),
+    };
+    target.parse::<http::Uri>().ok()?;
+    let case = Case::get(&target);
+    Some(match place {
+        "header" => case.header("p", &written),
+        "cookie" => case.header("cookie", &written),
+        _ => case,
+    })
+}
+
+/// The parts of a value, with the names of members, as a style writes them; none where it cannot.
+fn in_style(
+    style: &str,
+    explode: bool,
+    is_object: bool,
+    texts: &[(Option<String>, String)],
+) -> Option<String> {
     let pairs = |between: &str, of: &str| {
         let one = |(name, value): &(Option<String>, String)| match name {
             Some(name) => format!("{name}{of}{value}"),
@@ -157,21 +179,7 @@ fn request((place, style, explode): Way, value: &Value) -> Option<Case> {
             .any(|(name, text)| text.contains('.') || name.as_ref().is_some_and(|name| name.contains('.'))),
         _ => false,
     };
-    if confusing {
-        return None;
-    }
-    let target = match place {
-        "path" => format!("/a/{written}"),
-        "query" => format!("/a?{written}"),
-        _ => "/a".to_owned(),
-    };
-    target.parse::<http::Uri>().ok()?;
-    let case = Case::get(&target);
-    Some(match place {
-        "header" => case.header("p", &written),
-        "cookie" => case.header("cookie", &written),
-        _ => case,
-    })
+    (!confusing).then_some(written)
 }
 
 /// All but unreserved letters as percent encodings (RFC 3986 §2.3).
