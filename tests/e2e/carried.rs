@@ -3,9 +3,10 @@
 use crate::{
     harness::{Gateway, until},
     health::states,
+    issuers::Issuer,
     origin::Origin,
+    signer::Signer,
     successors::{kept, script, upgrade},
-    tokens::{Issuer, Signer},
 };
 use serde_json::json;
 use std::{os::unix::net::UnixDatagram, sync::atomic::Ordering::SeqCst, time::Duration};

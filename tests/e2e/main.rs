@@ -12,8 +12,8 @@
 mod authority;
 mod client;
 mod harness;
+mod issuers;
 mod signer;
-mod tokens;
 
 mod attacks;
 mod audit;

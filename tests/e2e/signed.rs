@@ -115,8 +115,12 @@ pub struct Redis(pub Child, pub u16);
 impl Redis {
     /// On this port, or on any.
     pub fn start(port: Option<u16>) -> Redis {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let port = port.unwrap_or_else(free);
+        Redis::start_with(port, &[])
+    }
+
+    /// The same, with more arguments.
+    pub fn start_with(port: Option<u16>, more: &[&str]) -> Redis {
+        let port = port.unwrap_or_else(free_port);
         let child = Command::new("redis-server")
             .args([
                 "--port",
@@ -128,11 +132,16 @@ impl Redis {
                 "--requirepass",
                 PASSWORD,
             ])
+            .args(more)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server: apt-get install redis-server");
         Redis(child, port)
     }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Drop for Redis {
