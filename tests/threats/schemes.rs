@@ -257,7 +257,8 @@ fn a_credential_has_one_way_to_be_written() {
 
 #[test]
 fn a_credential_in_the_query_or_under_another_name_is_none() {
-    let gate = &schemes().gate;
+    let schemes = schemes();
+    let gate = &schemes.gate;
     for (path, lines) in [
         ("/token/MARK?access_token=t0k3n", ""),
         ("/basic/MARK?authorization=Basic%20Y2Fyb2w6c2VzYW1l", ""),
