@@ -3,7 +3,9 @@
 //!
 //! `cargo bench --bench consumers`. Consumers have names of 17 bytes and are in one of 16 sets of groups; every tenth key
 //! has an id of its own, every fifth an end. They lie in 256 files, as `palisade consumers add` spreads them. Look-ups are
-//! of keys in a shuffled order, so that the figures are those of a table that fits no cache.
+//! of keys in a shuffled order, so that the figures are those of a table that fits no cache. What is aimed at stands beside
+//! what was measured, and where an aim is missed the command fails. The aim for look-ups is the better one of three rounds:
+//! somebody else's work on the machine makes one slow, and none fast.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -20,12 +22,18 @@ use std::{
     fs,
     hint::black_box,
     path::Path,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 const KEYS: u64 = 1_000_000;
 const FILES: u64 = 256;
 const LOOK_UPS: u64 = 1_000_000;
+const ROUNDS: usize = 3;
+/// What is aimed at: seconds to load, bytes of each key, nanoseconds of a look-up of a known key.
+const MOST_SECONDS: f64 = 10.0;
+const MOST_BYTES: u64 = 200;
+const MOST_NANOS: u64 = 1000;
 /// An odd step walks through all numbers.
 const STEP: u64 = 7_368_787;
 
@@ -102,24 +110,43 @@ fn look_up(directory: &Directory, step: u64, known: bool) -> [u64; 3] {
     [single[single.len() / 2], single[single.len() * 99 / 100], mean]
 }
 
-fn main() {
+/// Says whether an aim is reached.
+fn aim(what: &str, is: f64, most: f64, unit: &str) -> bool {
+    let reached = is <= most;
+    let word = if reached { "reached" } else { "MISSED" };
+    println!("consumers/aim: {what} of at most {most} {unit}: {is:.1} {unit}, {word}");
+    reached
+}
+
+fn main() -> ExitCode {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
     let before = resident();
     let (directory, took) = open(dir.path(), None);
     let grown = resident().saturating_sub(before);
+    let in_tables = directory.bytes() as u64 / KEYS;
     println!("consumers/load of {KEYS} keys: {took:.2?}");
-    println!(
-        "consumers/bytes a key: {} in tables, {} of the process",
-        directory.bytes() as u64 / KEYS,
-        grown / KEYS
-    );
-    for (what, step, known) in
-        [("a known key", STEP, true), ("an unknown key", STEP, false), ("one key again", 0, true)]
-    {
-        let [median, high, mean] = look_up(&directory, step, known);
-        println!("consumers/look-up of {what}: median {median} ns, 99 % {high} ns, mean {mean} ns");
+    println!("consumers/bytes a key: {in_tables} in tables, {} of the process", grown / KEYS);
+    let mut best = u64::MAX;
+    for round in 0..ROUNDS {
+        for (what, step, known) in
+            [("a known key", STEP, true), ("an unknown key", STEP, false), ("one key again", 0, true)]
+        {
+            let [median, high, mean] = look_up(&directory, step, known);
+            println!("consumers/look-up of {what}: median {median} ns, 99 % {high} ns, mean {mean} ns");
+            if known && step != 0 {
+                best = best.min(median);
+            }
+        }
+        if round + 1 < ROUNDS {
+            println!("consumers/again");
+        }
     }
+    let reached = [
+        aim("load", took.as_secs_f64(), MOST_SECONDS, "s"),
+        aim("memory of a key", in_tables.max(grown / KEYS) as f64, MOST_BYTES as f64, "bytes"),
+        aim("a look-up of a known key, median", best as f64, MOST_NANOS as f64, "ns"),
+    ];
     // What a change of one consumer costs.
     let path = dir.path().join("consumers-00.jsonl");
     let mut text = fs::read_to_string(&path).unwrap();
@@ -127,4 +154,5 @@ fn main() {
     fs::write(&path, text).unwrap();
     let (_, took) = open(dir.path(), Some(&directory));
     println!("consumers/one more key: {took:.2?}");
+    if reached.iter().all(|reached| *reached) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -53,7 +53,8 @@ const MAX_REMEMBER: Duration = Duration::from_secs(30 * 86_400);
 /// With `store` several gateways count together; what they share is failures of addresses and accounts, lockouts and successes.
 /// Credentials are counted by each for itself: what stands for a password must not leave the process. A client that is known
 /// here is not asked for there. Where the store does not answer each gateway goes on by what it has counted itself, which it
-/// does in any case; that is the event `store_failed`.
+/// does in any case; that is the event `store_failed`. In a cluster of which a node is gone that is so for what lies there, and
+/// of what a store did not take, because it is full, for as long as it counts here.
 ///
 /// Lockouts are in the admin API, which can end them: `GET /lockouts`, `DELETE /lockouts?ip=…`, `?account=…` or `?all=true`, both
 /// with its token. A lockout, and what is refused by one, is in the request's record under `findings`. Events in the

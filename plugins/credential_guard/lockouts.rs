@@ -37,6 +37,7 @@ impl Lockouts for State {
             Whom::Ip(ip) => {
                 let key = self.ip_key(*ip);
                 self.failures.remove(self.clock.key(Kind::Told, &[&key.to_le_bytes()]));
+                self.failures.remove(self.missed_key(key));
                 self.failures.remove_all(now, |other, _| other == key)
             }
             Whom::Account(name) => {

@@ -9,16 +9,16 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use config::Config;
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use palisade_contract::{
     BuildEnv, ConfigErrors, Control, Counter, Denial, Exchange, Hooks, Plugin, PluginKind, Presented, Stage,
-    Step, StoreError, Tried, Verdict,
+    Step, Tried, Verdict,
 };
-use record::Terms;
 use serde_json::json;
-use shared::{Names, Shared};
+use shared::Shared;
 use state::{Failed, Keys, Limits, Refused, Shown, State, Ticket};
 use std::sync::Arc;
 use table::Kind;
@@ -29,8 +29,6 @@ const SECOND: u64 = 1_000_000_000;
 /// remembers that much longer.
 const BELIEVED: u64 = SECOND;
 const BELIEVED_GOOD: u64 = 60 * SECOND;
-/// How often in a second the store is asked for clients of one network that is locked out.
-const ASKS: u32 = 10;
 
 /// The plugin.
 pub struct CredentialGuard {
@@ -139,83 +137,6 @@ impl CredentialGuard {
         self.admit(ex, keys, None, now)
     }
 
-    /// What is known in the store decides; where it does not answer, what is known here.
-    async fn judge_shared(
-        &self,
-        ex: &mut Exchange,
-        keys: &Keys,
-        (shared, names): (&Shared, Names),
-        now: u64,
-    ) -> Result<(), Denial> {
-        let told = |key: u64| self.state.failures.exact(self.told(key))?.locked(now);
-        let pair = keys.account.map(|(_, pair)| pair);
-        if let Some(wait) = pair.and_then(told) {
-            return Err(self.refuse(ex, Refused(Kind::Pair, wait)));
-        }
-        let known = self.state.is_good(keys.good, now);
-        if let (Some(wait), false) = (told(keys.ip), known)
-            && !self.may_ask(keys.ip, now)
-        {
-            return Err(self.refuse(ex, Refused(Kind::Ip, wait)));
-        }
-        let asked = match shared.ask(&names, &self.limits.ip, &self.limits.pair).await {
-            Ok(asked) => asked,
-            Err(error) => {
-                self.failed_to_share(&error);
-                return if known && pair.and_then(|pair| self.state.locked(pair, now)).is_none() {
-                    Ok(())
-                } else {
-                    self.judge(ex, keys, now)
-                };
-            }
-        };
-        let believe = |key: u64, wait: u64| {
-            let until = now.saturating_add(wait.min(BELIEVED));
-            let change = |record: &mut record::Record| record.until = until;
-            self.state.failures.change(self.told(key), self.limits.room, now, change);
-        };
-        if let Some(pair) = pair.filter(|_| asked.pair.locked > 0) {
-            believe(pair, asked.pair.locked);
-            return Err(self.refuse(ex, Refused(Kind::Pair, asked.pair.locked)));
-        }
-        if asked.good || known {
-            if !known {
-                let until = now.saturating_add(BELIEVED_GOOD.min(self.limits.remember));
-                self.state.remember(keys.good, until, &self.limits, now);
-            }
-            return Ok(());
-        }
-        if asked.ip.locked > 0 {
-            believe(keys.ip, asked.ip.locked);
-            return Err(self.refuse(ex, Refused(Kind::Ip, asked.ip.locked)));
-        }
-        self.admit(ex, keys, Some(asked.ip.left), now)
-    }
-
-    /// Where it is remembered what the store said of a key.
-    fn told(&self, key: u64) -> u64 {
-        self.state.clock.key(Kind::Told, &[&key.to_le_bytes()])
-    }
-
-    /// True where the store may be asked whether a client of a network that is locked out is known: so many times a
-    /// second, for a flood of strangers must not become one for the store.
-    fn may_ask(&self, ip: u64, now: u64) -> bool {
-        let asks = Terms { failures: ASKS, every: SECOND / u64::from(ASKS), delay: 1, most: 1 };
-        let ask = |record: &mut record::Record| {
-            let may = record.left(&asks, now) > 0;
-            if may {
-                record.full = record.full.max(now).saturating_add(asks.every);
-            }
-            may
-        };
-        self.state.failures.change(self.told(ip), self.limits.room, now, ask).0
-    }
-
-    fn failed_to_share(&self, error: &StoreError) {
-        log::debug!("{}: {error}", self.key);
-        self.counters.store_failed.add(1);
-    }
-
     /// Counts a failure here; then [`tell`](Self::tell) says what it has begun.
     fn fail(&self, keys: &Keys, now: u64) -> (Failed, bool) {
         let stranger = !self.state.is_good(keys.good, now);
@@ -261,26 +182,6 @@ impl CredentialGuard {
             fields.extend(failed.everywhere.then(|| ("account_attack".to_owned(), true.into())));
         }
         ex.set_finding(&self.key, finding);
-    }
-
-    async fn share_failure(
-        &self,
-        ex: &mut Exchange,
-        presented: &Presented,
-        keys: &Keys,
-        shared: &Shared,
-        now: u64,
-    ) {
-        let (mut failed, stranger) = self.fail(keys, now);
-        let names = shared.names(keys.network, presented);
-        match shared.fail(&names, &self.limits, (failed.repeated, stranger)).await {
-            Ok(told) => {
-                let begun = |standing: shared::Standing| standing.begun.then_some(standing.locked);
-                (failed.ip, failed.pair) = (begun(told.ip), begun(told.pair));
-            }
-            Err(error) => self.failed_to_share(&error),
-        }
-        self.tell(ex, presented, keys, &failed, now);
     }
 }
 
@@ -363,9 +264,7 @@ impl Plugin for CredentialGuard {
                 Step::CONTINUE
             }
             Some(shared) => Step::later(async move {
-                self.share_failure(ex, presented, &keys, shared, now).await;
-                // What is being looked at ends where it is counted.
-                drop(held);
+                self.share_failure(ex, presented, &keys, shared, (held, now)).await;
                 Ok(Verdict::Continue)
             }),
         }

@@ -39,12 +39,20 @@ pub(super) struct Standing {
     pub(super) left: u32,
 }
 
-/// What the store knows of a stranger.
-#[derive(Debug, Clone, Copy)]
+/// What the store knows of a stranger: each of it may be on a node of its own.
+#[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) ip: Standing,
-    pub(super) pair: Standing,
-    pub(super) good: bool,
+    pub(super) ip: Result<Standing, StoreError>,
+    pub(super) pair: Result<Standing, StoreError>,
+    pub(super) good: Result<bool, StoreError>,
+}
+
+impl Asked {
+    /// Why something of it is not known.
+    pub(super) fn error(&self) -> Option<&StoreError> {
+        let standings = self.ip.as_ref().err().or(self.pair.as_ref().err());
+        standings.or(self.good.as_ref().err())
+    }
 }
 
 impl Names {
@@ -118,7 +126,7 @@ impl Shared {
     }
 
     /// How a stranger stands.
-    pub(super) async fn ask(&self, names: &Names, ip: &Terms, pair: &Terms) -> Result<Asked, StoreError> {
+    pub(super) async fn ask(&self, names: &Names, ip: &Terms, pair: &Terms) -> Asked {
         let of_pair = async {
             match &names.account {
                 Some((account, key)) => self.eval(&[key, account], pair, "ask").await,
@@ -128,16 +136,18 @@ impl Shared {
         let good = self.store.run(Command::new("EXISTS").key(names.good.clone()));
         let ip_key = [&*names.ip];
         let (ip, pair, good) = join3(self.eval(&ip_key, ip, "ask"), of_pair, good).await;
-        Ok(Asked { ip: ip?, pair: pair?, good: matches!(good?, Answer::Int(1)) })
+        Asked { ip, pair, good: good.map(|there| matches!(there, Answer::Int(1))) }
     }
 
-    /// Counts a failure of all, of an account (with its terms), and what these say counts of the network and the pair.
+    /// Counts a failure of all and of an account, and with the terms that follow from these one of the network and one of the
+    /// pair. Where the store does not say how all and the account stand, what is known `here` says it.
     pub(super) async fn fail(
         &self,
         names: &Names,
         limits: &Limits,
         (repeated, stranger): (bool, bool),
-    ) -> Result<Told, StoreError> {
+        here: (bool, bool),
+    ) -> Told {
         let all = format!("{}:all", self.prefix);
         let all_key = [&*all];
         let account = names.account.as_ref().filter(|_| !repeated);
@@ -148,9 +158,11 @@ impl Shared {
             }
         };
         let (all, everywhere) = join(self.eval(&all_key, &limits.all, "fail"), everywhere).await;
-        let (all, everywhere) = (all?, everywhere?);
-        let ip_terms = limits.ip(all.locked > 0);
-        let pair_terms = limits.pair(stranger && everywhere.locked > 0);
+        let is_locked = |standing: &Result<Standing, StoreError>, here: bool| {
+            standing.as_ref().map_or(here, |standing| standing.locked > 0)
+        };
+        let ip_terms = limits.ip(is_locked(&all, here.0));
+        let pair_terms = limits.pair(stranger && is_locked(&everywhere, here.1));
         let pair = async {
             match account {
                 Some((account, key)) => self.eval(&[key, account], &pair_terms, "fail").await,
@@ -159,7 +171,8 @@ impl Shared {
         };
         let ip_key = [&*names.ip];
         let (ip, pair) = join(self.eval(&ip_key, &ip_terms, "fail"), pair).await;
-        Ok(Told { ip: ip?, pair: pair? })
+        let (ip, pair, rest) = (taken(ip), taken(pair), all.err().or(everywhere.err()));
+        Told { ip: ip.0, pair: pair.0, error: ip.1.or(pair.1).or(rest) }
     }
 
     /// Remembers a success, and forgets what has failed for the account from this network.
@@ -193,9 +206,17 @@ impl Shared {
     }
 }
 
-/// What a failure has come to in the store.
-#[derive(Debug, Clone, Copy)]
+fn taken(answer: Result<Standing, StoreError>) -> (Option<Standing>, Option<StoreError>) {
+    match answer {
+        Ok(standing) => (Some(standing), None),
+        Err(error) => (None, Some(error)),
+    }
+}
+
+/// What a failure has come to in the store; none where that was not told of it.
+#[derive(Debug)]
 pub(super) struct Told {
-    pub(super) ip: Standing,
-    pub(super) pair: Standing,
+    pub(super) ip: Option<Standing>,
+    pub(super) pair: Option<Standing>,
+    pub(super) error: Option<StoreError>,
 }

@@ -150,6 +150,11 @@ impl State {
         self.clock.key(Kind::Ip, &[&octets(network(ip))])
     }
 
+    /// Where it is remembered that a shared store was not told of a failure of a key.
+    pub(super) fn missed_key(&self, key: u64) -> u64 {
+        self.clock.key(Kind::Missed, &[&key.to_le_bytes()])
+    }
+
     /// For how long exactly this credential, or this account from this network, is locked out.
     pub(super) fn locked(&self, key: u64, now: u64) -> Option<u64> {
         self.failures.exact(key)?.locked(now)

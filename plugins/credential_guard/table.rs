@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Good = 5,
     /// What a shared store said a moment ago.
     Told = 6,
+    /// A key of which a shared store was not told a failure.
+    Missed = 7,
 }
 
 /// Records of one sort, by key.

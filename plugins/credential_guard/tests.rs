@@ -1,6 +1,6 @@
 use super::*;
 use palisade_contract::{
-    Answer, Command, Descriptor, Store, Whom,
+    Answer, Command, Descriptor, Store, StoreError, Whom,
     testkit::{Case, Instance, Kit, block_on},
     verdict::BoxFuture,
 };
@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-const DESCRIPTOR: Descriptor = Descriptor::of::<CredentialGuard>();
+pub(super) const DESCRIPTOR: Descriptor = Descriptor::of::<CredentialGuard>();
 /// Long windows, so that no test waits for one, and none ends in a slow one.
-const HOURS: &str = "{ip: {failures: 20, window: 24h}, account: {failures: 5, window: 24h}, \
+pub(super) const HOURS: &str = "{ip: {failures: 20, window: 24h}, account: {failures: 5, window: 24h}, \
     credential: {failures: 3, window: 24h}, account_everywhere: {failures: 30, window: 24h}, \
     all: {failures: 600, window: 24h}, max_lockout: 24h}";
 
@@ -21,7 +21,13 @@ fn exchange(ip: &str) -> Exchange {
 }
 
 /// A login from somewhere: `Ok` where it was looked at.
-fn login(guard: &Instance, ip: &str, user: &str, password: &str, tried: Tried) -> Result<(), Denial> {
+pub(super) fn login(
+    guard: &Instance,
+    ip: &str,
+    user: &str,
+    password: &str,
+    tried: Tried,
+) -> Result<(), Denial> {
     let presented = Presented::of_parts([user.as_bytes(), password.as_bytes()]).account(user);
     guard.attempt(&mut exchange(ip), &presented, tried)
 }
@@ -31,7 +37,7 @@ fn key(guard: &Instance, ip: &str, key: &str, tried: Tried) -> Result<(), Denial
 }
 
 /// How many of so many different wrong keys were looked at.
-fn wrong_keys(guard: &Instance, ip: &str, many: usize) -> usize {
+pub(super) fn wrong_keys(guard: &Instance, ip: &str, many: usize) -> usize {
     let tried = |number: &usize| key(guard, ip, &format!("wrong {ip} {number}"), Tried::Bad).is_ok();
     (0..many).filter(tried).count()
 }
@@ -287,6 +293,10 @@ fn what_is_known_survives_a_reload_and_an_upgrade() {
     let new = Kit::of(DESCRIPTOR);
     let successor = new.build(HOURS).unwrap();
     new.take_over_from(&old);
+    // Who takes over lists what it did not begin.
+    let listed = |kit: &Kit| kit.lockouts()[0].list();
+    assert!(listed(&old).len() == 1 && listed(&old)[0]["network"] == "192.0.2.1");
+    assert_eq!((listed(&new).len(), &listed(&new)[0]["network"]), (1, &listed(&old)[0]["network"]));
     assert_eq!(wrong_keys(&successor, "192.0.2.1", 30), 0);
     key(&successor, "192.0.2.1", "known", Tried::Good).unwrap();
     assert_eq!(wrong_keys(&successor, "192.0.2.2", 30), 20);
@@ -297,7 +307,7 @@ fn what_is_carried_over_and_not_understood_is_left_alone() {
     use palisade_contract::Carry;
     let state = State::new();
     for bytes in
-        [&b""[..], b"CG1", b"CG2aaaaaaaaaaaaaaaa", &[0; 100], &[b"CG1".as_slice(), &[7; 60]].concat()]
+        [&b""[..], b"CG2", b"CG1aaaaaaaaaaaaaaaa", &[0; 100], &[b"CG2".as_slice(), &[7; 60]].concat()]
     {
         state.take_over(bytes);
     }

@@ -201,6 +201,45 @@ fn hostile_certificates_are_refused() {
 }
 
 #[test]
+fn a_name_that_looks_alike_is_another() {
+    let credentials = [
+        "{dns: api.partner.example}",
+        "{email: ops@partner.example}",
+        "{spiffe: spiffe://example.org/ns/shop}",
+        "{common_name: partner}",
+    ];
+    let plugin = Kit::of(DESCRIPTOR).consumer("acme", &[], &credentials).build("{}").unwrap();
+    ask(&plugin, &certificate(&[], &[dns("api.partner.example")])).authenticated();
+    let email = |name: &str| SanType::Rfc822Name(name.try_into().unwrap());
+    for name in [
+        dns("api.partner.example.evil.test"),
+        dns("xapi.partner.example"),
+        dns("partner.example"),
+        dns("*.partner.example"),
+        dns("api.partner.example."),
+        dns("api.partner.example,x.test"),
+        dns("api.partner.example%00"),
+        dns("ops@partner.example"),
+        uri("api.partner.example"),
+        uri("https://api.partner.example"),
+        email("OPS@partner.example"),
+        email("ops@partner.example.evil.test"),
+        email("ops@partner.example,x@partner.example"),
+        email("api.partner.example"),
+        uri("spiffe://example.org/ns/Shop"),
+        uri("spiffe://example.org/ns/shop/x"),
+        uri("spiffe://example.org/ns/sho"),
+    ] {
+        let shown = certificate(&[(DnType::OrganizationName, "partner")], std::slice::from_ref(&name));
+        ask(&plugin, &shown).denied(401, "certificate_consumer_unknown");
+    }
+    for name in ["Partner", "partner ", "partne", "partner,partner", "api.partner.example"] {
+        let shown = certificate(&[(DnType::CommonName, name)], &[]);
+        ask(&plugin, &shown).denied(401, "certificate_consumer_unknown");
+    }
+}
+
+#[test]
 fn the_origin_is_told_of_it() {
     let plugin = build(
         "{consumer_optional: true, forward: [x-forwarded-client-cert, client-cert, client-cert-chain]}",

@@ -1,5 +1,6 @@
 //! `ownership`: what a request names belongs to who is calling.
 
+mod lockouts;
 mod object;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,10 @@ use watch::{Terms, Watch};
 ///
 /// Each id that is named must be the caller's: every value of a parameter that stands there more than once, every item of
 /// an array. Where several things must belong to the caller, write several entries: `ownership#tenant`.
+///
+/// Callers that `enumeration` locks out are in the admin API, which can let them in again: `GET /lockouts`,
+/// `DELETE /lockouts?account=…` with the id of the principal, which for a consumer is its name, or `?all=true`. They stay locked
+/// out through reloads and upgrades.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -143,7 +148,11 @@ impl PluginKind for Ownership {
             }
             let lockout = enumeration.lockout.map(|lockout| lockout.0);
             let terms = Terms { distinct: enumeration.distinct, window: enumeration.window.0, lockout };
-            (env.keep("enumeration", Watch::default), terms, env.counter("enumeration"))
+            let watch = env.keep_carried("enumeration", Watch::default);
+            if lockout.is_some() {
+                env.show_lockouts(&watch);
+            }
+            (watch, terms, env.counter("enumeration"))
         });
         let (Ok(object), Some(owner), true) = (object, owner, errors.is_empty()) else {
             return Err(errors.into());

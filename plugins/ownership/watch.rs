@@ -27,9 +27,9 @@ pub(super) struct Terms {
 }
 
 pub(super) struct Watch {
-    callers: Mutex<LruCache<Arc<str>, Caller>>,
+    pub(super) callers: Mutex<LruCache<Arc<str>, Caller>>,
     /// Lockouts that were begun: as long as there was none, nobody is looked up.
-    lockouts: AtomicUsize,
+    pub(super) lockouts: AtomicUsize,
     hashes: RandomState,
 }
 
@@ -43,11 +43,27 @@ impl Default for Watch {
     }
 }
 
-struct Caller {
+pub(super) struct Caller {
     since: Instant,
     /// Hashes of ids.
     tried: HashSet<u64>,
     locked: Option<Instant>,
+}
+
+impl Caller {
+    pub(super) fn fresh(now: Instant) -> Self {
+        Caller { since: now, tried: HashSet::new(), locked: None }
+    }
+
+    /// One that is locked out for so long.
+    pub(super) fn locked_for(now: Instant, left: Duration) -> Self {
+        Caller { locked: now.checked_add(left), ..Caller::fresh(now) }
+    }
+
+    /// For how long it is still locked out.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        self.locked?.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
 }
 
 impl Watch {
@@ -60,8 +76,7 @@ impl Watch {
         now: Instant,
     ) -> bool {
         let mut callers = self.callers.lock();
-        let fresh = || Caller { since: now, tried: HashSet::new(), locked: None };
-        let entry = callers.get_or_insert_mut(caller.clone(), fresh);
+        let entry = callers.get_or_insert_mut(caller.clone(), || Caller::fresh(now));
         if now.duration_since(entry.since) >= terms.window {
             (entry.since, entry.tried) = (now, HashSet::new());
         }
@@ -87,9 +102,7 @@ impl Watch {
         if self.lockouts.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let mut callers = self.callers.lock();
-        let left = callers.get(caller)?.locked?.checked_duration_since(now);
-        left.filter(|left| !left.is_zero())
+        self.callers.lock().get(caller)?.left(now)
     }
 }
 

@@ -115,13 +115,13 @@ impl Places {
         if !self.hide {
             return;
         }
-        let names = self.headers.iter().filter(|name| {
-            let mut values = ex.request.headers.get_all(*name).iter();
-            values.any(|value| token_of(value.as_bytes(), *name == header::AUTHORIZATION).is_some())
-        });
-        let headers: Vec<HeaderName> = names.cloned().collect();
+        for name in &self.headers {
+            let mut values = ex.request.headers.get_all(name).iter();
+            if values.any(|value| token_of(value.as_bytes(), name == header::AUTHORIZATION).is_some()) {
+                ex.to_origin().remove_headers.push(name.clone());
+            }
+        }
         let changes = ex.to_origin();
-        changes.remove_headers.extend(headers);
         changes.remove_query.extend(self.query.iter().cloned());
         changes.remove_cookies.extend(self.cookies.iter().cloned());
     }

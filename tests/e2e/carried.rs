@@ -3,10 +3,11 @@
 use crate::{
     harness::{Gateway, until},
     health::states,
+    issuers::Issuer,
     origin::Origin,
     ports::Port,
+    signer::Signer,
     successors::{kept, script, upgrade},
-    tokens::{Issuer, Signer},
 };
 use serde_json::json;
 use std::{os::unix::net::UnixDatagram, sync::atomic::Ordering::SeqCst, time::Duration};

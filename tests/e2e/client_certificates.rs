@@ -5,8 +5,8 @@ use crate::{
     client::Response,
     harness::{Gateway, Prepared},
     mtls::write_pair,
+    signer::Signer,
     tls::certificate,
-    tokens::Signer,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;

@@ -3,8 +3,9 @@
 use crate::{
     client::Response,
     harness::{Gateway, until},
+    issuers::Issuer,
     signed::{PASSWORD, Redis},
-    tokens::{Issuer, Signer},
+    signer::Signer,
 };
 use serde_json::{Value, json};
 use std::{fs, process::Command};

@@ -7,7 +7,7 @@
 use crate::{
     client::{Client, head},
     harness::{Gateway, Prepared, until},
-    tokens::Signer,
+    signer::Signer,
 };
 use regex::Regex;
 use serde_json::{Value, json};

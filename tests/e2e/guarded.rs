@@ -5,8 +5,9 @@ use crate::{
     client::{Client, Response},
     harness::{Gateway, until},
     mtls::{presenting, write_pair},
+    signer::Signer,
+    successors::upgrade,
     tls::{certificate, handshake},
-    tokens::Signer,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
@@ -217,6 +218,83 @@ fn what_is_locked_out_is_listed_and_ended_with_the_token() {
     assert_eq!(admin(&gateway, "GET", "/lockouts").expect(200).json()["lockouts"], json!([]));
     assert_eq!(admin(&gateway, "DELETE", "/lockouts?ip=127.0.7.1").expect(200).json()["ended"], 0);
     admin(&gateway, "DELETE", "/lockouts").expect(400);
+}
+
+/// What is locked out: what it is of, whose network, and whose account.
+fn locked_out(gateway: &Gateway) -> Vec<String> {
+    let list = admin(gateway, "GET", "/lockouts").expect(200).json();
+    let all = list["lockouts"].as_array().unwrap().iter();
+    let mut all: Vec<String> =
+        all.map(|one| format!("{} {} {}", one["kind"], one["network"], one["account"])).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn an_upgrade_frees_nobody_and_forgets_nobody() {
+    let gateway = Gateway::start(&conf(BASIC));
+    let right = basic("carol", "sesame");
+    let ask = |source: &str, login: &str| from(&gateway, source, "/echo/a", &[login]).status;
+    let spread = |number: usize| basic(&format!("user{number}"), "password");
+    assert_eq!(ask("127.0.11.1", &right), 200);
+    assert_eq!(statuses(&gateway, "127.0.11.1", "/echo/a", spread), looked(6));
+    // Others than before: the same once more would be locked out wherever it came from.
+    for number in 20..24 {
+        assert_eq!(ask("127.0.11.2", &spread(number)), 401);
+    }
+    let guess = |number: usize| basic("carol", &number.to_string());
+    assert_eq!(statuses(&gateway, "127.0.11.3", "/echo/a", guess), looked(3));
+    let before = locked_out(&gateway);
+    assert_eq!(before.len(), 2, "{before:?}");
+    let _next = upgrade(&gateway, &[]);
+    // Locked out as before, and to be seen; who is known gets in.
+    assert_eq!(locked_out(&gateway), before);
+    assert_eq!((ask("127.0.11.1", &spread(50)), ask("127.0.11.1", &right)), (429, 200));
+    assert_eq!(ask("127.0.11.3", &right), 429);
+    // Who had two failures left has two.
+    let rest: Vec<u16> = (10..14).map(|number| ask("127.0.11.2", &spread(number))).collect();
+    assert_eq!(rest, [401, 401, 429, 429]);
+    // What the predecessor began its successor ends.
+    let end = |whom: &str| admin(&gateway, "DELETE", &format!("/lockouts?{whom}")).expect(200).json();
+    assert_eq!(end("account=carol")["ended"], 1);
+    assert_eq!(ask("127.0.11.3", &right), 200);
+    assert_eq!(end("ip=127.0.11.1")["ended"], 1);
+    assert_eq!(ask("127.0.11.1", &spread(51)), 401);
+}
+
+#[test]
+fn who_tries_many_ids_is_listed_stays_locked_out_and_is_let_in_again() {
+    let gateway = Gateway::start(
+        "
+admin: {address: 127.0.0.1:0, token: admin-token-of-tests}
+routes:
+  user:
+    paths: ['/echo/{user}']
+    upstream: demo
+    plugins:
+      key-auth: {}
+      ownership: {object: path.user, owner: consumer, enumeration: {distinct: 3, lockout: 1h}}
+",
+    );
+    let ask = |user: &str| gateway.request("GET", &format!("/echo/{user}"), &["apikey: alice-key"]);
+    ask("alice").expect(200);
+    assert_eq!(admin(&gateway, "GET", "/lockouts").expect(200).json()["lockouts"], json!([]));
+    for user in ["bob", "carol", "dave"] {
+        ask(user).expect(403);
+    }
+    assert_eq!(ask("alice").expect(429).reason(), "ownership_lockout");
+    let _next = upgrade(&gateway, &[]);
+    assert_eq!(ask("alice").expect(429).reason(), "ownership_lockout");
+    let list = admin(&gateway, "GET", "/lockouts").expect(200).json();
+    let one = &list["lockouts"][0];
+    let said = [&one["entry"], &one["route"], &one["kind"], &one["account"]];
+    assert_eq!(said, [&json!("ownership"), &json!("user"), &json!("caller"), &json!("alice")]);
+    assert!(one["seconds_left"].as_u64().is_some_and(|left| left > 3000), "{list}");
+    let end = |whom: &str| admin(&gateway, "DELETE", &format!("/lockouts?{whom}")).expect(200).json();
+    assert_eq!((&end("account=bob")["ended"], &end("ip=127.0.0.1")["ended"]), (&json!(0), &json!(0)));
+    ask("alice").expect(429);
+    assert_eq!(end("account=alice")["ended"], 1);
+    ask("alice").expect(200);
 }
 
 #[test]

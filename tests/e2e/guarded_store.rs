@@ -1,18 +1,26 @@
-//! Two gateways with `credential-guard` count together in Redis, and each for itself while that is gone.
+//! Two gateways with `credential-guard` count together in Redis, in a server or a cluster, and each for itself while that is
+//! gone.
 
 use crate::{
     client::{Client, Response},
     guarded::HASH,
     harness::{Gateway, until},
+    ports::Port,
     signed::{PASSWORD, Redis},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use std::process::Command;
+use tempfile::TempDir;
 
 fn conf(port: u16) -> String {
+    conf_of(&format!("redis: 'redis://:{PASSWORD}@127.0.0.1:{port}'"))
+}
+
+fn conf_of(store: &str) -> String {
     format!(
         "
 admin: {{address: 127.0.0.1:0, token: admin-token-of-tests}}
-stores: {{main: {{redis: 'redis://:{PASSWORD}@127.0.0.1:{port}', timeout: 5s}}}}
+stores: {{main: {{{store}, timeout: 5s}}}}
 routes:
   basic:
     paths: [/echo/*]
@@ -108,10 +116,76 @@ fn two_gateways_count_together_and_alone_without_their_store() {
 }
 
 fn redis_keys(port: u16) -> String {
-    let done = std::process::Command::new("redis-cli")
-        .args(["--no-auth-warning", "-a", PASSWORD, "-p", &port.to_string(), "keys", "*"])
-        .output()
-        .expect("redis-cli: apt-get install redis-tools");
-    assert!(done.status.success());
-    String::from_utf8(done.stdout).unwrap()
+    cli(port, &["keys", "*"])
+}
+
+/// What redis-cli says, once the server answers.
+fn cli(port: u16, args: &[&str]) -> String {
+    until("redis-cli", || {
+        let mut command = Command::new("redis-cli");
+        command.args(["--no-auth-warning", "-a", PASSWORD, "-p", &port.to_string()]).args(args);
+        let done = command.output().expect("redis-cli: apt-get install redis-tools");
+        done.status.success().then(|| String::from_utf8(done.stdout).unwrap())
+    })
+}
+
+/// Three servers that divide the slots among them, each with its folder and the port of its bus.
+fn cluster() -> Vec<(Redis, (TempDir, Port))> {
+    let start = |_: i32| {
+        let (dir, held) = (TempDir::new().unwrap(), Port::free());
+        let bus = held.number().to_string();
+        let folder = dir.path().to_str().unwrap();
+        let more = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--dir", folder];
+        let lasting = ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", "60000"];
+        (Redis::start_with(None, &[&more[..], &lasting].concat()), (dir, held))
+    };
+    let servers: Vec<_> = (0..3).map(start).collect();
+    let nodes: Vec<String> = servers.iter().map(|(redis, _)| format!("127.0.0.1:{}", redis.1)).collect();
+    servers.iter().for_each(|(redis, _)| assert!(cli(redis.1, &["PING"]).contains("PONG")));
+    let create = ["--cluster", "create", &nodes[0], &nodes[1], &nodes[2], "--cluster-yes"];
+    cli(servers[0].0.1, &create);
+    for (redis, _) in &servers {
+        let is_whole = || cli(redis.1, &["CLUSTER", "INFO"]).contains("cluster_state:ok");
+        until("the cluster", || is_whole().then_some(()));
+    }
+    servers
+}
+
+/// How often a store did not answer.
+fn store_failures(gateway: &Gateway) -> u64 {
+    let metrics = admin(gateway, "GET", "/metrics").expect(200).text();
+    let of_event = metrics.lines().filter(|line| line.contains("event=\"store_failed\""));
+    of_event.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn in_a_cluster_what_is_counted_together_lies_together() {
+    let mut servers = cluster();
+    let port = servers[0].0.1;
+    let conf = conf_of(&format!("redis: 'redis://:{PASSWORD}@127.0.0.1:{port}', cluster: true"));
+    let gateways = [Gateway::start(&conf), Gateway::start(&conf)];
+    gateways.iter().for_each(until_up);
+    let [one, other] = &gateways;
+    // Accounts and addresses are spread over all servers; an account and what it fails from an address are on one.
+    let accounts: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
+    for (number, account) in accounts.iter().enumerate() {
+        let source = format!("127.0.12.{}", number + 1);
+        assert_eq!(guesses(&gateways, &source, |_| account.clone()), looked(4), "{account}");
+    }
+    assert_eq!(ask(one, "127.0.13.1", "carol", "sesame"), 200);
+    assert_eq!(guesses(&gateways, "127.0.13.1", |number| format!("other{number}")), looked(8));
+    assert_eq!(ask(other, "127.0.13.1", "carol", "sesame"), 200, "she is known to both");
+    assert_eq!((store_failures(one), store_failures(other)), (0, 0));
+    let held: Vec<usize> = servers.iter().map(|(redis, _)| redis_keys(redis.1).lines().count()).collect();
+    assert!(held.iter().all(|count| *count > 3), "{held:?}");
+    // What one ends is ended for both.
+    admin(one, "DELETE", "/lockouts?account=user3").expect(200);
+    until("its end", || (ask(other, "127.0.12.4", "user3", "a new guess") == 401).then_some(()));
+    // Without one of the servers each counts for itself what lay there, and nobody has more than that.
+    servers.remove(2);
+    for (number, account) in accounts.iter().enumerate() {
+        let source = format!("127.0.14.{}", number + 1);
+        let tried = (0..12).map(|guess| ask(one, &source, account, &format!("{number} {guess}")));
+        assert_eq!(tried.filter(|status| *status == 401).count(), 4, "{account}");
+    }
 }

@@ -3,122 +3,12 @@
 use crate::{
     client::Response,
     harness::{Gateway, until},
+    issuers::{GOOD, Issuer},
     ports::Port,
-    tokens::Signer,
+    signer::Signer,
 };
-use parking_lot::Mutex;
 use serde_json::json;
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::Arc,
-    thread,
-    time::Instant,
-};
-
-const GOOD: &str =
-    "{\"active\":true,\"sub\":\"u-1\",\"scope\":\"orders:read\",\"aud\":\"shop\",\"client_id\":\"app\"}";
-
-/// An introspection endpoint that answers every question alike. It ends with its last connection after it is dropped.
-struct Endpoint {
-    address: SocketAddr,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    answer: Vec<u8>,
-    asked: Vec<String>,
-    is_silent: bool,
-    silent: Vec<TcpStream>,
-    closed: bool,
-}
-
-impl Endpoint {
-    fn start(at: Option<SocketAddr>) -> Self {
-        let listener = TcpListener::bind(at.unwrap_or(([127, 0, 0, 1], 0).into())).unwrap();
-        let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = state.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if shared.lock().closed {
-                    return;
-                }
-                let shared = shared.clone();
-                thread::spawn(move || serve(stream.unwrap(), &shared));
-            }
-        });
-        let endpoint = Endpoint { address, state };
-        endpoint.says(GOOD);
-        endpoint
-    }
-
-    fn says(&self, body: &str) {
-        self.answers("200 OK", "application/json", body);
-    }
-
-    fn answers(&self, status: &str, kind: &str, body: &str) {
-        let length = body.len();
-        let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n"
-        );
-        self.raw(format!("{head}\r\n{body}"));
-    }
-
-    fn raw(&self, answer: impl Into<Vec<u8>>) {
-        let mut state = self.state.lock();
-        (state.answer, state.is_silent) = (answer.into(), false);
-    }
-
-    fn falls_silent(&self) {
-        self.state.lock().is_silent = true;
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.state.lock().asked.clone()
-    }
-
-    fn fields(&self) -> String {
-        format!(
-            "introspection_endpoint: 'http://{}/introspect', client_id: gw, client_secret: hunter2-of-the-gateway",
-            self.address
-        )
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        state.silent.clear();
-        drop(state);
-        let _ = TcpStream::connect(self.address);
-    }
-}
-
-fn serve(tcp: TcpStream, state: &Mutex<State>) {
-    let mut stream = BufReader::new(tcp.try_clone().unwrap());
-    let (mut head, mut line) = (String::new(), String::new());
-    while stream.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
-        head.push_str(&std::mem::take(&mut line).to_ascii_lowercase());
-    }
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    if stream.read_exact(&mut body).is_err() {
-        return;
-    }
-    let mut state = state.lock();
-    state.asked.push(format!("{head}{}", String::from_utf8(body).unwrap()));
-    if state.is_silent {
-        state.silent.push(tcp);
-        return;
-    }
-    let answer = state.answer.clone();
-    drop(state);
-    let mut tcp = tcp;
-    let _ = tcp.write_all(&answer).and_then(|()| tcp.flush());
-}
+use std::time::Instant;
 
 fn conf(fields: &str) -> String {
     format!(
@@ -139,9 +29,11 @@ fn ask(gateway: &Gateway, token: &str) -> Response {
 
 #[test]
 fn an_answer_decides_and_is_remembered() {
-    let endpoint = Endpoint::start(None);
-    let fields =
-        format!("{}, audience: shop, claims_to_headers: {{sub: x-user-id}}, ttl: 1h", endpoint.fields());
+    let endpoint = Issuer::start(None);
+    let fields = format!(
+        "{}, audience: shop, claims_to_headers: {{sub: x-user-id}}, ttl: 1h",
+        endpoint.introspection()
+    );
     let gateway = Gateway::start(&conf(&fields));
     let missing = gateway.get("/echo/").expect(401);
     assert_eq!(missing.reason(), "credential_missing");
@@ -175,9 +67,9 @@ fn an_answer_decides_and_is_remembered() {
 
 #[test]
 fn what_is_no_answer_opens_nothing() {
-    let endpoint = Endpoint::start(None);
-    let gateway = Gateway::start(&conf(&format!("{}, timeout: 20s", endpoint.fields())));
-    let elsewhere = Endpoint::start(None);
+    let endpoint = Issuer::start(None);
+    let gateway = Gateway::start(&conf(&format!("{}, timeout: 20s", endpoint.introspection())));
+    let elsewhere = Issuer::start(None);
     let location = format!("http://{}/introspect", elsewhere.address);
     let huge = format!("{{\"active\":true,\"x\":\"{}\"}}", "x".repeat(300_000));
     let chunked =
@@ -217,8 +109,8 @@ fn what_is_no_answer_opens_nothing() {
 
 #[test]
 fn a_silent_issuer_delays_nobody_for_long() {
-    let endpoint = Endpoint::start(None);
-    let gateway = Gateway::start(&conf(&format!("{}, timeout: 300ms, ttl: 1h", endpoint.fields())));
+    let endpoint = Issuer::start(None);
+    let gateway = Gateway::start(&conf(&format!("{}, timeout: 300ms, ttl: 1h", endpoint.introspection())));
     // A busy machine may need more than one try.
     until("an answer in time", || (ask(&gateway, "known").status == 200).then_some(()));
     let before = endpoint.asked().len();
@@ -250,7 +142,7 @@ fn an_issuer_that_is_down_is_asked_when_it_is_there() {
     for _ in 0..8 {
         assert_eq!(ask(&gateway, "t").expect(503).reason(), "introspection_unavailable");
     }
-    let endpoint = Endpoint::start(Some(address));
+    let endpoint = Issuer::start(Some(address));
     until("the issuer", || (ask(&gateway, "t").status == 200).then_some(()));
     drop(endpoint);
     ask(&gateway, "t").expect(200);
@@ -258,8 +150,8 @@ fn an_issuer_that_is_down_is_asked_when_it_is_there() {
 
 #[test]
 fn revocation_is_seen_after_the_stated_time() {
-    let endpoint = Endpoint::start(None);
-    let gateway = Gateway::start(&conf(&format!("{}, ttl: 1s", endpoint.fields())));
+    let endpoint = Issuer::start(None);
+    let gateway = Gateway::start(&conf(&format!("{}, ttl: 1s", endpoint.introspection())));
     ask(&gateway, "t").expect(200);
     endpoint.says("{\"active\":false}");
     until("the revocation", || (ask(&gateway, "t").status == 401).then_some(()));
@@ -268,7 +160,7 @@ fn revocation_is_seen_after_the_stated_time() {
 
 #[test]
 fn jwts_and_opaque_tokens_stand_side_by_side() {
-    let (signer, stranger, endpoint) = (Signer::new(), Signer::new(), Endpoint::start(None));
+    let (signer, stranger, endpoint) = (Signer::new(), Signer::new(), Issuer::start(None));
     let prepared = Gateway::prepare(&format!(
         "
 routes:
@@ -284,7 +176,7 @@ routes:
     upstream: demo
     plugins: {{jwt: {{public_key: key.pem, opaque_tokens: pass, anonymous: bob}}}}
 ",
-        endpoint.fields()
+        endpoint.introspection()
     ));
     prepared.write("key.pem", &signer.pem());
     let gateway = prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref());

@@ -3,9 +3,10 @@
 use crate::{
     client::Response,
     harness::{Gateway, until},
+    issuers::Issuer,
     ports::Port,
+    signer::Signer,
     tls::certificate,
-    tokens::{Issuer, Signer},
 };
 use serde_json::json;
 
@@ -134,7 +135,7 @@ fn what_is_no_set_of_keys_is_not_taken() {
     let ok = |body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let elsewhere = format!("HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", issuer.url());
     let gateway = {
-        issuer.says(ok(&huge));
+        issuer.raw(ok(&huge));
         Gateway::start(&route(&format!("jwks: '{}', refetch_interval: 1s", issuer.url())))
     };
     gateway.wait_for_log("the answer is too large", 1);
@@ -142,7 +143,7 @@ fn what_is_no_set_of_keys_is_not_taken() {
         [ok("{\"keys\": 1}"), elsewhere, "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".into(), "no".into()]
     {
         let calls = issuer.calls();
-        issuer.says(raw);
+        issuer.raw(raw);
         until("another try", || (issuer.calls() > calls).then_some(()));
         ask(&gateway, &signer.good("k")).expect(503);
     }

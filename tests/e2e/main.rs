@@ -12,9 +12,9 @@
 mod authority;
 mod client;
 mod harness;
+mod issuers;
 mod ports;
 mod signer;
-mod tokens;
 
 mod attacks;
 mod audit;

@@ -119,6 +119,11 @@ pub struct Redis(pub Child, pub u16, #[allow(dead_code, reason = "it is held")] 
 impl Redis {
     /// On this port, or on any.
     pub fn start(port: Option<u16>) -> Redis {
+        Redis::start_with(port, &[])
+    }
+
+    /// The same, with more arguments.
+    pub fn start_with(port: Option<u16>, more: &[&str]) -> Redis {
         let held = port.is_none().then(Port::free);
         let port = port.or_else(|| Some(held.as_ref()?.number())).unwrap();
         let child = Command::new("redis-server")
@@ -132,6 +137,7 @@ impl Redis {
                 "--requirepass",
                 PASSWORD,
             ])
+            .args(more)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server: apt-get install redis-server");

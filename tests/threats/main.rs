@@ -19,6 +19,9 @@ mod frames;
 #[path = "../e2e/harness.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod harness;
+#[path = "../e2e/issuers.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod issuers;
 #[path = "../e2e/origin.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod origin;
@@ -37,5 +40,6 @@ mod http2;
 mod origins;
 mod path;
 mod refusals;
+mod schemes;
 mod tokens;
 mod upgrade;

@@ -10,7 +10,7 @@ use crate::verdict::BoxFuture;
 pub enum Whom {
     /// Those of the network that an address is in.
     Ip(IpAddr),
-    /// Those of an account, by its name, for all networks.
+    /// Those of an account, by its name, for all networks; or of a principal, by its id.
     Account(String),
     /// Everybody's.
     All,

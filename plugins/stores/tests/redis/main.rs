@@ -187,6 +187,9 @@ async fn a_cluster_of_which_one_is_gone() {
     let args = [
         "--cluster-enabled",
         "yes",
+        // By default ten thousand above the other one, where there may be none.
+        "--cluster-port",
+        "BUS",
         "--cluster-require-full-coverage",
         "no",
         "--cluster-node-timeout",

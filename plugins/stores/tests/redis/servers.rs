@@ -41,7 +41,9 @@ impl Server {
         let args: Vec<String> = args
             .iter()
             .map(|arg| {
-                arg.replace("DIR", &dir.path().display().to_string()).replace("PORT", &port.to_string())
+                arg.replace("DIR", &dir.path().display().to_string())
+                    .replace("BUS", &free_port().to_string())
+                    .replace("PORT", &port.to_string())
             })
             .collect();
         let child = spawn(port, &dir, &args);

@@ -1,10 +1,8 @@
-//! Tokens, and an issuer that gives its keys away over HTTP.
+//! A server that stands for an issuer of tokens: it gives its keys away, is asked about tokens, or does neither.
 
-use crate::mtls::private;
-pub use crate::signer::Signer;
 use parking_lot::Mutex;
 use rcgen::{CertifiedKey, KeyPair};
-use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto, pki_types::PrivateKeyDer};
 use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -13,18 +11,24 @@ use std::{
     thread,
 };
 
-/// An HTTP server whose answer the test changes. It ends with its last connection after it is dropped.
+/// What it says of every token, where the test says nothing else.
+pub const GOOD: &str =
+    "{\"active\":true,\"sub\":\"u-1\",\"scope\":\"orders:read\",\"aud\":\"shop\",\"client_id\":\"app\"}";
+
+/// An HTTP server whose answers the test changes. It ends with its last connection after it is dropped.
 pub struct Issuer {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
 struct State {
     keys: Vec<Value>,
-    /// Is sent instead of the keys.
+    /// What is said of a token.
+    said: String,
+    /// Is sent instead of any other answer, head and body.
     raw: Option<Vec<u8>>,
-    calls: usize,
+    /// Requests as they came, their heads in lower case.
+    asked: Vec<String>,
     closed: bool,
     /// Speaks TLS.
     tls: Option<Arc<ServerConfig>>,
@@ -41,11 +45,12 @@ impl Issuer {
 
     /// Over TLS.
     pub fn start_tls(own: &CertifiedKey<KeyPair>) -> Self {
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![own.cert.der().clone()], private(&own.signing_key))
+            .with_single_cert(vec![own.cert.der().clone()], key)
             .unwrap();
         Issuer::serving(None, Some(Arc::new(config)))
     }
@@ -53,7 +58,16 @@ impl Issuer {
     fn serving(at: Option<SocketAddr>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind(at.unwrap_or(([127, 0, 0, 1], 0).into())).unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State { tls, ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            keys: Vec::new(),
+            said: GOOD.to_owned(),
+            raw: None,
+            asked: Vec::new(),
+            closed: false,
+            tls,
+            silent: Vec::new(),
+            is_silent: false,
+        }));
         let shared = state.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -67,6 +81,7 @@ impl Issuer {
         Issuer { address, state }
     }
 
+    /// Where its keys are.
     pub fn url(&self) -> String {
         format!("{}/keys", self.name())
     }
@@ -77,14 +92,22 @@ impl Issuer {
         format!("{scheme}://{}", self.address)
     }
 
+    /// Gives away these keys.
     pub fn has(&self, keys: &[Value]) {
         let mut state = self.state.lock();
         (state.keys, state.raw, state.is_silent) = (keys.to_vec(), None, false);
     }
 
-    /// Answers with these bytes, head and body.
-    pub fn says(&self, raw: impl Into<Vec<u8>>) {
-        self.state.lock().raw = Some(raw.into());
+    /// Says this of every token.
+    pub fn says(&self, body: &str) {
+        let mut state = self.state.lock();
+        (state.said, state.raw, state.is_silent) = (body.to_owned(), None, false);
+    }
+
+    /// Answers everything with these bytes, head and body.
+    pub fn raw(&self, answer: impl Into<Vec<u8>>) {
+        let mut state = self.state.lock();
+        (state.raw, state.is_silent) = (Some(answer.into()), false);
     }
 
     pub fn falls_silent(&self) {
@@ -93,7 +116,20 @@ impl Issuer {
 
     /// How often it was asked.
     pub fn calls(&self) -> usize {
-        self.state.lock().calls
+        self.state.lock().asked.len()
+    }
+
+    /// What it was asked.
+    pub fn asked(&self) -> Vec<String> {
+        self.state.lock().asked.clone()
+    }
+
+    /// The fields with which `oauth2-introspection` asks it.
+    pub fn introspection(&self) -> String {
+        format!(
+            "introspection_endpoint: '{}/introspect', client_id: gw, client_secret: hunter2-of-the-gateway",
+            self.name()
+        )
     }
 }
 
@@ -119,25 +155,43 @@ fn serve(tcp: TcpStream, state: &Mutex<State>) {
     }
 }
 
+/// A request, its head in lower case; none where it breaks off.
+fn read(stream: &mut impl BufRead) -> Option<String> {
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\n") {
+        let mut line = String::new();
+        if stream.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        text.push_str(&line.to_ascii_lowercase());
+    }
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).ok()?;
+    Some(text + &String::from_utf8(body).unwrap())
+}
+
 fn answer(stream: impl Read + Write, tcp: TcpStream, name: &str, state: &Mutex<State>) {
     let mut stream = BufReader::new(stream);
-    let mut lines = stream.by_ref().lines();
-    let Some(Ok(request)) = lines.next() else { return };
-    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+    let Some(request) = read(&mut stream) else { return };
     let mut state = state.lock();
-    state.calls += 1;
+    let target = request.split(' ').nth(1).unwrap().to_owned();
+    state.asked.push(request);
     if state.is_silent {
         state.silent.push(tcp);
         return;
     }
-    let body = if request.contains("openid-configuration") {
-        json!({"issuer": name, "jwks_uri": format!("{name}/keys")})
-    } else {
-        json!({"keys": state.keys})
+    let body = match target.as_str() {
+        "/introspect" => state.said.clone(),
+        target if target.contains("openid-configuration") => {
+            json!({"issuer": name, "jwks_uri": format!("{name}/keys")}).to_string()
+        }
+        _ => json!({"keys": state.keys}).to_string(),
     };
-    let body = body.to_string();
-    let whole =
-        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let whole = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
     let answer = state.raw.clone().unwrap_or(whole.into_bytes());
     drop(state);
     let stream = stream.get_mut();
