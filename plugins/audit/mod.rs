@@ -23,13 +23,10 @@ use queue::Queue;
 use sink::Settings;
 use std::{
     cell::RefCell,
-    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
-    time::Instant,
 };
 use writer::{Counts, Writer};
 
@@ -130,7 +127,7 @@ impl Plugin for Audit {
             return Step::CONTINUE;
         };
         let queue = writer.queue();
-        if queue.promise(ex.begun(), None) {
+        if queue.promise(ex.begun()) {
             Audit::hold(ex, queue);
             return Step::CONTINUE;
         }
@@ -138,11 +135,7 @@ impl Plugin for Audit {
             return Step::Now(Err(Fault::unavailable("audit_unavailable")));
         }
         Step::Later(Box::pin(async move {
-            poll_fn(|cx| match queue.promise(Instant::now(), Some(cx.waker())) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            })
-            .await;
+            queue.place().await;
             Audit::hold(ex, queue);
             Ok(Verdict::Continue)
         }))

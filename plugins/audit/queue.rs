@@ -8,9 +8,10 @@
 use super::line::LONGEST;
 use parking_lot::{Condvar, Mutex};
 use std::{
-    task::Waker,
+    pin::pin,
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 
 /// Lines that are handed over together, in bytes.
 pub(super) const BATCH: usize = 64 << 10;
@@ -33,6 +34,8 @@ pub(super) struct Queue {
     filled: Condvar,
     /// There is room, or everything is written.
     emptied: Condvar,
+    /// Tells requests that wait for a place to ask again. One that is let go leaves nothing behind.
+    room: Notify,
 }
 
 /// What a queue may hold, and for how long.
@@ -61,8 +64,8 @@ struct State {
     promised: usize,
     /// The last write failed.
     failing: bool,
-    /// Requests that wait for a place.
-    wakers: Vec<Waker>,
+    /// A request was refused a place since the last time that those who wait were told to ask again.
+    refused: bool,
     rest: Rest,
     dropped: u64,
     closed: bool,
@@ -153,14 +156,19 @@ impl Queue {
             since: None,
             promised: 0,
             failing: false,
-            wakers: Vec::new(),
+            refused: false,
             rest: Rest::None,
             dropped: 0,
             closed: false,
             reopen: false,
             hurry: 0,
         };
-        Queue { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new() }
+        Queue {
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            room: Notify::new(),
+        }
     }
 
     /// Other bounds from now on.
@@ -183,17 +191,29 @@ impl Queue {
         }
     }
 
-    /// Promises a place for one line. False where lines cannot be written at present, or too many wait; `waker`
-    /// is then woken when it may be asked again.
-    pub(super) fn promise(&self, now: Instant, waker: Option<&Waker>) -> bool {
+    /// Promises a place for one line. False where lines cannot be written at present, or too many wait.
+    pub(super) fn promise(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         let admits = state.admits(now);
         if admits {
             state.promised += LONGEST;
         } else {
-            state.wakers.extend(waker.cloned());
+            state.refused = true;
         }
         admits
+    }
+
+    /// Promises a place as soon as there is one.
+    pub(super) async fn place(&self) {
+        loop {
+            let mut room = pin!(self.room.notified());
+            // From here on it hears of room, also of what there is after the answer and before the wait.
+            room.as_mut().enable();
+            if self.promise(Instant::now()) {
+                return;
+            }
+            room.await;
+        }
     }
 
     /// Keeps a promise with this line, or takes it back.
@@ -204,12 +224,14 @@ impl Queue {
             state.put(line);
         }
         let wakes = state.wakes();
-        let wakers = if state.failing { Vec::new() } else { std::mem::take(&mut state.wakers) };
+        let room = !state.failing && std::mem::take(&mut state.refused);
         drop(state);
         if wakes {
             self.filled.notify_one();
         }
-        wakers.into_iter().for_each(Waker::wake);
+        if room {
+            self.room.notify_waiters();
+        }
     }
 
     /// For the writing thread: what it took is written. Waits for more and takes that. After `patience` without
@@ -225,8 +247,8 @@ impl Queue {
         }
         (state.in_hand, state.unwritten, state.since) = (0, 0, None);
         self.emptied.notify_all();
-        for waker in std::mem::take(&mut state.wakers) {
-            waker.wake();
+        if std::mem::take(&mut state.refused) {
+            self.room.notify_waiters();
         }
         let mut until = Instant::now() + state.bounds.flush;
         while !state.is_due() {
@@ -287,9 +309,9 @@ impl Queue {
         state.since = Some(Instant::now());
         state.unwritten = state.unwritten.saturating_sub(lines);
         if std::mem::take(&mut state.failing) {
-            let wakers = std::mem::take(&mut state.wakers);
+            state.refused = false;
             drop(state);
-            wakers.into_iter().for_each(Waker::wake);
+            self.room.notify_waiters();
         }
     }
 
@@ -341,11 +363,11 @@ mod tests {
     #[test]
     fn a_promise_keeps_a_place_for_its_line_alone() {
         let (queue, now) = (queue(2), Instant::now());
-        assert!(queue.promise(now, None) && queue.promise(now, None));
-        assert!(!queue.promise(now, None));
+        assert!(queue.promise(now) && queue.promise(now));
+        assert!(!queue.promise(now));
         queue.push(b"x\n");
         queue.redeem(None);
-        assert!(queue.promise(now, None));
+        assert!(queue.promise(now));
         queue.redeem(Some(b"a\n"));
         queue.redeem(Some(b"b\n"));
         let mut batches = Vec::new();
@@ -357,17 +379,17 @@ mod tests {
     fn nothing_is_promised_while_lines_cannot_be_written() {
         let (queue, now) = (queue(9), Instant::now());
         let _ = queue.pause(Duration::ZERO);
-        assert!(!queue.promise(now, None));
+        assert!(!queue.promise(now));
         queue.progress(0);
-        assert!(queue.promise(now, None));
+        assert!(queue.promise(now));
         // The writing thread took a line and has not come back.
         queue.redeem(Some(b"a\n"));
         let mut batches = Vec::new();
         queue.take(&mut batches, None);
-        assert!(queue.promise(now, None));
-        assert!(!queue.promise(Instant::now() + STUCK + Duration::from_secs(1), None));
+        assert!(queue.promise(now));
+        assert!(!queue.promise(Instant::now() + STUCK + Duration::from_secs(1)));
         queue.close();
         queue.take(&mut batches, None);
-        assert!(queue.promise(Instant::now() + STUCK + Duration::from_secs(1), None));
+        assert!(queue.promise(Instant::now() + STUCK + Duration::from_secs(1)));
     }
 }

@@ -312,6 +312,31 @@ fn with_block_a_request_waits_for_a_place() {
 }
 
 #[test]
+fn who_leaves_while_waiting_for_a_place_leaves_nothing_behind() {
+    struct Nobody;
+    impl std::task::Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let kit = Kit::of(DESCRIPTOR).state_dir(dir.path());
+    let plugin = kit.build("{file: a.jsonl, on_full: block, queue: 64KiB}").unwrap();
+    let hook = |ex: &mut Exchange| matches!(plugin.built.plugin().on_request(ex), Step::Now(_));
+    let mut held: Vec<Exchange> = (0..8).map(|_| Case::get("/").exchange()).collect();
+    assert!(held.iter_mut().all(hook));
+    let task = Arc::new(Nobody);
+    let waker = std::task::Waker::from(task.clone());
+    for _ in 0..100 {
+        let mut leaving = Case::get("/").exchange();
+        let Step::Later(mut waits) = plugin.built.plugin().on_request(&mut leaving) else {
+            panic!("no wait")
+        };
+        assert!(waits.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    }
+    drop(waker);
+    assert_eq!(Arc::strong_count(&task), 1, "the queue holds on to requests that are over");
+}
+
+#[test]
 fn a_request_that_ends_without_its_record_gives_its_place_back() {
     let dir = tempfile::tempdir().unwrap();
     let kit = Kit::of(DESCRIPTOR).state_dir(dir.path());

@@ -46,7 +46,12 @@ impl KeySet {
     pub(super) fn read(text: &[u8], origin: Origin) -> Result<Self, String> {
         let document = json::object(text).ok_or("it is not a JSON object, or a name stands in it twice")?;
         let Some(Value::Array(written)) = document.get("keys") else {
-            return Err("it has no list `keys`".to_owned());
+            let what = if document.contains_key("kty") {
+                "it is one key, not a set: write `{\"keys\": [ … ]}` around it"
+            } else {
+                "it has no list `keys`"
+            };
+            return Err(what.to_owned());
         };
         if written.len() > MAX_KEYS {
             return Err(format!("it has {} keys; {MAX_KEYS} are the most", written.len()));

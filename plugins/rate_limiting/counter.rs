@@ -118,38 +118,62 @@ pub(super) struct Standing {
     pub(super) more: u64,
 }
 
+/// An instant as a limit sees it. To find it out takes a division: it is done once for each decision.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moment {
+    /// Nanoseconds since the table was made.
+    now: u64,
+    /// Of a window: the slice that they are in.
+    slice: u32,
+}
+
 impl Limit {
-    /// How a key stands at `now` (nanoseconds since the table was made).
-    pub(super) fn standing(&self, words: &[u32], now: u64) -> Standing {
-        match self.period {
-            Period::Rate => self.bucket(words, now),
-            _ => self.window(words, now),
+    /// An instant, for the words that the limit has.
+    pub(super) fn moment(&self, words: &[u32], now: u64) -> Moment {
+        let slice = match self.period {
+            Period::Rate => 0,
+            window => slice_at(window, words.len().saturating_sub(1), now),
+        };
+        Moment { now, slice }
+    }
+
+    /// How a key stands.
+    pub(super) fn standing(&self, words: &[u32], at: Moment) -> Standing {
+        self.standing_with(words, at, self.left(words, at))
+    }
+
+    /// The same where it is known how many more may come.
+    pub(super) fn standing_with(&self, words: &[u32], at: Moment, left: u32) -> Standing {
+        match (self.period, words) {
+            (Period::Rate, _) => self.bucket(words, at.now),
+            (_, [head, counts @ ..]) => self.window(&Window { counts, head: *head }, at, left),
+            _ => Standing { left: 0, wait: u64::MAX, more: u64::MAX },
         }
     }
 
-    /// How many more may come now.
-    pub(super) fn left(&self, words: &[u32], now: u64) -> u32 {
+    /// How many more may come.
+    pub(super) fn left(&self, words: &[u32], at: Moment) -> u32 {
         match (self.period, words) {
-            (Period::Rate, _) => self.bucket(words, now).left,
+            (Period::Rate, _) => self.bucket(words, at.now).left,
             (_, [head, counts @ ..]) => {
-                let window = Window::at(self.period, *head, counts, now);
-                u32::try_from(u64::from(self.quota).saturating_sub(window.used())).unwrap_or(u32::MAX)
+                let used = Window { counts, head: *head }.used(at.slice);
+                u32::try_from(u64::from(self.quota).saturating_sub(used)).unwrap_or(0)
             }
             _ => 0,
         }
     }
 
     /// Counts one.
-    pub(super) fn count(&self, words: &mut [u32], now: u64) {
+    pub(super) fn count(&self, words: &mut [u32], at: Moment) {
         if self.period == Period::Rate {
             // What is counted although it was refused holds back for one full bucket at most.
-            let most = now.saturating_add(self.every.saturating_mul(u64::from(self.quota)));
-            write(words, full(words).max(now).saturating_add(self.every).min(most.max(full(words))));
+            let most = at.now.saturating_add(self.every.saturating_mul(u64::from(self.quota)));
+            write(words, full(words).max(at.now).saturating_add(self.every).min(most.max(full(words))));
             return;
         }
         let [head, counts @ ..] = words else { return };
         let slots = counts.len().max(1);
-        let slice = slice_at(self.period, slots, now).max(*head);
+        let slice = at.slice.max(*head);
         // Slices that have passed since nobody came are empty.
         if (slice - *head) as usize >= slots {
             counts.fill(0);
@@ -166,30 +190,29 @@ impl Limit {
         }
     }
 
-    fn window(&self, words: &[u32], now: u64) -> Standing {
-        let [head, counts @ ..] = words else { return Standing { left: 0, wait: u64::MAX, more: u64::MAX } };
-        let window = Window::at(self.period, *head, counts, now);
-        let used = window.used();
-        let left = u64::from(self.quota).saturating_sub(used);
-        let until = |slice: u32| {
-            let end = u64::from(slice) + counts.len() as u64;
-            end.saturating_mul(self.period.slice(counts.len())).saturating_sub(now)
+    fn window(&self, window: &Window<'_>, at: Moment, left: u32) -> Standing {
+        let Some((oldest, mut gone)) = window.oldest(at.slice) else {
+            return Standing { left, wait: 0, more: 0 };
         };
-        let (mut gone, mut wait, mut more) = (0, 0, 0);
-        for (slice, count) in window.oldest_first().filter(|(_, count)| *count > 0) {
-            gone += u64::from(count);
-            if more == 0 {
-                more = until(slice);
-            }
-            if left > 0 {
-                break;
-            }
-            if used - gone < u64::from(self.quota) {
-                wait = until(slice);
-                break;
-            }
+        let slots = window.counts.len();
+        let until = |slice: u32| {
+            let end = u64::from(slice) + slots as u64;
+            end.saturating_mul(self.period.slice(slots)).saturating_sub(at.now)
+        };
+        let more = until(oldest);
+        if left > 0 {
+            return Standing { left, wait: 0, more };
         }
-        Standing { left: u32::try_from(left).unwrap_or(u32::MAX), wait, more }
+        // Until so many have gone that one may come.
+        let used = window.used(at.slice);
+        let mut last = oldest;
+        for (slice, count) in window.oldest_first(at.slice).filter(|(slice, _)| *slice > oldest) {
+            if used - gone < u64::from(self.quota) {
+                break;
+            }
+            (last, gone) = (slice, gone + u64::from(count));
+        }
+        Standing { left, wait: until(last), more }
     }
 
     fn bucket(&self, words: &[u32], now: u64) -> Standing {
@@ -203,39 +226,65 @@ impl Limit {
     }
 }
 
-/// The slices of a window that count at an instant.
+/// The slices of a window.
 struct Window<'w> {
     counts: &'w [u32],
     /// The last slice that was counted in.
     head: u32,
-    /// How many have passed since. Time does not go back: who has looked at the clock before another may be judged
-    /// after it.
-    behind: usize,
 }
 
-impl<'w> Window<'w> {
-    fn at(period: Period, head: u32, counts: &'w [u32], now: u64) -> Self {
-        let behind = slice_at(period, counts.len(), now).saturating_sub(head) as usize;
-        Window { counts, head, behind }
-    }
-
-    fn used(&self) -> u64 {
-        if self.behind == 0 {
-            return self.counts.iter().map(|count| u64::from(*count)).sum();
+impl Window<'_> {
+    /// What counts in a slice. Time does not go back: who has looked at the clock before another may be judged after
+    /// it.
+    fn used(&self, slice: u32) -> u64 {
+        let all = self.counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+        match slice.saturating_sub(self.head) as usize {
+            0 => all,
+            passed if passed >= self.counts.len() => 0,
+            passed => {
+                let gone = self.oldest_first(self.head).take(passed);
+                all.saturating_sub(gone.map(|(_, count)| u64::from(count)).sum())
+            }
         }
-        self.oldest_first().map(|(_, count)| u64::from(count)).sum()
     }
 
-    /// Slices and what was counted in them.
-    fn oldest_first(&self) -> impl Iterator<Item = (u32, u32)> {
-        let slots = self.counts.len();
-        // The slice after the current one has the place of the oldest.
-        let (newer, older) =
-            self.counts.split_at_checked(self.head as usize % slots.max(1) + 1).unwrap_or_default();
-        let ages = (0..u32::try_from(slots).unwrap_or(0)).rev();
-        let slices = ages.map(|age| self.head.saturating_sub(age));
-        slices.zip(older.iter().chain(newer).copied()).skip(self.behind)
+    /// The oldest slice that counts in a slice and was counted in, and how many.
+    fn oldest(&self, slice: u32) -> Option<(u32, u64)> {
+        let (older, newer) = self.ring();
+        let of = |counts: &[u32], passed: usize| {
+            let place = passed + first_used(counts.get(passed..)?)?;
+            Some((place, u64::from(*counts.get(place)?)))
+        };
+        let passed = slice.saturating_sub(self.head) as usize;
+        let in_newer =
+            || of(newer, passed.saturating_sub(older.len())).map(|(at, count)| (at + older.len(), count));
+        let (place, count) = of(older, passed).or_else(in_newer)?;
+        let age = u32::try_from(self.counts.len() - 1 - place).unwrap_or(0);
+        Some((self.head.saturating_sub(age), count))
     }
+
+    /// The slices that count in a slice, and what was counted in them.
+    fn oldest_first(&self, slice: u32) -> impl Iterator<Item = (u32, u32)> {
+        let (older, newer) = self.ring();
+        let ages = (0..u32::try_from(self.counts.len()).unwrap_or(0)).rev();
+        let slices = ages.map(|age| self.head.saturating_sub(age));
+        slices.zip(older.iter().chain(newer).copied()).skip(slice.saturating_sub(self.head) as usize)
+    }
+
+    /// The counts from the oldest: the slice after the current one has its place.
+    fn ring(&self) -> (&[u32], &[u32]) {
+        let current = self.head as usize % self.counts.len().max(1);
+        let (newer, older) = self.counts.split_at_checked(current + 1).unwrap_or_default();
+        (older, newer)
+    }
+}
+
+/// The place of the first that is not zero. Most are: eight are looked at together.
+fn first_used(counts: &[u32]) -> Option<usize> {
+    let (eights, _) = counts.as_chunks::<8>();
+    let is_empty = |eight: &&[u32; 8]| eight.iter().fold(0, |all, count| all | count) == 0;
+    let passed = eights.iter().take_while(is_empty).count() * 8;
+    Some(passed + counts.get(passed..)?.iter().position(|count| *count > 0)?)
 }
 
 /// Counts again in slices of another length. Each counts as if all of it had come at its end: nobody gets more.
@@ -252,8 +301,8 @@ pub(super) fn slice_anew(period: Period, from: &[u32], to: &mut [u32]) {
     };
     *new_head = if counts.iter().all(|count| *count == 0) { 0 } else { of(*head) };
     let oldest = new_head.saturating_sub(u32::try_from(slots - 1).unwrap_or(0));
-    let old = Window { counts, head: *head, behind: 0 };
-    for (slice, count) in old.oldest_first().filter(|(_, count)| *count > 0) {
+    let old = Window { counts, head: *head };
+    for (slice, count) in old.oldest_first(*head).filter(|(_, count)| *count > 0) {
         if let Some(new) = new_counts.get_mut(of(slice).max(oldest) as usize % slots) {
             *new = new.saturating_add(count);
         }

@@ -8,7 +8,7 @@
 //! counted there. So a flood of new keys can neither reset its own limit nor anybody's.
 
 use super::{
-    counter::{Limit, Standing, nanos},
+    counter::{Limit, Moment, Period, Standing, nanos},
     shard::{Layout, Shape, Shard},
 };
 use parking_lot::Mutex;
@@ -243,26 +243,36 @@ impl Taken {
 }
 
 fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: bool, now: u64) -> Taken {
+    let mut moments = [Moment::default(); Period::ALL.len()];
     // How many are left, of the limit that is closest to its end. A limit without words lets nobody pass.
-    let left = |limit: &Limit| layout.words(record, limit.period).map_or(0, |words| limit.left(words, now));
-    let closest = limits.iter().map(left).enumerate().min_by_key(|(_, left)| *left).unwrap_or((0, 0));
-    let refused = closest.1 == 0;
+    let left = |(limit, moment): (&Limit, &mut Moment)| {
+        let words = layout.words(record, limit.period)?;
+        *moment = limit.moment(words, now);
+        Some(limit.left(words, *moment))
+    };
+    let all_left = limits.iter().zip(&mut moments).map(|each| left(each).unwrap_or(0));
+    let (closest, left) = all_left.enumerate().min_by_key(|(_, left)| *left).unwrap_or((0, 0));
+    let refused = left == 0;
     if !refused || count_refused {
-        for limit in limits {
+        for (limit, moment) in limits.iter().zip(&moments) {
             if let Some(words) = layout.words_mut(record, limit.period) {
-                limit.count(words, now);
+                limit.count(words, *moment);
             }
         }
     }
     let nothing = Standing { left: 0, wait: u64::MAX, more: u64::MAX };
-    let standing = |limit: &Limit| {
-        layout.words(record, limit.period).map_or(nothing, |words| limit.standing(words, now))
-    };
-    // Who is refused must wait for the slowest.
-    let all = || limits.iter().map(standing).enumerate();
-    let (limit, standing) = match limits.get(closest.0) {
-        Some(limit) if !refused => (closest.0, standing(limit)),
-        _ => all().max_by_key(|(_, standing)| standing.wait).unwrap_or((0, nothing)),
+    let words = |limit: &Limit| layout.words(record, limit.period);
+    let mut all = limits.iter().zip(&moments).enumerate();
+    let (limit, standing) = if refused {
+        // Who is refused must wait for the slowest.
+        let standing = |(limit, at): (&Limit, &Moment)| words(limit).map(|words| limit.standing(words, *at));
+        let all = all.map(|(place, each)| (place, standing(each).unwrap_or(nothing)));
+        all.max_by_key(|(_, standing)| standing.wait).unwrap_or((0, nothing))
+    } else {
+        let standing = |(limit, at): (&Limit, &Moment)| {
+            words(limit).map(|words| limit.standing_with(words, *at, left - 1))
+        };
+        (closest, all.nth(closest).and_then(|(_, each)| standing(each)).unwrap_or(nothing))
     };
     Taken { refused, limit, standing, shared: false }
 }

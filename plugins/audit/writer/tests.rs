@@ -105,19 +105,19 @@ fn a_full_disk_drops_exactly_what_is_counted_and_tears_no_line() {
 fn what_was_promised_is_written_and_no_more_is_promised_while_the_disk_fails() {
     let full = full();
     let queue = &full.writer.queue;
-    let admitted = (0..).take_while(|_| queue.promise(Instant::now(), None)).count();
+    let admitted = (0..).take_while(|_| queue.promise(Instant::now())).count();
     assert_eq!(admitted, PLACES * 1024 / LONGEST);
     queue.redeem(Some(&line(0)));
     full.tried.recv().unwrap();
     // A second attempt follows the first failure: the failure is known by then.
     full.tried.recv().unwrap();
     full.tried.recv().unwrap();
-    assert!(!queue.promise(Instant::now(), None));
+    assert!(!queue.promise(Instant::now()));
     (1..admitted).for_each(|number| queue.redeem(Some(&line(number))));
-    assert!(!queue.promise(Instant::now(), None));
+    assert!(!queue.promise(Instant::now()));
     full.make_room.send(()).unwrap();
     assert!(queue.flush(soon()));
-    assert!(queue.promise(Instant::now(), None));
+    assert!(queue.promise(Instant::now()));
     let bytes = full.bytes.lock();
     assert_eq!(bytes.len(), admitted * 1024);
     assert!(are_lines_from_0(&bytes));
@@ -130,13 +130,7 @@ fn who_waits_for_a_place_gets_one_when_the_disk_is_back() {
     full.tried.recv().unwrap();
     let queue = full.writer.queue.clone();
     let waiting = thread::spawn(move || {
-        palisade_contract::testkit::block_on(std::future::poll_fn(|cx| {
-            if queue.promise(Instant::now(), Some(cx.waker())) {
-                std::task::Poll::Ready(())
-            } else {
-                std::task::Poll::Pending
-            }
-        }));
+        palisade_contract::testkit::block_on(queue.place());
         queue.redeem(Some(&line(1)));
     });
     full.make_room.send(()).unwrap();
@@ -233,10 +227,10 @@ fn what_is_not_durable_was_not_written() {
     // The second attempt follows the first failure.
     tried.recv().unwrap();
     tried.recv().unwrap();
-    assert!(!writer.queue.promise(Instant::now(), None));
+    assert!(!writer.queue.promise(Instant::now()));
     assert!(!writer.queue.flush(Instant::now()));
     heal.send(()).unwrap();
     assert!(writer.queue.flush(soon()));
-    assert!(writer.queue.promise(Instant::now(), None));
+    assert!(writer.queue.promise(Instant::now()));
     assert!(counts.failures.get() > 0);
 }

@@ -68,6 +68,7 @@ fn sets_of_keys_are_looked_through() {
         (RSA_PUBLIC, "help: write it as `public_key`"),
         ("{}", "no list `keys`"),
         ("{\"keys\": {}}", "no list `keys`"),
+        (&*es.jwk("a").to_string(), "it is one key, not a set: write `{\"keys\": [ … ]}` around it"),
         ("{\"keys\": []}", "no key that could be used"),
         ("{\"keys\": [], \"keys\": []}", "stands in it twice"),
         ("{\"keys\": [1, {}, {\"kty\": \"EC\"}]}", "no key that could be used"),

@@ -6,13 +6,27 @@ fn window(quota: u32) -> Limit {
     Limit { period: Period::Minute, quota, every: 0 }
 }
 
+impl Limit {
+    fn standing_at(&self, words: &[u32], now: u64) -> Standing {
+        self.standing(words, self.moment(words, now))
+    }
+
+    fn left_at(&self, words: &[u32], now: u64) -> u32 {
+        self.left(words, self.moment(words, now))
+    }
+
+    fn count_at(&self, words: &mut [u32], now: u64) {
+        self.count(words, self.moment(words, now));
+    }
+}
+
 /// Counts where it may, as the table does.
 fn take(limit: &Limit, words: &mut [u32], now: u64) -> bool {
-    let passes = limit.standing(words, now).wait == 0;
-    assert_eq!(limit.left(words, now), limit.standing(words, now).left);
-    assert_eq!(limit.left(words, now) > 0, passes);
+    let passes = limit.standing_at(words, now).wait == 0;
+    assert_eq!(limit.left_at(words, now), limit.standing_at(words, now).left);
+    assert_eq!(limit.left_at(words, now) > 0, passes);
     if passes {
-        limit.count(words, now);
+        limit.count_at(words, now);
     }
     passes
 }
@@ -93,11 +107,11 @@ fn a_refused_one_is_told_exactly_when_it_may_come() {
         [0, 1, 11 * SECOND, 12 * SECOND - 1, 12 * SECOND, 1_000_000 * SECOND + 17].map(|at| (*slots, at))
     }) {
         let mut words = empty(slots);
-        assert_eq!(limit.standing(&words, start), Standing { left: 3, wait: 0, more: 0 });
+        assert_eq!(limit.standing_at(&words, start), Standing { left: 3, wait: 0, more: 0 });
         for _ in 0..3 {
             assert!(take(&limit, &mut words, start));
         }
-        let standing = limit.standing(&words, start);
+        let standing = limit.standing_at(&words, start);
         assert!(standing.left == 0 && standing.wait > 59 * SECOND, "{standing:?}");
         let longest = 60 * SECOND + Period::Minute.slice(slots);
         assert!(standing.wait <= longest && standing.more == standing.wait, "{standing:?}");
@@ -119,8 +133,8 @@ fn other_slices_open_nothing_and_lose_little() {
             for step in 0..10 {
                 let due = start + step * 3 * SECOND + 60 * SECOND;
                 let late = Period::Minute.slice(before) + Period::Minute.slice(after);
-                assert!(u64::from(limit.left(&anew, due - 1)) <= step, "{before} {after} {step}");
-                assert!(u64::from(limit.left(&anew, due + late)) > step, "{before} {after} {step}");
+                assert!(u64::from(limit.left_at(&anew, due - 1)) <= step, "{before} {after} {step}");
+                assert!(u64::from(limit.left_at(&anew, due + late)) > step, "{before} {after} {step}");
             }
         }
     }
@@ -142,9 +156,9 @@ fn a_bucket_holds_its_burst_and_fills_evenly() {
     let (mut words, start) = (vec![0; 2], 1_000 * SECOND);
     for left in (0..5).rev() {
         assert!(take(&limit, &mut words, start));
-        assert_eq!(limit.standing(&words, start).left, left);
+        assert_eq!(limit.standing_at(&words, start).left, left);
     }
-    assert_eq!(limit.standing(&words, start), Standing { left: 0, wait: SECOND / 10, more: SECOND / 10 });
+    assert_eq!(limit.standing_at(&words, start), Standing { left: 0, wait: SECOND / 10, more: SECOND / 10 });
     assert!(!take(&limit, &mut words, start + SECOND / 10 - 1));
     assert!(take(&limit, &mut words, start + SECOND / 10));
     assert!(!take(&limit, &mut words, start + SECOND / 10));
@@ -158,10 +172,10 @@ fn what_is_refused_and_counted_holds_back_for_a_full_bucket_at_most() {
     let limit = Limit { period: Period::Rate, quota: 5, every: SECOND };
     let mut words = vec![0; 2];
     for _ in 0..1_000 {
-        limit.count(&mut words, 0);
+        limit.count_at(&mut words, 0);
     }
-    assert_eq!(limit.standing(&words, 0).wait, SECOND);
-    assert_eq!(limit.standing(&words, 5 * SECOND), Standing { left: 5, wait: 0, more: 0 });
+    assert_eq!(limit.standing_at(&words, 0).wait, SECOND);
+    assert_eq!(limit.standing_at(&words, 5 * SECOND), Standing { left: 5, wait: 0, more: 0 });
 }
 
 #[test]
@@ -169,11 +183,11 @@ fn idle_is_what_says_nothing_any_more() {
     let minute = window(3);
     let mut words = empty(25);
     assert!(is_idle(Period::Minute, &words, 0));
-    minute.count(&mut words, 0);
+    minute.count_at(&mut words, 0);
     assert!(!is_idle(Period::Minute, &words, 62 * SECOND));
     assert!(is_idle(Period::Minute, &words, 62 * SECOND + SECOND / 2));
     let rate = Limit { period: Period::Rate, quota: 5, every: SECOND };
     let mut words = vec![0; 2];
-    rate.count(&mut words, 0);
+    rate.count_at(&mut words, 0);
     assert!(!is_idle(Period::Rate, &words, SECOND - 1) && is_idle(Period::Rate, &words, SECOND));
 }
