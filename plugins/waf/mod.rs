@@ -32,8 +32,9 @@ use std::{
     time::Instant,
 };
 
-/// Bodies of more bytes than this are inspected aside: it takes some milliseconds.
-const ASIDE: usize = 32 << 10;
+/// Bodies of more bytes than this are inspected aside: 8 KiB of JSON take 0.3 ms by our own rules and 1 ms by the core rule
+/// set, for which all connections of a worker would wait; to go aside and to come back takes about 30 µs.
+const ASIDE: usize = 8 << 10;
 /// How many times its limit a response may have that is held and not inspected.
 const HELD: u64 = 16;
 
