@@ -26,8 +26,8 @@ pub struct Server {
     dir: TempDir,
     args: Vec<String>,
     child: Child,
-    /// Nobody else gets its port, also while it is not running.
-    _held: Port,
+    /// Nobody else gets its ports, also while it is not running: its own, and that of its bus in a cluster.
+    _held: (Port, Port),
 }
 
 impl Server {
@@ -36,18 +36,18 @@ impl Server {
     }
 
     pub fn start_on(held: Port, args: &[&str]) -> Server {
-        let port = held.number();
+        let (port, bus) = (held.number(), Port::free());
         let dir = TempDir::new().unwrap();
         let args: Vec<String> = args
             .iter()
             .map(|arg| {
                 arg.replace("DIR", &dir.path().display().to_string())
-                    .replace("BUS", &free_port().to_string())
+                    .replace("BUS", &bus.number().to_string())
                     .replace("PORT", &port.to_string())
             })
             .collect();
         let child = spawn(port, &dir, &args);
-        Server { port, dir, args, child, _held: held }
+        Server { port, dir, args, child, _held: (held, bus) }
     }
 
     /// Ends it at once, whatever it does.
@@ -117,7 +117,7 @@ pub fn sentinel(name: &str, primary: u16) -> Server {
     std::fs::write(dir.path().join("sentinel.conf"), text).unwrap();
     let args = vec!["--sentinel".to_owned()];
     let child = spawn(port, &dir, &args);
-    Server { port, dir, args, child, _held: held }
+    Server { port, dir, args, child, _held: (held, Port::free()) }
 }
 
 pub fn cli(port: u16, args: &[&str]) -> String {
