@@ -173,10 +173,15 @@ fn in_style(
         _ => return None,
     };
     // A separator that is a letter of a text of its own cannot be told from one that separates.
+    let has = |separator: &str| {
+        let mut all = texts.iter().flat_map(|(name, text)| name.iter().chain(Some(text)));
+        all.any(|text| text.contains(separator))
+    };
     let confusing = match (style, explode) {
-        ("label", true) => texts
-            .iter()
-            .any(|(name, text)| text.contains('.') || name.as_ref().is_some_and(|name| name.contains('.'))),
+        ("label", true) => has("."),
+        // A separator may come as its percent encoding, which a letter of a text's own is written as too.
+        ("spaceDelimited", _) => has("%20"),
+        ("pipeDelimited", _) => has("%7C"),
         _ => false,
     };
     (!confusing).then_some(written)

@@ -34,7 +34,7 @@ fn answers_are_as_declared() {
         (r#"[{"name":"a","qty":1}]"#, "/0: `id` is missing"),
         (r#"[{"id":1,"name":"a","qty":1,"secret":"s"}]"#, "/0/secret: it may not be here"),
         (r#"[{"id":1,"name":"a","qty":1,"password_hash":"x"}]"#, "/0: `password_hash` is not declared"),
-        (r#"[{"id":1,"id":2,"name":"a","qty":1}]"#, "a name stands twice at line 1 column 16"),
+        (r#"[{"id":1,"id":2,"name":"a","qty":1}]"#, "a name stands twice at line 1 column 15"),
         ("[", "EOF while parsing a list at line 1 column 1"),
         ("", "EOF while parsing a value at line 1 column 0"),
     ] {
