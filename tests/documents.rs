@@ -43,6 +43,18 @@ const REST: [(&str, &str); 4] = [
 ];
 
 #[test]
+fn every_plugin_has_its_place_in_the_order() {
+    let order = fs::read_to_string("docs/entries.md").unwrap();
+    for page in fs::read_dir("docs/plugins").unwrap() {
+        let name = page.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(
+            name == "README" || order.contains(&format!("`{name}`")),
+            "docs/entries.md does not name `{name}`"
+        );
+    }
+}
+
+#[test]
 fn yaml_examples_load() {
     let mut documents = vec![root().join("README.md")];
     files(&root().join("docs"), ".md", &mut documents);

@@ -224,6 +224,11 @@ impl Key {
         Ok(key)
     }
 
+    /// What tokens may be signed with that are verified with it.
+    pub(super) fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
     /// True where tokens of the algorithm may be verified with it.
     pub(super) fn allows(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)

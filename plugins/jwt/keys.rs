@@ -167,8 +167,11 @@ fn set_of_file(env: &BuildEnv<'_>, path: &str) -> Result<KeySet, ConfigError> {
         if text.contains("-----BEGIN") {
             return pem(&format!("`{path}`"));
         }
-        ConfigError::at("jwks", format!("`{path}`: {message}"))
-            .help("a JWK Set is a JSON document: `{\"keys\": [{\"kty\": …, \"kid\": …}]}`")
+        let error = ConfigError::at("jwks", format!("`{path}`: {message}"));
+        if message.contains("private key") {
+            return error.help("remove what is private of it: `d`, and of RSA `p`, `q`, `dp`, `dq`, `qi`");
+        }
+        error.help("a JWK Set is a JSON document: `{\"keys\": [{\"kty\": …, \"kid\": …}]}`")
     })
 }
 
@@ -177,7 +180,8 @@ fn usable((keys, field): (KeySet, &str), algorithms: &[Algorithm]) -> Result<Fou
         return Ok(Found::Fixed(keys));
     }
     let message = format!("no key of `{field}` can be used with these algorithms");
-    Err(ConfigError::at("algorithms", message).help("write the algorithms that the tokens are signed with"))
+    let help = format!("write what the tokens are signed with; the keys are for {}", keys.uses());
+    Err(ConfigError::at("algorithms", message).help(help))
 }
 
 fn fetched(symmetric: bool, location: Location) -> Result<Found, ConfigError> {

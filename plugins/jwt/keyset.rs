@@ -104,6 +104,16 @@ impl KeySet {
         algorithms.iter().any(|algorithm| self.0.iter().any(|key| key.allows(*algorithm)))
     }
 
+    /// What its keys may be used with, for a person.
+    pub(super) fn uses(&self) -> String {
+        let of = |key: &Arc<Key>| {
+            let names: Vec<String> = key.algorithms().iter().map(|one| format!("{one:?}")).collect();
+            let id = key.kid.as_deref().map(|id| format!(" (`{id}`)")).unwrap_or_default();
+            format!("{}{id}", names.join(" or "))
+        };
+        self.0.iter().take(MAX_TRIES).map(of).collect::<Vec<_>>().join(", ")
+    }
+
     /// Takes the place of an older set: keys that stay are the same, those that are gone are withdrawn.
     pub(super) fn replacing(self, old: &KeySet) -> Self {
         let kept = |key: Arc<Key>| old.0.iter().find(|known| known.is(&key)).cloned().unwrap_or(key);
@@ -119,6 +129,9 @@ fn read_key(value: &Value, origin: Origin) -> Result<Key, KeyError> {
     if value.get("d").is_some() {
         return Err(KeyError::Bad("it is a private key, which no gateway needs".to_owned()));
     }
+    if let Some((kind, name)) = missing(value) {
+        return Err(KeyError::Bad(format!("a key of type {kind} has a text `{name}`")));
+    }
     let jwk: Jwk = serde_json::from_value(value.clone())
         .map_err(|_| KeyError::Unsupported("it is not a JWK".to_owned()))?;
     let key = Key::of_jwk(&jwk)?;
@@ -126,4 +139,18 @@ fn read_key(value: &Value, origin: Origin) -> Result<Key, KeyError> {
         return Err(KeyError::Bad("a secret that is published is none".to_owned()));
     }
     Ok(key)
+}
+
+/// What a key of a type that is known must have (RFC 7518 §6, RFC 8037 §2) and this one has not.
+fn missing(value: &Value) -> Option<(&str, &'static str)> {
+    let kind = value.get("kty")?.as_str()?;
+    let needed: &[&str] = match kind {
+        "EC" => &["crv", "x", "y"],
+        "RSA" => &["n", "e"],
+        "OKP" => &["crv", "x"],
+        "oct" => &["k"],
+        _ => &[],
+    };
+    let name = needed.iter().find(|name| value.get(**name).and_then(Value::as_str).is_none())?;
+    Some((kind, name))
 }

@@ -16,8 +16,8 @@ Example:
 
 Every error is reported at once, each with its file, line and column, and what to write instead. Nothing is \
 started, and no file is written. Certificates and keys are read, and it says until when they are good; one that has \
-expired is a warning, as it would be served. With `--strict` an operation that nothing guards is an error: \
-an origin is behind it, nothing authenticates, and its route does not say `public: true`.";
+expired is a warning, as it would be served. So is an operation that nothing guards: an origin is behind it, nothing \
+authenticates, and its route does not say `public: true`. With `--strict` that is an error.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -29,11 +29,27 @@ pub(super) struct Args {
     strict: bool,
 }
 
+/// Names some of the routes that everybody may use though nothing says that this is meant.
+fn warn(unguarded: &[&str]) {
+    const SHOWN: usize = 3;
+    if unguarded.is_empty() {
+        return;
+    }
+    let shown = unguarded.get(..SHOWN).unwrap_or(unguarded).join("`, `");
+    let more = if unguarded.len() > SHOWN { " and others" } else { "" };
+    log::warn!(
+        "nothing guards route `{shown}`{more}: add an authenticator, or write `public: true` where everybody may; \
+         `palisade check --strict` refuses it, `palisade coverage` shows it"
+    );
+}
+
 pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
     let (config, snapshot) = server::check(&args.conf.conf, registry).map_err(|error| error.to_string())?;
+    let coverage = policy::coverage(&config, &snapshot, registry);
     if args.strict {
-        policy::coverage(&config, &snapshot, registry).strict(&config)?;
+        coverage.strict(&config)?;
     }
+    warn(&coverage.unguarded());
     let ends = expiry::all(&config);
     expiry::warn(&ends);
     relaxed::warn(&config);

@@ -55,7 +55,9 @@ pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<ExitCode, Stri
 /// The files of cases in a folder, by name.
 fn found(dir: PathBuf) -> Result<Vec<PathBuf>, String> {
     let shown = dir.display();
-    let entries = fs::read_dir(&dir).map_err(|error| format!("cannot read `{shown}`: {error}"))?;
+    let entries = fs::read_dir(&dir).map_err(|error| {
+        format!("cannot read `{shown}`: {error}\nhelp: put files of cases there, or name them: `palisade test cases.yaml --conf DIR`")
+    })?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut files: Vec<PathBuf> =
         paths.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();

@@ -161,6 +161,12 @@ fn without(route: &RouteRuntime, registry: &[Descriptor]) -> BTreeMap<String, Ve
 }
 
 impl Coverage {
+    /// Routes of which an operation is guarded by nothing.
+    pub fn unguarded(&self) -> Vec<&str> {
+        let routes = self.operations.iter().filter(|operation| operation.declared.is_none());
+        routes.filter(|operation| operation.unguarded).map(|operation| &*operation.route).collect()
+    }
+
     /// Refuses operations that nothing guards.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub use trial::{Attempt, Origin, Told, Tried};
 use crate::server::Gateway;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use palisade_contract::{RequestHeader, ResponseHeader};
 use pingora::{
     Error, Result,
@@ -126,6 +126,8 @@ impl ProxyHttp for Proxy {
         head: &mut ResponseHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
+        // The version is that of who answers, whatever the origin speaks (RFC 9110 §2.5).
+        head.set_version(Version::HTTP_11);
         ctx.answered(session, head)
     }
 

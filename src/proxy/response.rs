@@ -3,7 +3,7 @@
 use super::ctx::{Ctx, Flight};
 use crate::chain::Stop;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use palisade_contract::{Body, BodyNeed, Fault, ResponseHeader};
 use pingora::{Error, ErrorType::InternalError, Result, proxy::Session};
 use std::{fmt::Write, time::Instant};
@@ -36,6 +36,12 @@ impl Ctx {
             return self.refuse(stop);
         }
         flight.reframe(head, &session.req_header().method, session.req_header().version)?;
+        if !self.child && session.req_header().version == Version::HTTP_10 {
+            // It knows no chunks (RFC 9112 §6.1): what has no length ends with the connection.
+            if head.remove_header(&header::TRANSFER_ENCODING).is_some() {
+                session.set_keepalive(None);
+            }
+        }
         explain(flight, head)?;
         self.status = head.status.as_u16();
         Ok(())
@@ -99,7 +105,7 @@ impl Flight {
         &self,
         head: &mut ResponseHeader,
         method: &http::Method,
-        version: http::Version,
+        version: Version,
     ) -> Result<()> {
         if self.chain.response_body_need() == BodyNeed::Stream
             && head.status != StatusCode::SWITCHING_PROTOCOLS
@@ -108,7 +114,7 @@ impl Flight {
             head.remove_header(&header::TRAILER);
             let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
                 || *method == http::Method::HEAD;
-            if version == http::Version::HTTP_11 && !bodiless {
+            if version == Version::HTTP_11 && !bodiless {
                 head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
             }
         }

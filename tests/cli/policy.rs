@@ -165,7 +165,13 @@ fn coverage_shows_what_guards_each_operation() {
 #[test]
 fn strict_refuses_what_nothing_guards() {
     let (_dir, conf) = conf("");
-    assert!(run(&["check", "--conf", &conf]).status.success());
+    let output = run(&["check", "--conf", &conf]);
+    assert!(output.status.success());
+    let warned = stderr(&output);
+    assert!(
+        warned.contains("nothing guards route `guests`, `maybe`, `open`: add an authenticator"),
+        "{warned}"
+    );
     let output = run(&["check", "--strict", "--conf", &conf]);
     assert_eq!(output.status.code(), Some(1));
     golden("check-strict.txt", &plain(&stderr(&output), &conf));

@@ -6,6 +6,10 @@ use crate::{
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const RAW: &str = "
+upstreams: {raw: {targets: [{address: ORIGIN}]}}
+routes: {all: {paths: [/*], upstream: raw}}
+";
 const ECHO: &str = "routes: {echo: {paths: [/echo/*], upstream: demo}}";
 
 #[test]
@@ -42,15 +46,36 @@ fn http_1_0_is_answered_and_closed() {
 }
 
 #[test]
+fn http_1_0_gets_what_has_no_length_until_the_end() {
+    for answer in [
+        "HTTP/1.0 200 OK\r\n\r\nno length",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno \r\n6\r\nlength\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nno length",
+    ] {
+        let origin = Origin::start(answer);
+        let gateway = Gateway::start(&RAW.replace("ORIGIN", &origin.address.to_string()));
+        for fields in ["", "Connection: keep-alive\r\n"] {
+            let mut client = gateway.connect();
+            client.send(format!("GET / HTTP/1.0\r\nHost: a.test\r\n{fields}\r\n"));
+            let text = if answer.contains("Content-Length") {
+                String::from_utf8(client.response().expect(200).body).unwrap()
+            } else {
+                let text = client.rest();
+                assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && !text.contains("chunked"), "{text}");
+                text.split_once("\r\n\r\n").unwrap().1.to_owned()
+            };
+            assert_eq!(text, "no length");
+        }
+        // Others get chunks, and the gateway's own version.
+        let mut client = gateway.connect();
+        client.send(head("GET", "/", &[])).wait_for("HTTP/1.1 200 OK\r\n");
+    }
+}
+
+#[test]
 fn what_can_be_framed_in_two_ways_is_refused_and_recorded_once() {
     let origin = Origin::start(OK);
-    let gateway = Gateway::start(
-        &"
-upstreams: {raw: {targets: [{address: ORIGIN}]}}
-routes: {all: {paths: [/*], upstream: raw}}
-"
-        .replace("ORIGIN", &origin.address.to_string()),
-    );
+    let gateway = Gateway::start(&RAW.replace("ORIGIN", &origin.address.to_string()));
     let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let cases = [
         ("Host: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n", 400),
