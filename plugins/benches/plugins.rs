@@ -83,10 +83,10 @@ fn rbac(c: &mut Criterion) {
     let plugin = Kit::of(Descriptor::of::<Rbac>()).build(&rows).unwrap();
     let claims =
         serde_json::json!({ "sub": "u1", "roles": ["writer", "guest", "reader29"], "scope": "a b c" });
-    let case = |target: &str| Case::get(target).claims(claims.clone());
+    let case = |target: &str| Case::get(target).principal("u1", &[]).claims(claims.clone());
     again(c, "rbac, granted by the last of 30 rows", &plugin, case("/v1/things29/12/lines/3"), true);
     again(c, "rbac, another's row", &plugin, case("/v1/things28/12/lines/3"), false);
-    let case = Case::new("DELETE", "/v1/things29/12").claims(claims);
+    let case = Case::new("DELETE", "/v1/things29/12").principal("u1", &[]).claims(claims);
     again(c, "rbac, in no row", &plugin, case, false);
 }
 
@@ -95,8 +95,12 @@ fn ownership(c: &mut Criterion) {
         serde_json::json!({ "sub": "7f9c24e8-3b12-4fef-91e0-5678c90a7e10", "realm": {"tenant": "acme"} });
     let own = "7f9c24e8-3b12-4fef-91e0-5678c90a7e10";
     let build = |yaml: &str| Kit::of(Descriptor::of::<Ownership>()).build(yaml).unwrap();
-    let case =
-        |id: &str| Case::get("/users/x?a=b&tenant=acme&c=d").path_param("user", id).claims(claims.clone());
+    let case = |id: &str| {
+        Case::get("/users/x?a=b&tenant=acme&c=d")
+            .path_param("user", id)
+            .principal("u1", &[])
+            .claims(claims.clone())
+    };
     let path = build(
         "{object: path.user, owner: claims.sub, unless: {groups: [support]}, enumeration: {lockout: 1h}}",
     );
