@@ -5,7 +5,7 @@ use std::{
     io,
     num::NonZero,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -16,6 +16,8 @@ use tokio::{
 const BESIDE: usize = 2;
 /// How long what a thread computes may take to end.
 const END: Duration = Duration::from_secs(1);
+/// How often it is looked whether one has ended.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// The runtime for everything that is no connection.
 ///
@@ -68,13 +70,60 @@ impl Threads {
         &self.handles
     }
 
-    /// Ends them, and what they still serve.
+    /// Ends them, and what they still serve. One that computes without an end is left behind: it ends with the process.
     pub(super) fn end(self) {
         self.end.send_replace(());
+        let late = Instant::now() + 2 * END;
         for thread in self.running {
-            if thread.join().is_err() {
+            while !thread.is_finished() && Instant::now() < late {
+                thread::sleep(LOOK);
+            }
+            if !thread.is_finished() {
+                log::error!("a worker thread does not end: something on it computes without an end");
+            } else if thread.join().is_err() {
                 log::error!("a worker thread has panicked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn each_has_a_loop_of_its_own_and_all_end() {
+        let threads = Threads::start(Some(3)).unwrap();
+        let (say, said) = channel();
+        for handle in threads.handles() {
+            let say = say.clone();
+            handle.spawn(async move { say.send(thread::current().name().unwrap().to_owned()) });
+        }
+        let mut names: Vec<String> = said.iter().take(3).collect();
+        names.sort();
+        assert_eq!(names, ["palisade-0", "palisade-1", "palisade-2"]);
+        // What they serve is dropped with them.
+        let (held, dropped) = channel::<()>();
+        threads.handles()[0].spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        threads.end();
+        assert!(dropped.recv().is_err());
+    }
+
+    #[test]
+    fn one_that_never_ends_keeps_nobody() {
+        let threads = Threads::start(Some(1)).unwrap();
+        let (release, held) = channel::<()>();
+        let (say, begun) = channel();
+        threads.handles()[0].spawn(async move {
+            say.send(()).unwrap();
+            let _ = held.recv();
+        });
+        begun.recv().unwrap();
+        threads.end();
+        drop(release);
     }
 }
