@@ -48,6 +48,7 @@ pub mod gateway;
 pub mod host;
 pub mod logging;
 pub mod metrics;
+mod owned;
 pub mod path;
 mod pem;
 pub mod policy;

@@ -81,7 +81,7 @@ const LAYERS: [&[&str]; 15] = [
     &["pem", "consumers"],
     &["conf"],
     // They know nothing but each other.
-    &["budget", "coding", "fold", "host", "logging", "path", "serve", "unicode"],
+    &["budget", "coding", "fold", "host", "logging", "owned", "path", "serve", "unicode"],
 ];
 
 /// Arrows that point back, and why.

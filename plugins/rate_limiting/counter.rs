@@ -145,7 +145,7 @@ impl Limit {
     /// The same where it is known how many more may come.
     pub(super) fn standing_with(&self, words: &[u32], at: Moment, left: u32) -> Standing {
         match (self.period, words) {
-            (Period::Rate, _) => self.bucket(words, at.now),
+            (Period::Rate, _) => self.bucket(words, at.now, left),
             (_, [head, counts @ ..]) => self.window(&Window { counts, head: *head }, at, left),
             _ => Standing { left: 0, wait: u64::MAX, more: u64::MAX },
         }
@@ -154,7 +154,10 @@ impl Limit {
     /// How many more may come.
     pub(super) fn left(&self, words: &[u32], at: Moment) -> u32 {
         match (self.period, words) {
-            (Period::Rate, _) => self.bucket(words, at.now).left,
+            (Period::Rate, _) => {
+                let free = self.depth().saturating_sub(owed(words, at.now));
+                u32::try_from(free / self.every.max(1)).unwrap_or(u32::MAX)
+            }
             (_, [head, counts @ ..]) => {
                 let used = Window { counts, head: *head }.used(at.slice);
                 u32::try_from(u64::from(self.quota).saturating_sub(used)).unwrap_or(0)
@@ -167,7 +170,7 @@ impl Limit {
     pub(super) fn count(&self, words: &mut [u32], at: Moment) {
         if self.period == Period::Rate {
             // What is counted although it was refused holds back for one full bucket at most.
-            let most = at.now.saturating_add(self.every.saturating_mul(u64::from(self.quota)));
+            let most = at.now.saturating_add(self.depth());
             write(words, full(words).max(at.now).saturating_add(self.every).min(most.max(full(words))));
             return;
         }
@@ -215,14 +218,21 @@ impl Limit {
         Standing { left, wait: until(last), more }
     }
 
-    fn bucket(&self, words: &[u32], now: u64) -> Standing {
-        let depth = self.every.saturating_mul(u64::from(self.quota));
-        let owed = full(words).saturating_sub(now);
-        let left = depth.saturating_sub(owed) / self.every.max(1);
-        let wait = owed.saturating_add(self.every).saturating_sub(depth);
-        let rest = depth.saturating_sub(owed) % self.every.max(1);
-        let more = if wait > 0 { wait } else { owed.min(self.every - rest) };
-        Standing { left: u32::try_from(left).unwrap_or(u32::MAX), wait, more }
+    /// The time in which an empty bucket is full.
+    fn depth(&self) -> u64 {
+        self.every.saturating_mul(u64::from(self.quota))
+    }
+
+    fn bucket(&self, words: &[u32], now: u64, left: u32) -> Standing {
+        let owed = owed(words, now);
+        let wait = owed.saturating_add(self.every).saturating_sub(self.depth());
+        if wait > 0 {
+            return Standing { left, wait, more: wait };
+        }
+        // What has come back of the one after those.
+        let rest =
+            self.depth().saturating_sub(owed).saturating_sub(self.every.saturating_mul(u64::from(left)));
+        Standing { left, wait, more: owed.min(self.every.saturating_sub(rest)) }
     }
 }
 
@@ -326,6 +336,11 @@ pub(super) fn nanos(time: Duration) -> u64 {
 /// The slice of an instant. The shortest is a 24th of a second: this lasts for five years.
 fn slice_at(period: Period, slots: usize, now: u64) -> u32 {
     u32::try_from(now / period.slice(slots)).unwrap_or(u32::MAX)
+}
+
+/// How long it takes until the bucket is full again.
+fn owed(words: &[u32], now: u64) -> u64 {
+    full(words).saturating_sub(now)
 }
 
 /// When the bucket is full again.

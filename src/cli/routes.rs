@@ -61,6 +61,7 @@ fn route_rows(route: &RouteView<'_>) -> Vec<Row> {
     for (name, value) in &route.r#match.headers {
         rows.push(Row::Line(format!("  where {name}: {value}")));
     }
+    rows.extend(route.pass_headers.iter().map(|name| Row::Line(format!("  passes {name}"))));
     rows.extend(route.plugins.iter().map(entry_row));
     for (consumer, entries) in &route.consumers {
         let own: Vec<&EntryView<'_>> =
@@ -144,6 +145,7 @@ mod tests {
             r#match: &takes,
             upstream: Some("shop"),
             strip_prefix: Some("/v1"),
+            pass_headers: vec!["x-http-method-override"],
             plugins: vec![entry("key-auth", "authenticate", "route"), conditional],
             consumers: [("alice", vec![entry("key-auth", "authenticate", "route"), off])].into(),
         };
@@ -152,6 +154,7 @@ ROUTE  METHODS  HOSTS AND PATHS   UPSTREAM
 cart   GET      a.example/cart/*  shop without /v1
                 b.example/cart/*
   where x-api: 2
+  passes x-http-method-override
   authenticate  key-auth             enforce  route             routes.yaml:3:5
   limit         rate-limiting#burst  monitor  everywhere, when  routes.yaml:3:5
   for consumer alice:
@@ -168,6 +171,7 @@ cart   GET      a.example/cart/*  shop without /v1
             r#match: &takes,
             upstream: None,
             strip_prefix: None,
+            pass_headers: Vec::new(),
             plugins: Vec::new(),
             consumers: Default::default(),
         };

@@ -220,6 +220,8 @@ pub struct Route {
     pub upstream: Option<At<Arc<str>>>,
     /// Cut from the path before the origin sees it.
     pub strip_prefix: Option<At<String>>,
+    /// What clients may send although it makes an origin read another method or path. No name twice.
+    pub pass_headers: Vec<At<http::HeaderName>>,
     /// Overrides.
     pub limits: RouteLimits,
     /// What must authenticate.

@@ -217,6 +217,12 @@ pub(super) struct RawRoute {
     pub(super) upstream: Option<String>,
     /// Cut from the path before the origin sees it.
     pub(super) strip_prefix: Option<String>,
+    /// Headers that go on to the origin here and are taken from clients elsewhere: `x-http-method-override` and its
+    /// like, by which a `POST` is judged, and goes on, as the `PUT`, `PATCH` or `DELETE` that it names, where the route
+    /// takes that method; `x-original-url` and its like, which only an origin should get that does not act by them.
+    #[serde(default)]
+    #[schemars(extend("examples" = [["x-http-method-override"]]))]
+    pub(super) pass_headers: Vec<String>,
     /// Overrides of `limits`.
     #[serde(default)]
     pub(super) limits: RawRouteLimits,

@@ -6,6 +6,7 @@ use super::{
     raw::{RawAuth, RawErrorBody, RawRoute},
     sections::{at, bounded_time, check_name, header_name, mapping, read, to_read, wrong},
 };
+use crate::owned::{Override, is_owned};
 use http::{HeaderName, HeaderValue, Method};
 use palisade_contract::{ConfigError, Descriptor, Node, Value, conf::node::Key};
 use std::{collections::BTreeMap, sync::Arc};
@@ -83,6 +84,7 @@ fn route(node: &Node, raw: &RawRoute, errors: &mut Vec<ConfigError>) -> Route {
             .strip_prefix
             .as_ref()
             .and_then(|prefix| strip_prefix(node, prefix, &raw.paths, errors)),
+        pass_headers: pass_headers(node, &raw.pass_headers, errors),
         limits: RouteLimits {
             body_bytes: raw.limits.body_bytes.map(|size| size.0),
             body_timeout: raw
@@ -283,6 +285,29 @@ fn strip_prefix(
         }
     }
     Some(at(node, "strip_prefix", prefix.to_owned()))
+}
+
+fn pass_headers(node: &Node, written: &[String], errors: &mut Vec<ConfigError>) -> Vec<At<HeaderName>> {
+    let mut all: Vec<At<HeaderName>> = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let field = format!("pass_headers[{index}]");
+        let Some(name) = header_name(node, &field, text, errors) else { continue };
+        let (message, help) = if all.iter().any(|other| other.value == name) {
+            (format!("the header `{name}` stands here twice"), "header names have no case; keep one of them")
+        } else if Override::of(name.as_str()).is_some() {
+            all.push(at(node, &field, name));
+            continue;
+        } else if is_owned(name.as_str()) {
+            (
+                format!("no client may send `{name}` to an origin"),
+                "only the gateway writes it, or it belongs to one connection; remove it here",
+            )
+        } else {
+            (format!("`{name}` goes on without being named"), "remove it here")
+        };
+        errors.push(wrong(node, &field, message).help(help));
+    }
+    all
 }
 
 fn authentication(node: &Node, raw: &RawAuth, errors: &mut Vec<ConfigError>) -> Option<Auth> {

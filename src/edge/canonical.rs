@@ -116,8 +116,7 @@ pub fn of_request(
     headers::forget_case(request);
     let trusted_header = snapshot.client_ip.header.as_ref();
     // A trusted proxy's id for the request may be taken over; nobody else's reaches a plugin as such.
-    let (owned, late) = (&snapshot.owned_headers, &snapshot.late_headers);
-    let tunnel = headers::strip(request, owned, late, trusted_header, may_upgrade)
+    let tunnel = headers::strip(request, &snapshot.headers, trusted_header, may_upgrade)
         .map_err(|_| refused("header_malformed"))?;
     Ok(Canonical { client, host, tunnel, relaxed })
 }

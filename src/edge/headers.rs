@@ -1,6 +1,7 @@
 //! Headers that only the gateway writes, and what it writes.
 
 use super::ConnInfo;
+use crate::owned::is_owned;
 use http::{HeaderName, HeaderValue, header, request::Parts};
 use palisade_contract::{Client, Exchange, RequestHeader};
 use std::{borrow::Cow, collections::HashSet, net::IpAddr};
@@ -20,54 +21,30 @@ static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto"
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
-/// True for a name that only the gateway writes, or that no client may send to an origin. Names are compared
-/// as origins might: `.` and `_` read as `-`. Lower case in.
-pub fn is_owned(name: &str) -> bool {
-    if name.contains(['.', '_']) {
-        let plain = name.replace(['.', '_'], "-");
-        return plain == REQUEST_ID.as_str() || is_owned(&plain);
-    }
-    const PREFIXES: [&str; 4] = ["x-consumer-", "x-authenticated-", "x-forwarded-", "x-ssl-client-"];
-    match name.as_bytes().first() {
-        Some(b'x') => {
-            PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-                || matches!(
-                    name,
-                    "x-credential-identifier"
-                        | "x-real-ip"
-                        | "x-client-ip"
-                        | "x-cluster-client-ip"
-                        | "x-original-url"
-                        | "x-rewrite-url"
-                        | "x-original-uri"
-                        | "x-http-method-override"
-                        | "x-http-method"
-                        | "x-method-override"
-                )
-        }
-        Some(b'f') => name == "forwarded",
-        Some(b't') => matches!(name, "true-client-ip" | "traceparent"),
-        Some(b'c') => matches!(name, "cf-connecting-ip" | "client-cert" | "client-cert-chain"),
-        Some(b'p') => matches!(name, "proxy" | "proxy-authorization" | "proxy-connection"),
-        Some(b'k') => name == "keep-alive",
-        Some(b'h') => name == "http2-settings",
-        _ => false,
-    }
+/// What a snapshot knows of names of request headers.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Only the gateway writes them upstream: removed from what clients send.
+    pub owned: HashSet<HeaderName>,
+    /// The same, but removed on the way to the origin: plugins that write them look at what the client sent.
+    pub late: Vec<HeaderName>,
+    /// Some route asks for them: they are left to the one that takes the request. Each names another method or path.
+    pub asked: Vec<HeaderName>,
 }
 
 /// Removes from a client's request what only the gateway writes, what belongs to one hop, and what would make
 /// an origin read another method or path. A WebSocket upgrade stays where the connection `may_upgrade`, which is what
-/// comes back, and so do the names in `late`, but not those that an origin might take for them.
+/// comes back, and so do `late` and `asked` names, but not those that an origin might take for them.
 pub fn strip(
     request: &mut RequestHeader,
-    owned: &HashSet<HeaderName>,
-    late: &[HeaderName],
+    names: &Names,
     client_ip_header: Option<&HeaderName>,
     may_upgrade: impl FnOnce() -> bool,
 ) -> pingora::Result<bool> {
+    let Names { owned, late, asked } = names;
     let is_removed = |name: &HeaderName| {
         let text = name.as_str();
-        is_owned(text)
+        (is_owned(text) && !asked.contains(name))
             || owned.contains(name)
             || client_ip_header == Some(name)
             || (!(owned.is_empty() && late.is_empty())
@@ -285,8 +262,11 @@ mod tests {
 
     #[test]
     fn owned_headers_do_not_pass() {
-        let owned = HashSet::from([HeaderName::from_static("x-user-email")]);
-        let late = [HeaderName::from_static("x-trace")];
+        let names = Names {
+            owned: HashSet::from([HeaderName::from_static("x-user-email")]),
+            late: vec![HeaderName::from_static("x-trace")],
+            asked: vec![HeaderName::from_static("x-method-override")],
+        };
         for name in [
             "X-Consumer-Id",
             "x-consumer-groups",
@@ -306,6 +286,7 @@ mod tests {
             "X-Original-URL",
             "X-Rewrite-URL",
             "X-HTTP-Method-Override",
+            "x.method.override",
             "x.consumer.id",
             "x-consumer_id",
             "X-User-Email",
@@ -317,25 +298,25 @@ mod tests {
             "x.trace",
         ] {
             let mut request = request(&[(name, "evil"), ("accept", "a")]);
-            strip(&mut request, &owned, &late, None, || true).unwrap();
+            strip(&mut request, &names, None, || true).unwrap();
             assert_eq!(request.headers.len(), 1, "{name}");
-            let mut request = self::request(&[("x-trace", "mine")]);
-            strip(&mut request, &owned, &late, None, || true).unwrap();
-            assert_eq!(request.headers.len(), 1, "what a plugin reads stays until then");
+            let mut request = self::request(&[("x-trace", "mine"), ("x-method-override", "PUT")]);
+            strip(&mut request, &names, None, || true).unwrap();
+            assert_eq!(request.headers.len(), 2, "what a plugin reads or a route asks for stays until then");
         }
     }
 
     #[test]
     fn a_nominated_field_is_not_taken_away() {
         let mut head = request(&[("connection", "close, X-Api-Key"), ("x-api-key", "k")]);
-        strip(&mut head, &HashSet::new(), &[], None, || true).unwrap();
+        strip(&mut head, &Names::default(), None, || true).unwrap();
         assert_eq!(head.headers["connection"], "close");
         assert_eq!(head.headers["x-api-key"], "k");
         let mut head = request(&[("connection", "x-api-key")]);
-        strip(&mut head, &HashSet::new(), &[], None, || true).unwrap();
+        strip(&mut head, &Names::default(), None, || true).unwrap();
         assert!(!head.headers.contains_key("connection"));
         let mut head = request(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        strip(&mut head, &HashSet::new(), &[], None, || true).unwrap();
+        strip(&mut head, &Names::default(), None, || true).unwrap();
         assert_eq!(
             (&head.headers["connection"], &head.headers["upgrade"]),
             (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket"))
@@ -353,7 +334,7 @@ mod tests {
             (&[("te", "trailers"), ("te", "gzip")], 0),
         ] {
             let mut head = request(fields);
-            let websocket = strip(&mut head, &HashSet::new(), &[], None, || true).unwrap();
+            let websocket = strip(&mut head, &Names::default(), None, || true).unwrap();
             assert_eq!(
                 (head.headers.len(), websocket),
                 (kept, kept == 1 && fields[0].0 == "upgrade"),
@@ -362,7 +343,7 @@ mod tests {
         }
         // Neither goes on where the head as a whole asks for nothing.
         let mut head = request(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
-        assert!(!strip(&mut head, &HashSet::new(), &[], None, || false).unwrap());
+        assert!(!strip(&mut head, &Names::default(), None, || false).unwrap());
         assert!(head.headers.is_empty());
     }
 

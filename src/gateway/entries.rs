@@ -4,6 +4,7 @@ use super::{CompileEnv, Entries, view::Off};
 use crate::{
     chain::Slot,
     conf::model::{At, Config, Entry, OnFault},
+    edge::headers,
     metrics::EntryMetrics,
     when::When,
 };
@@ -389,12 +390,13 @@ impl<'a> Builder<'a> {
         self.credential_places.complete(std::mem::take(&mut self.credentials));
     }
 
-    /// Every header that an entry writes upstream; apart, those that every entry which writes them looks at first.
-    /// What the gateway itself always writes is in neither.
-    pub(super) fn written_headers(&self) -> (HashSet<HeaderName>, Vec<HeaderName>) {
+    /// Every header that an entry writes upstream; apart, those that every entry which writes them looks at first, and what
+    /// routes have `asked` for. What the gateway itself always writes is in none of them.
+    pub(super) fn header_names<'r>(&self, asked: impl Iterator<Item = &'r HeaderName>) -> headers::Names {
         let late = self.read_headers.iter().filter(|name| !self.headers.contains(*name));
-        let late = late.filter(|name| **name != crate::edge::headers::REQUEST_ID).cloned().collect();
-        (self.headers.clone(), late)
+        let late = late.filter(|name| **name != headers::REQUEST_ID).cloned().collect();
+        let asked = asked.collect::<HashSet<_>>().into_iter().cloned().collect();
+        headers::Names { owned: self.headers.clone(), late, asked }
     }
 }
 

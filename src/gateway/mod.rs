@@ -19,21 +19,15 @@ pub use route::RouteRuntime;
 use crate::{
     conf::model::{ClientIp, Config, ErrorBody, Limits},
     consumers::Source,
+    edge::headers,
     metrics::Metrics,
     router::{RouteSpec, Router},
     upstream::Upstream,
 };
 use entries::{Builder, Scoped};
-use http::HeaderName;
 use palisade_contract::{ConfigError, Descriptor, Host, Secret, Store, env::Keep};
 use palisade_stores::RedisStore;
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-    path::PathBuf,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::SystemTime};
 
 /// The name under which requests that no route took are recorded.
 pub const NO_ROUTE: &str = "_none";
@@ -62,10 +56,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Who is believed about the client's address.
     pub client_ip: ClientIp,
-    /// Header names that only the gateway writes upstream: removed from what clients send.
-    pub owned_headers: HashSet<HeaderName>,
-    /// The same, but removed on the way to the origin: plugins that write them look at what the client sent.
-    pub late_headers: Vec<HeaderName>,
+    /// Which headers of clients do not go on.
+    pub headers: headers::Names,
     /// The operator's own error bodies.
     pub errors: BTreeMap<u16, ErrorBody>,
     /// What the admin API asks for.
@@ -138,7 +130,7 @@ impl Snapshot {
         builder.tell_credential_places();
         builder.unused_adjustments(&mut errors);
         builder.misplaced(&mut errors);
-        let (owned_headers, late_headers) = builder.written_headers();
+        let headers = builder.header_names(routes.values().flat_map(|route| &*route.pass_headers));
         match router {
             Some(router) if errors.is_empty() => Ok(Snapshot {
                 generation: env.generation,
@@ -152,8 +144,7 @@ impl Snapshot {
                 upstreams,
                 limits: config.limits.clone(),
                 client_ip: config.client_ip.clone(),
-                owned_headers,
-                late_headers,
+                headers,
                 errors: config.errors.clone(),
                 admin_token: config.admin.as_ref().and_then(|admin| admin.value.token.clone()),
                 files: builder.files.take(),

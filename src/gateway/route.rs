@@ -12,6 +12,7 @@ use crate::{
     metrics::RouteMetrics,
     upstream::Upstream,
 };
+use http::HeaderName;
 use palisade_contract::{BodyNeed, Built, ConfigError, Consumer, Mode, Operation, Scope, Stage};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -27,6 +28,8 @@ pub struct RouteRuntime {
     pub upstream: Option<Arc<Upstream>>,
     /// Cut from the path before the origin sees it.
     pub strip_prefix: Option<String>,
+    /// What clients may send although it makes an origin read another method or path.
+    pub pass_headers: Box<[HeaderName]>,
     /// Overrides.
     pub limits: RouteLimits,
     /// Who may see the decision record in a header.
@@ -97,6 +100,7 @@ pub(super) fn none(
         chain: Arc::new(Chain::new(slots, None)),
         upstream: None,
         strip_prefix: None,
+        pass_headers: Box::default(),
         limits: RouteLimits::default(),
         explain: None,
         errors: vec![errors.clone()],
@@ -157,6 +161,7 @@ pub(super) fn compile(
         chain: Arc::new(chain),
         upstream,
         strip_prefix: route.strip_prefix.as_ref().map(|prefix| prefix.value.clone()),
+        pass_headers: route.pass_headers.iter().map(|name| name.value.clone()).collect(),
         limits: route.limits,
         explain: route.explain.clone(),
         errors: vec![route.errors.clone(), builder.config.errors.clone()],

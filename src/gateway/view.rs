@@ -52,6 +52,9 @@ pub struct RouteView<'a> {
     /// Cut from the path before the origin sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strip_prefix: Option<&'a str>,
+    /// What clients may send although it makes an origin read another method or path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_headers: Vec<&'a str>,
     /// Its entries in the order in which they run; those that are off stand where they would.
     pub plugins: Vec<EntryView<'a>>,
     /// What runs instead for consumers that have entries of their own.
@@ -101,6 +104,7 @@ impl<'a> RouteView<'a> {
             r#match: &route.takes,
             upstream: route.upstream.as_ref().map(|upstream| &*upstream.name),
             strip_prefix: route.strip_prefix.as_deref(),
+            pass_headers: route.pass_headers.iter().map(|name| name.as_str()).collect(),
             plugins: entries(&route.chain, route.off()),
             consumers: consumers.collect(),
         }

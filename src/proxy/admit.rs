@@ -3,6 +3,7 @@
 use super::{
     Proxy, buffered,
     ctx::{Ctx, Flight, RequestBody},
+    overrides,
     plan::Plan,
     replayed,
 };
@@ -20,7 +21,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use palisade_contract::{BodyNeed, Client, Decision, Denial, Effect, Exchange, Fault, RequestHeader};
 use pingora::{Error, ErrorType::InternalError, Result, proxy::Session};
 use std::sync::Arc;
@@ -61,7 +62,8 @@ impl Proxy {
             Ok(canonical) => *tunnel = canonical.tunnel,
             Err(refused) => self.gateway.metrics.edge_refused(refused.denial.reason()),
         }
-        let (begun, refusal) = Flight::begin(canonical, session.req_header(), (connection, guard), snapshot);
+        let (begun, refusal) =
+            Flight::begin(canonical, session.req_header_mut(), (connection, guard), snapshot);
         flight.replace(begun);
         refusal
     }
@@ -160,45 +162,52 @@ fn find_route<'s>(snapshot: &'s Snapshot, host: &str, request: &RequestHeader) -
         Lookup::Ambiguous => {
             Err(Denial::bad_request("path_ambiguous").message("The path can be read in two ways"))
         }
-        Lookup::MethodNotAllowed { allow } => {
-            let denial = Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
-            Err(denial.header(header::ALLOW, allow.clone()))
-        }
+        Lookup::MethodNotAllowed { allow } => Err(not_allowed(allow)),
     }
 }
 
-type Routed<'s> = (&'s Arc<RouteRuntime>, Vec<(Arc<str>, String)>);
+pub(super) fn not_allowed(allow: &HeaderValue) -> Denial {
+    Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").header(header::ALLOW, allow.clone())
+}
+
+pub(super) type Routed<'s> = (&'s Arc<RouteRuntime>, Vec<(Arc<str>, String)>);
 
 impl Flight {
     /// Finds the route of a canonical request, and puts together what is known of it. Beside it: why it goes no
     /// further.
     pub(super) fn begin(
         canonical: Result<Canonical, Refused>,
-        request: &RequestHeader,
+        request: &mut RequestHeader,
         (connection, guard): (Arc<ConnInfo>, Option<edge::Guard>),
         snapshot: &Snapshot,
     ) -> (Box<Self>, Option<Denial>) {
-        let (client, host, relaxed, found) = match canonical {
+        let (client, host, relaxed, mut found) = match canonical {
             Ok(canonical) => {
                 let found = find_route(snapshot, &canonical.host.name, request);
                 (canonical.client, canonical.host, canonical.relaxed, found)
             }
             Err(refused) => (refused.client, refused.host, false, Err(refused.denial)),
         };
+        let mut written = None;
+        if !snapshot.headers.asked.is_empty() {
+            (found, written) = overrides::settle(found, request, &host.name, snapshot);
+        }
         let (found, counted) =
             if client.behind_proxy { counted(found, &client, &connection, snapshot) } else { (found, None) };
         let mut ex = Exchange::new(headers::empty(), client, request_id());
         let host_side = ex.host_side();
         host_side.authority = host.name;
-        if relaxed {
-            host_side.decisions.push(Decision {
-                entry: None,
-                effect: Effect::Continue,
-                reason: Some("path_relaxed"),
-                detail: None,
-                nanos: 0,
-            });
-        }
+        let passed = |reason, detail| Decision {
+            entry: None,
+            effect: Effect::Continue,
+            reason: Some(reason),
+            detail,
+            nanos: 0,
+        };
+        host_side.decisions.extend(relaxed.then(|| passed("path_relaxed", None)));
+        host_side
+            .decisions
+            .extend(written.map(|method| passed("method_overridden", Some(method.to_string().into()))));
         let (route, refusal) = match found {
             Ok((route, params)) => {
                 host_side.route = Some(route.name.clone());

@@ -21,6 +21,7 @@ mod body;
 mod buffered;
 mod ctx;
 mod exchange;
+mod overrides;
 mod plan;
 mod record;
 mod refused;

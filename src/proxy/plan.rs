@@ -83,7 +83,7 @@ impl Plan {
         ctx.report = Some(self.shared.get_or_insert_default().clone());
         let Some(flight) = &ctx.flight else { return Ok(()) };
         let client = &session.req_header().headers;
-        edits(flight, client, &ctx.snapshot.late_headers, |edit| self.edits.push(edit))
+        edits(flight, client, &ctx.snapshot.headers.late, |edit| self.edits.push(edit))
     }
 
     /// Notes what came of an attempt.
@@ -134,7 +134,7 @@ impl Ctx {
             let headers = &mut request.headers;
             match &self.flight {
                 Some(flight) if !self.child => {
-                    edits(flight, client, &self.snapshot.late_headers, |edit| edit.apply(headers))?;
+                    edits(flight, client, &self.snapshot.headers.late, |edit| edit.apply(headers))?;
                 }
                 _ => plan.edits.iter().cloned().for_each(|edit| edit.apply(headers)),
             }

@@ -1,6 +1,7 @@
 //! What the edge refused before Pingora saw it: it gets its answer, its record and its metrics like any request, on the
 //! route `_none`.
 
+use super::overrides;
 use crate::{
     chain::{Run, Stop},
     edge::{ConnInfo, Refusal, canonical, headers},
@@ -61,7 +62,8 @@ pub(super) async fn refuse(
     let client = canonical::client(&request, connection, snapshot);
     let trusted = snapshot.client_ip.header.as_ref();
     // What only the gateway writes is no more believed here than elsewhere. Removing does not fail.
-    let _ = headers::strip(&mut request, &snapshot.owned_headers, &snapshot.late_headers, trusted, || false);
+    let _ = headers::strip(&mut request, &snapshot.headers, trusted, || false);
+    overrides::remove(&mut request, snapshot, &[]);
     let mut ex = Exchange::new(request, client, request_id());
     let decision =
         Decision { entry: None, effect: Effect::Deny, reason: Some(refusal.reason), detail: None, nanos: 0 };

@@ -117,7 +117,7 @@ impl Attempt {
         let canonical = canonical::of_request(&mut request, wire, || tunnel, &self.connection, snapshot);
         let tunnel = canonical.as_ref().is_ok_and(|canonical| canonical.tunnel);
         let connection = (self.connection.clone(), None);
-        let (mut flight, refusal) = Flight::begin(canonical, &request, connection, snapshot);
+        let (mut flight, refusal) = Flight::begin(canonical, &mut request, connection, snapshot);
         flight.ex.request = request;
         let host_side = flight.ex.host_side();
         (host_side.started, host_side.begun) = (self.started, self.begun);
@@ -193,7 +193,7 @@ impl Flight {
         };
         self.ex.host_side().upstream = Some(upstream.name.clone());
         let length = (whole && piece.is_replaced()).then(|| piece.bytes().len());
-        let request = plan::told(self, &snapshot.late_headers, length).map_err(|error| error.to_string())?;
+        let request = plan::told(self, &snapshot.headers.late, length).map_err(|error| error.to_string())?;
         *told = Some(Told { request, body: piece.into_bytes() });
         Ok(None)
     }

@@ -11,6 +11,7 @@
 mod consumers;
 mod init;
 mod policy;
+mod two_commands;
 mod waf;
 
 use sha2::{Digest, Sha256};

@@ -142,6 +142,64 @@ fn what_would_change_the_method_does_not_go_on() {
     }
 }
 
+/// What a route asks for goes on there, and nowhere else; a method that is named is the request's for everybody.
+#[test]
+fn unless_a_route_asks_for_it() {
+    let gate = Gate::start(
+        "
+upstreams: {raw: {targets: [{address: ORIGIN}]}}
+routes:
+  items: {paths: [/items/*], methods: [GET, POST, PUT], upstream: raw, pass_headers: [X-HTTP-Method-Override]}
+  staff: {paths: [/items/*], methods: [DELETE], upstream: raw, plugins: {request-termination: {status_code: 401}}}
+  legacy: {paths: [/legacy/*], upstream: raw, pass_headers: [x-original-url, x-http-method]}
+  other: {paths: [/*], upstream: raw}
+",
+    );
+    let send = |method: &str, path: &str, lines: &str| {
+        gate.answer(format!("{method} {path}/MARK HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n{lines}\r\n"))
+    };
+    let passes = |method: &str, path: &str, lines: &str| {
+        let (answer, _, mark) = send(method, path, lines);
+        assert_eq!(answer.status, 200, "{method} {path} {lines}: {answer:?}");
+        gate.seen(&mark).remove(0).to_lowercase()
+    };
+    let refused = |method: &str, path: &str, lines: &str, status: u16, reason: &str| {
+        let (answer, _, mark) = send(method, path, lines);
+        let came = (answer.status, answer.reason());
+        assert_eq!(came, (status, reason.to_owned()), "{method} {path} {lines}");
+        assert!(gate.seen(&mark).is_empty(), "{method} {path} {lines}");
+    };
+    // It is a PUT, for the origin and before it.
+    let seen = passes("POST", "/items", "X-HTTP-Method-Override: PUT\r\n");
+    assert!(seen.starts_with("put /items/") && seen.contains("x-http-method-override: put\r\n"), "{seen}");
+    let seen = passes("GET", "/items", "X-HTTP-Method-Override: GET\r\n");
+    assert!(seen.starts_with("get /items/"), "{seen}");
+    // What the route does not take is no way past the route that does, nor into what nobody does.
+    refused("POST", "/items", "X-HTTP-Method-Override: DELETE\r\n", 400, "method_override");
+    refused("POST", "/items", "X-HTTP-Method-Override: PATCH\r\n", 405, "method_not_allowed");
+    for (method, lines) in [
+        ("GET", "X-HTTP-Method-Override: PUT\r\n"),
+        ("POST", "X-HTTP-Method-Override: put\r\n"),
+        ("POST", "X-HTTP-Method-Override: HEAD\r\n"),
+        ("POST", "X-HTTP-Method-Override: CONNECT\r\n"),
+        ("POST", "X-HTTP-Method-Override: PUT, DELETE\r\n"),
+        ("POST", "X-HTTP-Method-Override:\r\n"),
+        ("POST", "X-HTTP-Method-Override: PUT\r\nX-HTTP-Method-Override: PUT\r\n"),
+    ] {
+        refused(method, "/items", lines, 400, "method_override");
+    }
+    // Another name, or the name written another way, is not what was asked for.
+    let seen = passes("POST", "/items", "X-Method-Override: DELETE\r\nX-HTTP-Method: DELETE\r\n");
+    assert!(seen.starts_with("post /items/") && !seen.contains("delete"), "{seen}");
+    let seen = passes("POST", "/items", "X.HTTP.Method.Override: DELETE\r\n");
+    assert!(seen.starts_with("post /items/") && !seen.contains("delete"), "{seen}");
+    // Nor anywhere else.
+    let seen = passes("POST", "/x", "X-HTTP-Method-Override: DELETE\r\nX-Original-URL: /admin/x\r\n");
+    assert!(seen.starts_with("post /x/") && !seen.contains("delete") && !seen.contains("/admin/x"), "{seen}");
+    let seen = passes("GET", "/legacy", "X-Original-URL: /admin/x\r\nX-Rewrite-URL: /admin/y\r\n");
+    assert!(seen.contains("x-original-url: /admin/x\r\n") && !seen.contains("/admin/y"), "{seen}");
+}
+
 #[test]
 fn te_trailers_and_ordinary_fields_work() {
     let seen = sent("TE: trailers\r\nAccept: text/html\r\nX-Custom: 1\r\nX-Custom: 2\r\n");

@@ -1,6 +1,7 @@
 //! A chunked body (RFC 9112 §7.1), byte by byte.
 
-use super::{super::headers, Refusal, bad, head::Fields};
+use super::{Refusal, bad, head::Fields};
+use crate::owned::is_owned;
 
 const MAX_EXTENSION: u32 = 1024;
 const MAX_TRAILERS: u32 = 8192;
@@ -148,6 +149,6 @@ fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
         "range",
         "proxy-authorization",
     ];
-    let refused = FORBIDDEN.contains(&name) || name.starts_with("if-") || headers::is_owned(name);
+    let refused = FORBIDDEN.contains(&name) || name.starts_with("if-") || is_owned(name);
     if refused { Err(bad("trailer_forbidden")) } else { Ok(()) }
 }
