@@ -150,7 +150,7 @@ fn written(one: &Written<'_>, checks: &Checks, env: &BuildEnv<'_>) -> Result<Fou
     if one.ca.is_some() {
         return Err(ConfigError::at("ca", "nothing is fetched").help("remove it"));
     }
-    usable(fixed, &checks.algorithms)
+    usable(fixed, &checks.algorithms, env)
 }
 
 fn set_of_file(env: &BuildEnv<'_>, path: &str) -> Result<KeySet, ConfigError> {
@@ -175,13 +175,25 @@ fn set_of_file(env: &BuildEnv<'_>, path: &str) -> Result<KeySet, ConfigError> {
     })
 }
 
-fn usable((keys, field): (KeySet, &str), algorithms: &[Algorithm]) -> Result<Found, ConfigError> {
-    if algorithms.is_empty() || keys.allows_any(algorithms) {
+fn usable(
+    (keys, field): (KeySet, &str),
+    algorithms: &[Algorithm],
+    env: &BuildEnv<'_>,
+) -> Result<Found, ConfigError> {
+    if algorithms.is_empty() {
         return Ok(Found::Fixed(keys));
     }
-    let message = format!("no key of `{field}` can be used with these algorithms");
-    let help = format!("write what the tokens are signed with; the keys are for {}", keys.uses());
-    Err(ConfigError::at("algorithms", message).help(help))
+    let (some, unused) = keys.by_use(algorithms);
+    if !some {
+        let message = format!("no key of `{field}` can be used with these algorithms");
+        let help = format!("write what the tokens are signed with; the keys are for {}", keys.uses());
+        return Err(ConfigError::at("algorithms", message).help(help));
+    }
+    if let Some(key) = unused {
+        let (place, entry) = (&env.entry.place, &env.entry.key);
+        log::warn!("{place}: {entry}: `algorithms` leaves out a key of `{field}`, which is for {key}");
+    }
+    Ok(Found::Fixed(keys))
 }
 
 fn fetched(symmetric: bool, location: Location) -> Result<Found, ConfigError> {

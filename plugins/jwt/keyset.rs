@@ -99,19 +99,16 @@ impl KeySet {
         if fit.is_empty() { Candidates::None } else { Candidates::Some(fit) }
     }
 
-    /// True where a key allows one of these algorithms.
-    pub(super) fn allows_any(&self, algorithms: &[Algorithm]) -> bool {
-        algorithms.iter().any(|algorithm| self.0.iter().any(|key| key.allows(*algorithm)))
+    /// Whether a key allows one of these algorithms, and one that allows none of them, for a person.
+    pub(super) fn by_use(&self, algorithms: &[Algorithm]) -> (bool, Option<String>) {
+        let is_used = |key: &&Arc<Key>| algorithms.iter().any(|algorithm| key.allows(*algorithm));
+        let unused = self.0.iter().find(|key| !is_used(key));
+        (self.0.iter().any(|key| is_used(&key)), unused.map(|key| use_of(key)))
     }
 
     /// What its keys may be used with, for a person.
     pub(super) fn uses(&self) -> String {
-        let of = |key: &Arc<Key>| {
-            let names: Vec<String> = key.algorithms().iter().map(|one| format!("{one:?}")).collect();
-            let id = key.kid.as_deref().map(|id| format!(" (`{id}`)")).unwrap_or_default();
-            format!("{}{id}", names.join(" or "))
-        };
-        self.0.iter().take(MAX_TRIES).map(of).collect::<Vec<_>>().join(", ")
+        self.0.iter().take(MAX_TRIES).map(|key| use_of(key)).collect::<Vec<_>>().join(", ")
     }
 
     /// Takes the place of an older set: keys that stay are the same, those that are gone are withdrawn.
@@ -123,6 +120,12 @@ impl KeySet {
         }
         new
     }
+}
+
+fn use_of(key: &Key) -> String {
+    let names: Vec<String> = key.algorithms().iter().map(|one| format!("{one:?}")).collect();
+    let id = key.kid.as_deref().map(|id| format!(" (`{id}`)")).unwrap_or_default();
+    format!("{}{id}", names.join(" or "))
 }
 
 fn read_key(value: &Value, origin: Origin) -> Result<Key, KeyError> {

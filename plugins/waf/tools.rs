@@ -4,7 +4,7 @@ use super::{
     config::{Config, Ruleset},
     load,
 };
-use palisade_contract::ConfigError;
+use palisade_contract::{ConfigError, conf::words::count};
 use seclang::{LoadErrors, RuleSet};
 use std::{
     collections::BTreeMap,
@@ -82,13 +82,18 @@ fn describe(name: &str, rules: &RuleSet) -> String {
     let mut families: BTreeMap<u64, usize> = BTreeMap::new();
     for rule in rules.rules() {
         *families.entry(rule.id / 1000).or_default() += 1;
-        if let Some(count) = phases.get_mut(usize::from(rule.phase.saturating_sub(1))) {
-            *count += 1;
+        if let Some(rules) = phases.get_mut(usize::from(rule.phase.saturating_sub(1))) {
+            *rules += 1;
         }
     }
     // Writing to a string does not fail.
     let mut text = String::new();
-    let _ = writeln!(text, "{name}: {} rules in {} files: good", rules.len(), rules.files().len());
+    let _ = writeln!(
+        text,
+        "{name}: {} in {}: good",
+        count(rules.len(), "rule"),
+        count(rules.files().len(), "file")
+    );
     for component in &rules.config().components {
         let _ = writeln!(text, "  {component}");
     }

@@ -7,7 +7,7 @@ use crate::server::{
     expiry::{self, Kind},
     relaxed,
 };
-use palisade_contract::Descriptor;
+use palisade_contract::{Descriptor, conf::words::count};
 
 const EXAMPLE: &str = "\
 Example:
@@ -54,12 +54,12 @@ pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
     expiry::warn(&ends);
     relaxed::warn(&config);
     let mut text = format!(
-        "{}: {} routes, {} upstreams, {} consumers in {} files: good",
+        "{}: {}, {}, {} in {}: good",
         config.dir.display(),
-        snapshot.routes.len(),
-        snapshot.upstreams.len(),
-        config.consumers.len(),
-        config.files.len()
+        count(snapshot.routes.len(), "route"),
+        count(snapshot.upstreams.len(), "upstream"),
+        count(config.consumers.len(), "consumer"),
+        count(config.files.len(), "file")
     );
     for dated in ends.iter().filter(|dated| matches!(dated.kind, Kind::Own | Kind::Revocations)) {
         text.push_str(&format!("\n{}: `{}` is good until {}", dated.key, dated.file.display(), dated.to));

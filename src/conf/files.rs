@@ -16,11 +16,8 @@ const MAX_FOLDERS: usize = 16;
 pub(super) fn find(dir: &Path, errors: &mut Vec<ConfigError>) -> Vec<PathBuf> {
     let mut walk = Walk { files: Vec::new(), above: Vec::new(), most: MAX_FILES, errors };
     if !dir.is_dir() {
-        walk.refuse(
-            dir,
-            "there is no such directory",
-            "name the directory that holds the configuration: `--conf DIR`",
-        );
+        let why = if dir.exists() { "this is no directory" } else { "there is no such directory" };
+        walk.refuse(dir, why, "name the directory that holds the configuration: `--conf DIR`");
         return walk.files;
     }
     walk.folder(dir, false);
@@ -36,6 +33,7 @@ pub(super) fn find(dir: &Path, errors: &mut Vec<ConfigError>) -> Vec<PathBuf> {
             );
         }
     }
+    walk.misspelt(dir);
     if walk.files.is_empty() && walk.errors.is_empty() {
         let help = "`palisade init DIR` writes a small configuration to begin with";
         walk.refuse(dir, "the directory holds no `.yaml` file", help);
@@ -107,6 +105,27 @@ impl Walk<'_> {
             self.name(path, deep);
         }
         self.above.pop();
+    }
+
+    /// Refuses folders that are almost named like one of the configuration: what is in them would be passed over.
+    fn misspelt(&mut self, dir: &Path) {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut folders: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        folders.sort();
+        for folder in folders {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            let near = |known: &&&str| strsim::damerau_levenshtein(&name, known) <= 1;
+            let meant = FOLDERS.iter().find(near).filter(|known| !folder.ends_with(known));
+            if let Some(meant) = meant {
+                let help = format!("rename it to `{meant}`, or to something less alike where it holds data");
+                self.refuse(
+                    &folder,
+                    "this is no folder of the configuration, but almost named like one",
+                    &help,
+                );
+            }
+        }
     }
 
     fn name(&mut self, path: PathBuf, deep: bool) {
@@ -194,5 +213,19 @@ mod tests {
         let errors = crate::conf::read(dir.path(), &[], &|_| None).errors;
         assert_eq!(errors[0].message, "the file is longer than 8 MiB");
         assert!(errors[0].help.is_some() && errors.len() == 1);
+    }
+
+    #[test]
+    fn folders_that_are_almost_those_of_the_configuration_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("palisade.yaml"), "").unwrap();
+        for name in ["plugin", "Routes", "upstraems", "listeners", "rules", "certs", "customers"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let mut errors = Vec::new();
+        find(dir.path(), &mut errors);
+        let helps: Vec<&str> = errors.iter().map(|error| error.help.as_deref().unwrap()).collect();
+        let meant: Vec<&str> = helps.iter().map(|help| help.split('`').nth(1).unwrap()).collect();
+        assert_eq!(meant, ["routes", "plugins", "upstreams"]);
     }
 }

@@ -20,7 +20,7 @@ fn check_prints_what_rules_hold_and_refuses_what_is_wrong() {
     };
     let good = file("good.conf", "SecRule ARGS \"@rx evil\" \"id:7,phase:2,deny,msg:'evil'\"\n");
     let text = stdout(&run(&["waf", "check", &good]));
-    assert!(text.contains("1 rules in 1 files: good") && text.contains("7 phase 2"), "{text}");
+    assert!(text.contains("1 rule in 1 file: good") && text.contains("7 phase 2"), "{text}");
     let bad = file(
         "bad.conf",
         "SecRule ARG \"@rx evil\" \"id:8,phase:2,deny\"\nSecRule ARGS \"@inspectFile x.lua\" \"id:9\"\n",

@@ -12,6 +12,7 @@ use std::{
 use super::{
     ConfigError, ConfigErrors, Node, Place,
     mask::{mask_line, mask_message},
+    words::count,
 };
 use crate::Secret;
 
@@ -133,10 +134,6 @@ fn printable(text: &str) -> String {
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     text.chars().map(|c| if hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -34,6 +34,11 @@ pub fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone, lea
     }
 }
 
+/// `1 file`, `2 files`.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// `one of …`.
 pub(super) fn one_of<'c>(known: impl IntoIterator<Item = &'c str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
