@@ -25,8 +25,8 @@ Paste the line `key_sha256: ...` into the consumer:
       key-auth:
         - key_sha256: ...
 
-A hash is no protection for a key that can be guessed: keys are random and long, not passwords. With `--password` the
-line is `password_hash: ...`, for a consumer's `basic-auth`; that one is slow to guess.";
+A hash is no protection for a key that can be guessed: keys are random and long, not passwords. With `--password` \
+the line is `password_hash: ...`, for a consumer's `basic-auth`; that one is slow to guess.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]

@@ -43,7 +43,7 @@ pub(super) struct Args {
 fn address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() > 0 => Ok(address),
-        Ok(_) => Err("the port is 0".to_owned()),
+        Ok(_) => Err("the port is 0: write the one that clients are to use".to_owned()),
         Err(_) => {
             Err("write an address and a port: `127.0.0.1:8080`, `0.0.0.0:8080` or `[::]:8080`".to_owned())
         }
@@ -61,17 +61,22 @@ pub(super) fn run(args: &Args, registry: &[Descriptor]) -> Result<(), String> {
         serde_json::to_string_pretty(&schema::schema(registry)).map_err(|error| error.to_string())?;
     write(&args.dir.join("palisade.schema.json"), &schema)?;
     write(&args.dir.join("palisade.yaml"), &fill(args, &origin, &key::sha256(&made)))?;
-    let dir = args.dir.display();
+    let (dir, palisade) = (args.dir.display(), invoked());
     print(&format!(
         "Written:\n  \
          {dir}/palisade.yaml          the configuration\n  \
          {dir}/palisade.schema.json   what may stand in it, for editors\n\
          The key of the consumer `first`, shown this once:\n  {made}\n\
-         Next:\n  palisade run --conf {dir}\n  curl -i -H 'apikey: {made}' http://{}/",
+         Next:\n  {palisade} run --conf {dir}\n  curl -i -H 'apikey: {made}' http://{}/",
         reached(args.listen)
     ))?;
     // The key is told before: it is not to be had again where, say, the upstream's name does not resolve here.
     server::check(&args.dir, registry).map(drop).map_err(|error| error.to_string())
+}
+
+/// The program as it was called, which need not be in the `PATH`.
+fn invoked() -> String {
+    std::env::args().next().unwrap_or_else(|| "palisade".to_owned())
 }
 
 /// Where a listener on all addresses is reached from this machine.

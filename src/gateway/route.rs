@@ -13,13 +13,15 @@ use crate::{
     upstream::Upstream,
 };
 use http::HeaderName;
-use palisade_contract::{BodyNeed, Built, ConfigError, Consumer, Mode, Operation, Scope, Stage};
+use palisade_contract::{BodyNeed, Built, ConfigError, Consumer, Mode, Operation, Scope, Stage, conf::Place};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// A compiled route.
 pub struct RouteRuntime {
     /// Its name in the configuration.
     pub name: Arc<str>,
+    /// Where it is written; none for what no route takes.
+    pub place: Option<Place>,
     /// Which requests it takes, to be shown.
     pub takes: Takes,
     /// Its plugins.
@@ -96,6 +98,7 @@ pub(super) fn none(
     let slots = running.map(|instance| instance.slot(env.metrics.entry(NO_ROUTE, &instance.info))).collect();
     RouteRuntime {
         name: NO_ROUTE.into(),
+        place: None,
         takes: Takes::default(),
         chain: Arc::new(Chain::new(slots, None)),
         upstream: None,
@@ -157,6 +160,7 @@ pub(super) fn compile(
     }
     Ok(RouteRuntime {
         name: name.clone(),
+        place: Some(written.place.clone()),
         takes: Takes::of(route),
         chain: Arc::new(chain),
         upstream,

@@ -52,7 +52,7 @@ fn judge(name: &Arc<str>, route: &At<Route>, ex: &Exchange) -> Option<Near> {
                 let methods: Vec<_> = written.methods.iter().map(http::Method::as_str).collect();
                 (1, format!("method: it takes {}", methods.join(", ")))
             }
-            Lookup::HeadersMismatch => {
+            Lookup::HeadersMismatch { .. } => {
                 let names: Vec<_> = written.headers.iter().map(|(name, _)| name.as_str()).collect();
                 (1, format!("headers: it asks for {}", names.join(", ")))
             }

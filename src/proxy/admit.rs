@@ -146,7 +146,7 @@ pub(super) fn apart<'a, T>(work: impl Future<Output = T> + Send + 'a) -> BoxFutu
 /// The route that takes the request, and what the `{name}`s of its path stand for.
 fn find_route<'s>(snapshot: &'s Snapshot, host: &str, request: &RequestHeader) -> Result<Routed<'s>, Denial> {
     let mut found = snapshot.router.find(host, request.uri.path(), &request.method, &request.headers);
-    if let Lookup::MethodNotAllowed { .. } | Lookup::HeadersMismatch = found
+    if let Lookup::MethodNotAllowed { .. } | Lookup::HeadersMismatch { .. } = found
         && let Some(preflight) = preflight(snapshot, host, request)
     {
         found = preflight;
@@ -156,18 +156,29 @@ fn find_route<'s>(snapshot: &'s Snapshot, host: &str, request: &RequestHeader) -
             let params = found.params.iter().map(|(name, value)| (name.clone(), value.to_owned()));
             Ok((found.route, params.collect()))
         }
-        Lookup::NotFound | Lookup::HeadersMismatch => {
-            Err(Denial::new(StatusCode::NOT_FOUND, "no_route").message("There is nothing here"))
-        }
+        Lookup::NotFound => Err(nothing_here()),
+        Lookup::HeadersMismatch { route } => Err(nothing_here().detail(belongs_to(route))),
         Lookup::Ambiguous => {
             Err(Denial::bad_request("path_ambiguous").message("The path can be read in two ways"))
         }
-        Lookup::MethodNotAllowed { allow } => Err(not_allowed(allow)),
+        Lookup::MethodNotAllowed { allow, route } => Err(not_allowed(allow, route)),
     }
 }
 
-pub(super) fn not_allowed(allow: &HeaderValue) -> Denial {
-    Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").header(header::ALLOW, allow.clone())
+fn nothing_here() -> Denial {
+    Denial::new(StatusCode::NOT_FOUND, "no_route").message("There is nothing here")
+}
+
+/// 405, with what is allowed and, for the operator, the route that says so.
+pub(super) fn not_allowed(allow: &HeaderValue, route: &RouteRuntime) -> Denial {
+    let denial = Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+    denial.header(header::ALLOW, allow.clone()).detail(belongs_to(route))
+}
+
+/// For the operator: whose path it is that another method or other headers came to.
+fn belongs_to(route: &RouteRuntime) -> String {
+    let place = route.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+    format!("the path belongs to route `{}`{place}", route.name)
 }
 
 pub(super) type Routed<'s> = (&'s Arc<RouteRuntime>, Vec<(Arc<str>, String)>);
@@ -214,7 +225,13 @@ impl Flight {
                 host_side.path_params = params;
                 (route, None)
             }
-            Err(denial) => (&snapshot.none, Some(denial)),
+            Err(denial) => {
+                let detail = denial.private_detail().map(|detail| detail.to_owned().into());
+                host_side
+                    .decisions
+                    .push(Decision { effect: Effect::Deny, ..passed(denial.reason(), detail) });
+                (&snapshot.none, Some(denial))
+            }
         };
         let body_limit = route.limits.body_bytes.unwrap_or(snapshot.limits.body_bytes);
         host_side.body_limit = body_limit;

@@ -71,7 +71,7 @@ fn take(
 ) -> Result<(), Denial> {
     match snapshot.router.find(host, request.uri.path(), method, &request.headers) {
         Lookup::Found(found) if std::sync::Arc::ptr_eq(found.route, route) => Ok(()),
-        Lookup::MethodNotAllowed { allow } => Err(not_allowed(allow)),
+        Lookup::MethodNotAllowed { allow, route } => Err(not_allowed(allow, route)),
         _ => Err(refused("The method that is named belongs to another route")),
     }
 }

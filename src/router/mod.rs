@@ -88,9 +88,14 @@ pub enum Lookup<'s, 'p, R> {
     MethodNotAllowed {
         /// The value of `Allow`: what the pattern's routes take, in order.
         allow: &'s HeaderValue,
+        /// The first of those routes.
+        route: &'s R,
     },
     /// Routes of the pattern take the method, but none takes the headers: 404.
-    HeadersMismatch,
+    HeadersMismatch {
+        /// The first of those routes.
+        route: &'s R,
+    },
     /// An origin may take the path for one that belongs to another route: 400 `path_ambiguous`.
     Ambiguous,
 }
@@ -192,7 +197,7 @@ impl<R> Router<R> {
         headers: &HeaderMap,
     ) -> Lookup<'s, 'p, R> {
         match self.find(host, path, &Method::OPTIONS, headers) {
-            Lookup::MethodNotAllowed { .. } | Lookup::HeadersMismatch => {}
+            Lookup::MethodNotAllowed { .. } | Lookup::HeadersMismatch { .. } => {}
             decided => return decided,
         }
         let choose = |target: &'s Target| target.choose_for_preflight(&self.routes, requested, headers);
@@ -228,8 +233,15 @@ impl<R> Router<R> {
                 Some(entry) => (candidate, entry),
                 None => return Lookup::NotFound,
             },
-            Choice::MethodNotAllowed => return Lookup::MethodNotAllowed { allow: &target.allow },
-            Choice::HeadersMismatch => return Lookup::HeadersMismatch,
+            refused => {
+                let Some(Entry { payload: route, .. }) = self.routes.get(target.first) else {
+                    return Lookup::NotFound;
+                };
+                return match refused {
+                    Choice::MethodNotAllowed => Lookup::MethodNotAllowed { allow: &target.allow, route },
+                    _ => Lookup::HeadersMismatch { route },
+                };
+            }
         };
         if host.is_ambiguous(path, candidate, choose) {
             return Lookup::Ambiguous;

@@ -45,6 +45,8 @@ pub(super) enum Choice<'s> {
 /// The routes of one pattern.
 #[derive(Debug)]
 pub(super) struct Target {
+    /// The first of the routes.
+    pub(super) first: usize,
     /// Most header conditions first.
     groups: Box<[Group]>,
     /// What the routes take together; none: any method.
@@ -91,6 +93,7 @@ impl Target {
             methods.clear();
         }
         Target {
+            first: uses.iter().map(|used| used.route).min().unwrap_or(usize::MAX),
             groups: groups.into_values().collect(),
             methods: methods.into_iter().filter_map(|method| method.parse().ok()).collect(),
             // Methods are tokens, so that they always make a header value.

@@ -1,6 +1,9 @@
 //! File descriptors: as many as the system allows, and a warning where that is not enough.
 
-use crate::{conf::model::Config, edge::pressure::Descriptors};
+use crate::{
+    conf::model::{Config, Limits},
+    edge::pressure::Descriptors,
+};
 use parking_lot::Mutex;
 
 /// What a process needs besides connections: listeners, logs, idle connections to origins.
@@ -27,8 +30,11 @@ pub(super) struct Shortage(Mutex<Option<String>>);
 impl Shortage {
     pub(super) fn warn(&self, config: &Config) {
         let Ok((limit, _)) = rlimit::Resource::NOFILE.get() else { return };
-        if let Some(text) = self.news(shortage(config.limits.connections as u64, limit)) {
-            log::warn!("{text}");
+        let connections = config.limits.connections;
+        if let Some(text) = self.news(shortage(connections as u64, limit)) {
+            // Nobody has asked for as many as the default: what comes of fewer is that the longest idle go.
+            let asked = connections != Limits::default().connections;
+            log::log!(if asked { log::Level::Warn } else { log::Level::Info }, "{text}");
         }
     }
 
@@ -47,7 +53,7 @@ fn shortage(connections: u64, limit: u64) -> Option<String> {
         let room = limit.saturating_sub(BESIDES) / 2;
         format!(
             "`limits.connections: {connections}` may need {needed} file descriptors, of which this process has \
-             {limit}: raise the limit (`ulimit -Hn`, `LimitNOFILE=`), or write `connections: {room}`"
+             {limit}: raise the limit (`ulimit -Hn`, `LimitNOFILE=`), or write `limits: {{connections: {room}}}`"
         )
     })
 }
@@ -67,7 +73,7 @@ mod tests {
         ] {
             assert_eq!(shortage(connections, limit).is_none(), enough, "{connections} {limit}");
         }
-        assert!(shortage(20_000, 4_096).unwrap().contains("`connections: 1948`"));
+        assert!(shortage(20_000, 4_096).unwrap().contains("`limits: {connections: 1948}`"));
     }
 
     #[test]

@@ -80,7 +80,8 @@ fn refused(config: &Config, address: &At<SocketAddr>, error: &io::Error) -> Conf
             "a process runs on this directory already: `palisade upgrade` replaces it without losing a request",
         ),
         io::ErrorKind::AddrInUse => told.help(
-            "another process listens there (`ss -ltnp` shows it); `palisade upgrade` takes over from a palisade on the same directory",
+            "another process listens there (`ss -ltnp` shows it): end it, or write another address here; `palisade upgrade` takes \
+             over from a palisade on the same directory",
         ),
         io::ErrorKind::PermissionDenied => {
             told.help("ports below 1024 need the capability CAP_NET_BIND_SERVICE")

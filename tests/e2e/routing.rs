@@ -37,6 +37,40 @@ routes:
 }
 
 #[test]
+fn who_gets_past_no_route_is_recorded_with_the_route_whose_path_it_was() {
+    let gateway = Gateway::start(
+        "
+routes:
+  only-get: {paths: [/only], methods: [GET], plugins: {request-termination: {status_code: 201}}}
+  v2: {paths: [/version], headers: {x-version: '2'}, plugins: {request-termination: {status_code: 205}}}
+plugins: {audit: {file: audit.jsonl}}
+",
+    );
+    gateway.request("POST", "/only", &[]).expect(405);
+    gateway.get("/version").expect(404);
+    gateway.get("/nothing").expect(404);
+    let records = gateway.audit(3);
+    for (record, reason, route) in [
+        (&records[0], "method_not_allowed", Some("the path belongs to route `only-get` (")),
+        (&records[1], "no_route", Some("the path belongs to route `v2` (")),
+        (&records[2], "no_route", None),
+    ] {
+        let decision = &record["decisions"][0];
+        let said = |field: &str| decision[field].as_str().map(str::to_owned);
+        assert_eq!(
+            (said("plugin"), said("effect")),
+            (Some("palisade".into()), Some("deny".into())),
+            "{record}"
+        );
+        assert_eq!(said("reason").as_deref(), Some(reason), "{record}");
+        let detail = said("detail");
+        assert_eq!(detail.is_some(), route.is_some(), "{record}");
+        let place = |detail: &str| detail.contains(".yaml:");
+        assert!(detail.is_none_or(|text| text.starts_with(route.unwrap()) && place(&text)), "{record}");
+    }
+}
+
+#[test]
 fn a_protected_path_has_no_second_spelling() {
     let gateway = Gateway::start(
         "

@@ -80,8 +80,8 @@ fn word(lookup: &Lookup<'_, '_, String>) -> String {
             format!("{}{}{preflight}", found.route, params.collect::<String>())
         }
         Lookup::NotFound => "404".to_owned(),
-        Lookup::MethodNotAllowed { allow } => format!("405 {}", allow.to_str().unwrap()),
-        Lookup::HeadersMismatch => "404 headers".to_owned(),
+        Lookup::MethodNotAllowed { allow, .. } => format!("405 {}", allow.to_str().unwrap()),
+        Lookup::HeadersMismatch { .. } => "404 headers".to_owned(),
         Lookup::Ambiguous => "400".to_owned(),
     }
 }
