@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode, header};
 use palisade_contract::{BodyNeed, Client, Decision, Denial, Effect, Exchange, Fault, RequestHeader};
 use pingora::{Error, ErrorType::InternalError, Result, proxy::Session};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 impl Proxy {
     /// Decides about a request. `Ok(true)`: it was answered here.
@@ -208,17 +208,10 @@ impl Flight {
         let mut ex = Exchange::new(headers::empty(), client, request_id());
         let host_side = ex.host_side();
         host_side.authority = host.name;
-        let passed = |reason, detail| Decision {
-            entry: None,
-            effect: Effect::Continue,
-            reason: Some(reason),
-            detail,
-            nanos: 0,
-        };
-        host_side.decisions.extend(relaxed.then(|| passed("path_relaxed", None)));
-        host_side
-            .decisions
-            .extend(written.map(|method| passed("method_overridden", Some(method.to_string().into()))));
+        host_side.decisions.extend(relaxed.then(|| own(Effect::Continue, "path_relaxed", None)));
+        host_side.decisions.extend(
+            written.map(|method| own(Effect::Continue, "method_overridden", Some(method.to_string().into()))),
+        );
         let (route, refusal) = match found {
             Ok((route, params)) => {
                 host_side.route = Some(route.name.clone());
@@ -227,9 +220,7 @@ impl Flight {
             }
             Err(denial) => {
                 let detail = denial.private_detail().map(|detail| detail.to_owned().into());
-                host_side
-                    .decisions
-                    .push(Decision { effect: Effect::Deny, ..passed(denial.reason(), detail) });
+                host_side.decisions.push(own(Effect::Deny, denial.reason(), detail));
                 (&snapshot.none, Some(denial))
             }
         };
@@ -296,6 +287,11 @@ impl Flight {
     fn declared_length(&self) -> Option<u64> {
         self.ex.header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
+}
+
+/// A decision that no entry has made.
+fn own(effect: Effect, reason: &'static str, detail: Option<Cow<'static, str>>) -> Decision {
+    Decision { entry: None, effect, reason: Some(reason), detail, nanos: 0 }
 }
 
 /// 413, with the limit, which is no secret.
