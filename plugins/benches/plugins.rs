@@ -11,6 +11,10 @@ use palisade_contract::{
 use palisade_plugins::*;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
+/// The gateway's own: where records of the limiter begin is its choice.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn bench(c: &mut Criterion, name: &str, plugin: &Instance, case: impl Fn() -> Case) {
     c.bench_function(name, |b| b.iter_batched(&case, |case| plugin.run(case), BatchSize::SmallInput));
 }
@@ -278,12 +282,10 @@ fn rate_limiting(c: &mut Criterion) {
     });
     drop(memory);
     for (name, fields) in [
-        ("a minute", "minute: 1000000"),
+        ("a minute", "minute: 60000"),
+        ("a minute of many", "minute: 1000000"),
         ("a bucket", "rate: 1/s, burst: 1000000"),
-        (
-            "a second, a minute, an hour and a day",
-            "second: 1000000, minute: 1000000, hour: 1000000, day: 1000000",
-        ),
+        ("a second, a minute, an hour and a day", "second: 60000, minute: 60000, hour: 60000, day: 60000"),
     ] {
         // What one entry has counted is kept for the next one of the same name: each has a kit of its own.
         let kit = Kit::of(Descriptor::of::<RateLimiting>());

@@ -1,19 +1,19 @@
 //! Counts on their way to the process that takes over.
 //!
-//! `RL1`, the secret that keys are hashed with, the table's clock, which limits there are and in how many slices
-//! windows are kept; then for each shard what
-//! is counted together; then records: a key, and the words of each limit. All numbers are little-endian. Records that
+//! `RL2`, the secret that keys are hashed with, the table's clock, which limits there are, how many
+//! words the counts of a window have and how many stand in each; then for each shard what is counted together; then records: a key, and the words of each limit. All numbers are little-endian. Records that
 //! say nothing any more stay behind, and so do those beyond three quarters of what may be carried: 49 000 callers with every
 //! limit there is, 174 000 with one window.
 
 use super::{
     counter::{MOST_SLOTS, Period},
     shard::Shape,
+    slices::Width,
     table::{Key, SHARDS, Table},
 };
 use palisade_contract::carry::{Carry, MAX_CARRIED};
 
-const FORMAT: &[u8] = b"RL1";
+const FORMAT: &[u8] = b"RL2";
 /// Bytes of a key.
 const KEY: usize = 8;
 
@@ -26,7 +26,8 @@ impl Carry for Table {
         out.extend(self.secret());
         out.extend(self.now().to_le_bytes());
         out.push(u8::try_from(shape.periods.len()).ok()?);
-        out.push(u8::try_from(shape.slots).ok()?);
+        out.push(u8::try_from(shape.counts).ok()?);
+        out.push(u8::try_from(shape.width.in_word()).ok()?);
         out.extend(shape.periods.iter().map(|period| *period as u8));
         let others = out.len();
         let mut records = Vec::new();
@@ -58,15 +59,18 @@ fn read(table: &Table, carried: &[u8]) -> Option<()> {
     let (secret, rest) = rest.split_first_chunk::<16>()?;
     let (now, rest) = rest.split_first_chunk::<8>()?;
     let (count, rest) = rest.split_first()?;
-    let (slots, rest) = rest.split_first()?;
+    let (counts, rest) = rest.split_first()?;
+    let (in_word, rest) = rest.split_first()?;
     let (periods, rest) = rest.split_at_checked(usize::from(*count))?;
     let periods: Vec<Period> =
         periods.iter().map(|number| Period::ALL.get(usize::from(*number)).copied()).collect::<Option<_>>()?;
-    let slots = usize::from(*slots);
+    let width =
+        [Width::Half, Width::Whole].into_iter().find(|width| width.in_word() == usize::from(*in_word))?;
+    let slots = usize::from(*counts) * width.in_word();
     if slots == 1 || slots > MOST_SLOTS {
         return None;
     }
-    let shape = Shape { periods, slots };
+    let shape = Shape { periods, counts: usize::from(*counts), width };
     let words = shape.words();
     let (others, records) = rest.split_at_checked(SHARDS * words * 4)?;
     if records.len() % (KEY + 4 * words) != 0 {

@@ -2,31 +2,35 @@
 //!
 //! A **window** is kept in slices: the current one, and those before it that cover the window. So never more than
 //! the quota passes in any span of that length, and a place is given back when its slice has left the window: at
-//! most one slice late. How many slices there are is how many words there are: [`slots`]. A **rate** is one instant
+//! most one slice late. How many slices there are is how many words there are: [`sizes`]. A **rate** is one instant
 //! (GCRA): when the bucket would be full again.
 
+use super::slices::{Width, Window, Words, add, clear};
 use std::time::Duration;
 
-/// The words of a record that its key and its limits share: with the index 150 bytes at most.
-pub(super) const WORDS: usize = 34;
+/// Words of a line of the processor's cache. A record of windows begins with one, and has one or two: memory is what a
+/// decision among many keys waits for.
+const LINE: usize = 16;
+/// The most words of a record: with the index 150 bytes at most.
+pub(super) const WORDS: usize = 2 * LINE;
 /// Words of a record that hold its key.
 pub(super) const KEY: usize = 2;
 /// Words of a rate.
 const RATE: usize = 2;
-/// The most slices of a window: the current one and 24 before.
-pub(super) const MOST_SLOTS: usize = 25;
+/// The most slices of a window: the current one and 25 before.
+pub(super) const MOST_SLOTS: usize = 26;
 
-/// How many slices are kept of each of so many windows; all but the current one make up the window.
-pub(super) fn slots(windows: usize, rate: bool) -> usize {
-    // One word of each window says which slice is the current one.
-    let words = WORDS - KEY - if rate { RATE } else { 0 };
-    match (words / windows.max(1)).saturating_sub(1) {
-        MOST_SLOTS.. => MOST_SLOTS,
-        // Beautiful numbers: a twelfth, an eighth, a sixth or a fifth of the window.
-        13.. => 13,
-        9.. => 9,
-        words => words,
+/// What a record is: how many words it has, and how many of them are the counts of each of its windows. All slices but
+/// the current one make up the window.
+pub(super) fn sizes(windows: usize, rate: bool, width: Width) -> (usize, usize) {
+    let besides = KEY + if rate { RATE } else { 0 };
+    if windows == 0 {
+        return (besides, 0);
     }
+    let words = if windows == 1 && width == Width::Half { LINE } else { 2 * LINE };
+    // One word of each window says which slice is the current one.
+    let counts = ((words - besides) / windows).saturating_sub(1);
+    (words, counts.min(MOST_SLOTS / width.in_word()))
 }
 
 /// What a limit counts over. The order is that of their words in a record and of what clients are told.
@@ -66,11 +70,11 @@ impl Period {
         }
     }
 
-    /// How many words of a record it takes, where so many slices are kept of a window.
-    pub(super) fn words(self, slots: usize) -> usize {
+    /// How many words of a record it takes, where the counts of a window have so many.
+    pub(super) fn words(self, counts: usize) -> usize {
         match self {
             Period::Rate => RATE,
-            _ => 1 + slots,
+            _ => 1 + counts,
         }
     }
 
@@ -129,37 +133,37 @@ pub(super) struct Moment {
 
 impl Limit {
     /// An instant, for the words that the limit has.
-    pub(super) fn moment(&self, words: &[u32], now: u64) -> Moment {
+    pub(super) fn moment(&self, words: Words<'_>, now: u64) -> Moment {
         let slice = match self.period {
             Period::Rate => 0,
-            window => slice_at(window, words.len().saturating_sub(1), now),
+            window => slice_at(window, words.slots(), now),
         };
         Moment { now, slice }
     }
 
     /// How a key stands.
-    pub(super) fn standing(&self, words: &[u32], at: Moment) -> Standing {
+    pub(super) fn standing(&self, words: Words<'_>, at: Moment) -> Standing {
         self.standing_with(words, at, self.left(words, at))
     }
 
     /// The same where it is known how many more may come.
-    pub(super) fn standing_with(&self, words: &[u32], at: Moment, left: u32) -> Standing {
-        match (self.period, words) {
-            (Period::Rate, _) => self.bucket(words, at.now, left),
-            (_, [head, counts @ ..]) => self.window(&Window { counts, head: *head }, at, left),
+    pub(super) fn standing_with(&self, words: Words<'_>, at: Moment, left: u32) -> Standing {
+        match (self.period, words.window()) {
+            (Period::Rate, _) => self.bucket(words.all, at.now, left),
+            (_, Some(window)) => self.window(&window, at, left),
             _ => Standing { left: 0, wait: u64::MAX, more: u64::MAX },
         }
     }
 
     /// How many more may come.
-    pub(super) fn left(&self, words: &[u32], at: Moment) -> u32 {
-        match (self.period, words) {
+    pub(super) fn left(&self, words: Words<'_>, at: Moment) -> u32 {
+        match (self.period, words.window()) {
             (Period::Rate, _) => {
-                let free = self.depth().saturating_sub(owed(words, at.now));
+                let free = self.depth().saturating_sub(owed(words.all, at.now));
                 u32::try_from(free / self.every.max(1)).unwrap_or(u32::MAX)
             }
-            (_, [head, counts @ ..]) => {
-                let used = Window { counts, head: *head }.used(at.slice);
+            (_, Some(window)) => {
+                let used = window.used(at.slice);
                 u32::try_from(u64::from(self.quota).saturating_sub(used)).unwrap_or(0)
             }
             _ => 0,
@@ -167,37 +171,33 @@ impl Limit {
     }
 
     /// Counts one.
-    pub(super) fn count(&self, words: &mut [u32], at: Moment) {
+    pub(super) fn count(&self, words: &mut [u32], width: Width, at: Moment) {
         if self.period == Period::Rate {
             // What is counted although it was refused holds back for one full bucket at most.
             let most = at.now.saturating_add(self.depth());
             write(words, full(words).max(at.now).saturating_add(self.every).min(most.max(full(words))));
             return;
         }
+        let slots = Words { all: words, width }.slots().max(1);
         let [head, counts @ ..] = words else { return };
-        let slots = counts.len().max(1);
         let slice = at.slice.max(*head);
         // Slices that have passed since nobody came are empty.
         if (slice - *head) as usize >= slots {
             counts.fill(0);
         } else {
             for passed in *head..slice {
-                if let Some(count) = counts.get_mut((passed as usize + 1) % slots) {
-                    *count = 0;
-                }
+                clear(counts, width, (passed as usize + 1) % slots);
             }
         }
         *head = slice;
-        if let Some(count) = counts.get_mut(slice as usize % slots) {
-            *count = count.saturating_add(1);
-        }
+        add(counts, width, slice as usize % slots, 1);
     }
 
     fn window(&self, window: &Window<'_>, at: Moment, left: u32) -> Standing {
         let Some((oldest, mut gone)) = window.oldest(at.slice) else {
             return Standing { left, wait: 0, more: 0 };
         };
-        let slots = window.counts.len();
+        let slots = window.slots();
         let until = |slice: u32| {
             let end = u64::from(slice) + slots as u64;
             end.saturating_mul(self.period.slice(slots)).saturating_sub(at.now)
@@ -236,104 +236,40 @@ impl Limit {
     }
 }
 
-/// The slices of a window.
-struct Window<'w> {
-    counts: &'w [u32],
-    /// The last slice that was counted in.
-    head: u32,
-}
-
-impl Window<'_> {
-    /// What counts in a slice. Time does not go back: who has looked at the clock before another may be judged after
-    /// it.
-    fn used(&self, slice: u32) -> u64 {
-        let all = self.counts.iter().map(|count| u64::from(*count)).sum::<u64>();
-        match slice.saturating_sub(self.head) as usize {
-            0 => all,
-            passed if passed >= self.counts.len() => 0,
-            passed => {
-                let gone = self.oldest_first(self.head).take(passed);
-                all.saturating_sub(gone.map(|(_, count)| u64::from(count)).sum())
-            }
-        }
-    }
-
-    /// The oldest slice that counts in a slice and was counted in, and how many.
-    fn oldest(&self, slice: u32) -> Option<(u32, u64)> {
-        let (older, newer) = self.ring();
-        let of = |counts: &[u32], passed: usize| {
-            let place = passed + first_used(counts.get(passed..)?)?;
-            Some((place, u64::from(*counts.get(place)?)))
-        };
-        let passed = slice.saturating_sub(self.head) as usize;
-        let in_newer =
-            || of(newer, passed.saturating_sub(older.len())).map(|(at, count)| (at + older.len(), count));
-        let (place, count) = of(older, passed).or_else(in_newer)?;
-        let age = u32::try_from(self.counts.len() - 1 - place).unwrap_or(0);
-        Some((self.head.saturating_sub(age), count))
-    }
-
-    /// The slices that count in a slice, and what was counted in them.
-    fn oldest_first(&self, slice: u32) -> impl Iterator<Item = (u32, u32)> {
-        let (older, newer) = self.ring();
-        let ages = (0..u32::try_from(self.counts.len()).unwrap_or(0)).rev();
-        let slices = ages.map(|age| self.head.saturating_sub(age));
-        slices.zip(older.iter().chain(newer).copied()).skip(slice.saturating_sub(self.head) as usize)
-    }
-
-    /// The counts from the oldest: the slice after the current one has its place.
-    fn ring(&self) -> (&[u32], &[u32]) {
-        let current = self.head as usize % self.counts.len().max(1);
-        let (newer, older) = self.counts.split_at_checked(current + 1).unwrap_or_default();
-        (older, newer)
-    }
-}
-
-/// The place of the first that is not zero. Most are: eight are looked at together.
-fn first_used(counts: &[u32]) -> Option<usize> {
-    let (eights, _) = counts.as_chunks::<8>();
-    let is_empty = |eight: &&[u32; 8]| eight.iter().fold(0, |all, count| all | count) == 0;
-    let passed = eights.iter().take_while(is_empty).count() * 8;
-    Some(passed + counts.get(passed..)?.iter().position(|count| *count > 0)?)
-}
-
 /// Counts again in slices of another length. Each counts as if all of it had come at its end: nobody gets more.
-pub(super) fn slice_anew(period: Period, from: &[u32], to: &mut [u32]) {
+pub(super) fn slice_anew(period: Period, from: Words<'_>, to: &mut [u32], width: Width) {
     if period == Period::Rate {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        to.iter_mut().zip(from.all).for_each(|(to, from)| *to = *from);
         return;
     }
-    let ([head, counts @ ..], [new_head, new_counts @ ..]) = (from, to) else { return };
-    let slots = new_counts.len().max(1);
+    let slots = Words { all: to, width }.slots().max(1);
+    let (Some(old), [new_head, new_counts @ ..]) = (from.window(), to) else { return };
     let of = |slice: u32| {
-        let end = (u64::from(slice) + 1).saturating_mul(period.slice(counts.len()));
+        let end = (u64::from(slice) + 1).saturating_mul(period.slice(old.slots()));
         slice_at(period, slots, end.saturating_sub(1))
     };
-    *new_head = if counts.iter().all(|count| *count == 0) { 0 } else { of(*head) };
+    *new_head = if old.is_empty() { 0 } else { of(old.head) };
     let oldest = new_head.saturating_sub(u32::try_from(slots - 1).unwrap_or(0));
-    let old = Window { counts, head: *head };
-    for (slice, count) in old.oldest_first(*head).filter(|(_, count)| *count > 0) {
-        if let Some(new) = new_counts.get_mut(of(slice).max(oldest) as usize % slots) {
-            *new = new.saturating_add(count);
-        }
+    for (slice, count) in old.oldest_first(old.head).filter(|(_, count)| *count > 0) {
+        add(new_counts, width, of(slice).max(oldest) as usize % slots, count);
     }
 }
 
 /// True where the words say no more than those of a key that was never seen.
-pub(super) fn is_idle(period: Period, words: &[u32], now: u64) -> bool {
+pub(super) fn is_idle(period: Period, words: Words<'_>, now: u64) -> bool {
     if period == Period::Rate {
-        return full(words) <= now;
+        return full(words.all) <= now;
     }
-    let [head, counts @ ..] = words else { return true };
-    let passed = slice_at(period, counts.len(), now).saturating_sub(*head);
-    passed as usize >= counts.len() || counts.iter().all(|count| *count == 0)
+    let Some(window) = words.window() else { return true };
+    let passed = slice_at(period, window.slots(), now).saturating_sub(window.head);
+    passed as usize >= window.slots() || window.is_empty()
 }
 
 pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The slice of an instant. The shortest is a 24th of a second: this lasts for five years.
+/// The slice of an instant. The shortest is a 25th of a second: this lasts for five years.
 fn slice_at(period: Period, slots: usize, now: u64) -> u32 {
     u32::try_from(now / period.slice(slots)).unwrap_or(u32::MAX)
 }

@@ -7,6 +7,7 @@ mod fields;
 mod index;
 mod rate;
 mod shard;
+mod slices;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,8 +30,9 @@ use table::{Table, Taken, Terms};
 /// are refused with 429 and `Retry-After`.
 ///
 /// In no span of a window's length pass more than it says. A place is free again when its request has left the window,
-/// or a little later: at most a 24th of the window where the entry has one window, a twelfth with two, an eighth with
-/// three, a sixth with four, and a fifth with four and a `rate`. So `Retry-After` of a lone `minute` says 62.5 s at
+/// or a little later: at most a 25th of the window where the entry has one window or two, a 17th with three and an 11th
+/// with four; with a `rate` beside them a 21st with one and a 15th with three. (Of numbers above 65 535: a 25th with one
+/// window, a 12th with two, a 7th with three and a 5th with four.) So `Retry-After` of a lone `minute` says 63 s at
 /// most, and a client that calls steadily as often as it may is refused some of its calls, 5 of 100; give those a `rate`, which is
 /// exact, or a number that is a little larger.
 ///
@@ -68,7 +70,7 @@ pub struct Config {
     count_refused: bool,
     /// Leave out the fields `RateLimit` and `RateLimit-Policy`.
     hide_client_headers: bool,
-    /// How many callers are counted one by one; each takes 150 bytes at most. Beyond it new callers share their
+    /// How many callers are counted one by one; each takes 150 bytes at most, and half of that with one window. Beyond it new callers share their
     /// counts with others until some have been idle for a whole window, and nobody's count is lost; their requests
     /// are the event `counted_together`.
     max_keys: usize,

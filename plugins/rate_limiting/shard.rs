@@ -1,8 +1,9 @@
 //! One shard of a table: records of one length, found by their keys.
 
 use super::{
-    counter::{KEY, Limit, Period, WORDS, is_idle, slice_anew, slots},
+    counter::{KEY, Limit, Period, WORDS, is_idle, sizes, slice_anew},
     index::Index,
+    slices::{Width, Words},
     table::Key,
 };
 
@@ -16,12 +17,14 @@ const SCAN: usize = 8;
 pub(super) struct Layout {
     /// Where they begin, and how many there are.
     places: [Option<(u8, u8)>; Period::ALL.len()],
+    /// How much room the counts of windows have.
+    pub(super) width: Width,
     stride: usize,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Layout { places: [None; Period::ALL.len()], stride: KEY }
+        Layout { places: [None; Period::ALL.len()], width: Width::default(), stride: KEY }
     }
 }
 
@@ -32,15 +35,19 @@ impl Layout {
             self.places.get(period as usize).is_some_and(Option::is_some)
                 || limits.iter().any(|limit| limit.period == period)
         };
-        let windows = Period::ALL.into_iter().filter(|period| *period != Period::Rate && has(*period));
-        let slots = slots(windows.count(), has(Period::Rate));
-        let mut layout = Layout::default();
+        let is_window = |period: Period| period != Period::Rate;
+        let windows = Period::ALL.into_iter().filter(|period| is_window(*period) && has(*period));
+        let wide = |limit: &Limit| is_window(limit.period) && Width::of(limit.quota) == Width::Whole;
+        let width = if limits.iter().any(wide) { Width::Whole } else { self.width };
+        let (stride, counts) = sizes(windows.count(), has(Period::Rate), width);
+        let mut layout = Layout { width, stride, ..Layout::default() };
+        let mut begin = KEY;
         for (period, place) in
             Period::ALL.into_iter().zip(&mut layout.places).filter(|(period, _)| has(*period))
         {
-            let words = period.words(slots);
-            *place = u8::try_from(layout.stride).ok().zip(u8::try_from(words).ok());
-            layout.stride += words;
+            let words = period.words(counts);
+            *place = u8::try_from(begin).ok().zip(u8::try_from(words).ok());
+            begin += words;
         }
         layout
     }
@@ -50,8 +57,8 @@ impl Layout {
         Some(usize::from(begin)..usize::from(begin) + usize::from(len))
     }
 
-    pub(super) fn words<'r>(&self, record: &'r [u32], period: Period) -> Option<&'r [u32]> {
-        record.get(self.place(period)?)
+    pub(super) fn words<'r>(&self, record: &'r [u32], period: Period) -> Option<Words<'r>> {
+        Some(Words { all: record.get(self.place(period)?)?, width: self.width })
     }
 
     pub(super) fn words_mut<'r>(&self, record: &'r mut [u32], period: Period) -> Option<&'r mut [u32]> {
@@ -63,7 +70,7 @@ impl Layout {
         to.iter_mut().zip(from).take(KEY).for_each(|(to, from)| *to = *from);
         for period in Period::ALL {
             if let (Some(from), Some(to)) = (old.words(from, period), self.words_mut(to, period)) {
-                slice_anew(period, from, to);
+                slice_anew(period, from, to, self.width);
             }
         }
     }
@@ -73,17 +80,17 @@ impl Layout {
         let periods = Period::ALL.into_iter().filter(|period| self.place(*period).is_some());
         let window = |period: &Period| *period != Period::Rate;
         let periods: Vec<Period> = periods.collect();
-        let slots = periods.iter().copied().find(window).and_then(|period| self.place(period));
-        Shape { slots: slots.map_or(0, |words| words.len().saturating_sub(1)), periods }
+        let counts = periods.iter().copied().find(window).and_then(|period| self.place(period));
+        Shape { counts: counts.map_or(0, |words| words.len().saturating_sub(1)), width: self.width, periods }
     }
 
     /// Counts in a record what was counted in another shape, as far as there is room for it.
     pub(super) fn fill(&self, record: &mut [u32], shape: &Shape, counted: &[u32]) {
         let mut rest = counted;
         for period in &shape.periods {
-            let Some((words, after)) = rest.split_at_checked(period.words(shape.slots)) else { return };
+            let Some((all, after)) = rest.split_at_checked(period.words(shape.counts)) else { return };
             if let Some(room) = self.words_mut(record, *period) {
-                slice_anew(*period, words, room);
+                slice_anew(*period, Words { all, width: shape.width }, room, self.width);
             }
             rest = after;
         }
@@ -95,16 +102,18 @@ impl Layout {
     }
 }
 
-/// Which limits records have words for, and in how many slices windows are kept.
+/// Which limits records have words for, and how windows stand in them.
 pub(super) struct Shape {
     pub(super) periods: Vec<Period>,
-    pub(super) slots: usize,
+    /// Words of the counts of a window.
+    pub(super) counts: usize,
+    pub(super) width: Width,
 }
 
 impl Shape {
     /// Words of a record without its key.
     pub(super) fn words(&self) -> usize {
-        self.periods.iter().map(|period| period.words(self.slots)).sum()
+        self.periods.iter().map(|period| period.words(self.counts)).sum()
     }
 }
 

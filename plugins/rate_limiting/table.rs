@@ -184,8 +184,8 @@ impl Table {
         let (shard, now) = (shard.lock(), self.now());
         let words = |record: &[u32], out: &mut Vec<u8>| {
             for period in &shape.periods {
-                let none = vec![0; period.words(shape.slots)];
-                let words = shard.layout.words(record, *period).unwrap_or(&none);
+                let none = vec![0; period.words(shape.counts)];
+                let words = shard.layout.words(record, *period).map_or(&*none, |words| words.all);
                 out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
             }
         };
@@ -256,7 +256,7 @@ fn judge(layout: &Layout, record: &mut [u32], limits: &[Limit], count_refused: b
     if !refused || count_refused {
         for (limit, moment) in limits.iter().zip(&moments) {
             if let Some(words) = layout.words_mut(record, limit.period) {
-                limit.count(words, *moment);
+                limit.count(words, layout.width, *moment);
             }
         }
     }

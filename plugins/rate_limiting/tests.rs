@@ -112,9 +112,16 @@ fn a_key_takes_150_bytes_at_most() {
     // Some indices have just grown: they are at their widest.
     const KEYS: usize = 125_000;
     let every = every_limit();
-    for (limits, most) in
-        [(&every[..], 150), (&every[1..], 150), (&every[..4], 150), (&[minute(60)][..], 128)]
-    {
+    let small = every.map(|limit| Limit { quota: 60_000, ..limit });
+    for (limits, most) in [
+        (&every[..], 150),
+        (&every[1..], 150),
+        (&every[..4], 150),
+        (&small[..], 150),
+        (&[minute(100_000)][..], 150),
+        (&[minute(60)][..], 80),
+        (&small[..1], 40),
+    ] {
         let table = table(limits);
         for number in 0..KEYS as u64 {
             assert!(!table.take(key(&table, number), limits, TERMS, 0).refused);
@@ -123,6 +130,22 @@ fn a_key_takes_150_bytes_at_most() {
         assert_eq!(keys, KEYS);
         assert!(bytes <= most * KEYS, "{} bytes a key", bytes / KEYS);
     }
+}
+
+#[test]
+fn a_larger_number_makes_room_and_forgets_nothing() {
+    let (small, large) = ([minute(60)], [minute(100_000)]);
+    let table = table(&small);
+    let take = |limits: &[Limit; 1]| table.take(key(&table, 1), limits, TERMS, 0);
+    assert!((0..60).all(|_| !take(&small).refused) && take(&small).refused);
+    table.prepare(&large);
+    for left in (0..99_940).rev() {
+        let taken = take(&large);
+        assert!(!taken.refused && taken.standing.left == left, "{taken:?}");
+    }
+    assert!(take(&large).refused);
+    table.prepare(&small);
+    assert!(take(&small).refused);
 }
 
 #[test]
