@@ -10,6 +10,7 @@ use palisade::{
         ConnInfo, EdgeEvents, Refusal, Registry,
         connection::{Bounds, Shared},
         listen::{self, Listener, Settings},
+        turns::Turns,
         workers::Workers,
     },
 };
@@ -53,6 +54,7 @@ async fn serve(listen: SocketAddr, origin: SocketAddr) -> std::io::Result<()> {
         events: Arc::new(Silent),
         draining: draining.clone(),
         bounds: Bounds::default(),
+        handshakes: Turns::default(),
     });
     let limits = Limits { connections_per_ip: 20_000, ..Limits::default() };
     let settings = ArcSwap::from_pointee(Settings {

@@ -7,6 +7,7 @@ use super::{
     http2,
     registry::{Live, Parked, Registry},
     stream,
+    turns::Turns,
 };
 use crate::conf::model::Limits;
 use bytes::Buf;
@@ -38,6 +39,8 @@ pub struct Shared<P> {
     pub draining: watch::Receiver<bool>,
     /// What has no key in the configuration.
     pub bounds: Bounds,
+    /// TLS handshakes of the thread that this is for.
+    pub handshakes: Turns,
 }
 
 /// What a connection may do that has no key in the configuration.

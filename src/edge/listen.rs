@@ -7,6 +7,7 @@ use super::{
     registry::{Cause, Door, Live, Refused},
     tcp::Tcp,
     tls::Term,
+    turns::Turns,
     workers::Workers,
 };
 use crate::conf::model::Limits;
@@ -284,7 +285,7 @@ async fn arrive<P>(
     let opened = tokio::select! {
         biased;
         () = poll_fn(|cx| parked.poll_evicted(cx)) => return,
-        opened = tokio::time::timeout_at(end, open(&listener, &settings, stream, peer, &mut live)) => opened,
+        opened = tokio::time::timeout_at(end, open(&shared.handshakes, &listener, &settings, stream, peer, &mut live)) => opened,
     };
     drop(ticket);
     match opened {
@@ -299,6 +300,7 @@ async fn arrive<P>(
 
 /// The client as the proxy names it, and the TLS session. An error with a reason is recorded.
 async fn open(
+    handshakes: &Turns,
     listener: &Listener,
     settings: &Settings,
     stream: std::net::TcpStream,
@@ -328,7 +330,7 @@ async fn open(
         None => (Box::new(stream), None),
         Some(term) => {
             let acceptor = Acceptor::from_server_config(term.config.clone());
-            let stream = acceptor.tls_handshake(stream).await.map_err(|_| None)?;
+            let stream = handshakes.take(acceptor.tls_handshake(stream)).await.map_err(|_| None)?;
             if !term.admits(stream.get_ssl().and_then(|tls| tls.peer_cert_chain_der())) {
                 return Err(None);
             }

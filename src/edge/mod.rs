@@ -29,6 +29,7 @@ pub mod registry;
 pub mod stream;
 mod tcp;
 pub mod tls;
+pub mod turns;
 pub mod upgrade;
 pub mod workers;
 

@@ -7,6 +7,7 @@ use crate::{
         connection::{Bounds, Shared},
         listen::{self, Listener, Settings},
         pressure, tls,
+        turns::Turns,
         workers::Workers,
     },
     proxy::Proxy,
@@ -60,6 +61,7 @@ impl Listeners {
             events: gateway.clone(),
             draining: draining.clone(),
             bounds: Bounds::default(),
+            handshakes: Turns::default(),
         });
         let (mut all, mut tasks) = (Vec::new(), Vec::new());
         for (name, written) in &config.listeners {

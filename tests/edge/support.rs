@@ -12,6 +12,7 @@ use palisade::{
         connection::{Bounds, Shared},
         listen::{self, Listener, Settings},
         tls::Term,
+        turns::Turns,
         upgrade::Gate,
         workers::Workers,
     },
@@ -235,6 +236,7 @@ impl Edge {
                 events: events.clone(),
                 draining: draining.clone(),
                 bounds: tuning.bounds,
+                handshakes: Turns::default(),
             }
         });
         let socket = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
