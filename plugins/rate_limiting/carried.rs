@@ -3,7 +3,7 @@
 //! `RL2`, the secret that keys are hashed with, the table's clock, which limits there are, how many
 //! words the counts of a window have and how many stand in each; then for each shard what is counted together; then records: a key, and the words of each limit. All numbers are little-endian. Records that
 //! say nothing any more stay behind, and so do those beyond three quarters of what may be carried: 49 000 callers with every
-//! limit there is, 174 000 with one window.
+//! limit there is, 98 000 with one window.
 
 use super::{
     counter::{MOST_SLOTS, Period},

@@ -43,7 +43,6 @@ fn who_gets_past_no_route_is_recorded_with_the_route_whose_path_it_was() {
 routes:
   only-get: {paths: [/only], methods: [GET], plugins: {request-termination: {status_code: 201}}}
   v2: {paths: [/version], headers: {x-version: '2'}, plugins: {request-termination: {status_code: 205}}}
-plugins: {audit: {file: audit.jsonl}}
 ",
     );
     gateway.request("POST", "/only", &[]).expect(405);
