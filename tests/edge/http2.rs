@@ -92,6 +92,37 @@ async fn a_silent_handshake_ends() {
     eventually("an empty registry", || edge.registry.live() == 0).await;
 }
 
+/// What a handshake takes is not there for the head any more: whoever was accepted first, goes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_and_the_head_behind_it_have_one_time_together() {
+    let made = certificates(&["one.example"], true);
+    let time = Duration::from_millis(2500);
+    let edge = Edge::with(Limits { header_timeout: time, ..limits() }, true, Some(made.term.clone())).await;
+    let (address, config) = (edge.address, Arc::new(client_config(&made.roots)));
+    // A machine that is held up shows both ends at once: then it is tried again.
+    for _ in 0..5 {
+        let config = config.clone();
+        let earlier = tokio::task::spawn_blocking(move || {
+            let first = TcpStream::connect(address).unwrap();
+            first.set_read_timeout(Some(PATIENCE)).unwrap();
+            std::thread::sleep(Duration::from_millis(700));
+            let mut second = TcpStream::connect(address).unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            let name = ServerName::try_from("one.example").unwrap();
+            let mut stream = StreamOwned::new(ClientConnection::new(config, name).unwrap(), first);
+            stream.write_all(b"GET /a HTTP/1.1\r\n").unwrap();
+            stream.flush().unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+            second.set_nonblocking(true).unwrap();
+            second.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        });
+        if earlier.await.unwrap() {
+            return;
+        }
+    }
+    panic!("it had more time than whoever came after it");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_handshake_makes_room() {
     let made = certificates(&["one.example"], true);

@@ -6,7 +6,10 @@ use crate::{
 };
 use palisade::{conf::model::Limits, edge::connection::Bounds};
 use std::time::{Duration, Instant};
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 const END_STREAM_AND_HEADERS: u8 = 0x5;
 const RST_STREAM: u8 = 3;
@@ -157,4 +160,63 @@ async fn a_stream_that_takes_nothing_ends() {
     .await;
     assert!(frames(&all).iter().all(|(kind, _, _, payload)| *kind != 0 || payload.is_empty()));
     eventually("the stream's end", || edge.registry.stats().idle == 1).await;
+}
+
+/// What the first SETTINGS of the server say.
+fn settings(bytes: &[u8]) -> Vec<(u16, u32)> {
+    let all = frames(bytes);
+    let (_, _, _, payload) = all.iter().find(|(kind, flags, ..)| *kind == 4 && flags & 1 == 0).unwrap();
+    let one = |one: &[u8]| {
+        let [a, b, c, d, e, f] = one.try_into().unwrap();
+        (u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]))
+    };
+    payload.chunks(6).map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_how_many_streams_and_how_large_heads_may_be() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    const MAX_HEADER_LIST_SIZE: u16 = 6;
+    let edge = Edge::with(Limits { header_bytes: 5000, ..limits() }, true, None).await;
+    let mut client = edge.client().await;
+    client.send(PREFACE).await;
+    let all = sent(&mut client, |bytes| frames(bytes).iter().any(|(kind, ..)| *kind == 4)).await;
+    let told = settings(&all);
+    for one in [(MAX_CONCURRENT_STREAMS, 100), (MAX_HEADER_LIST_SIZE, 5000)] {
+        assert!(told.contains(&one), "{one:?}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_has_a_hundred_streams_at_once() {
+    let edge = Edge::with(limits(), true, None).await;
+    let mut client = edge.client().await;
+    let stream = |number: u32| frame(1, END_STREAM_AND_HEADERS, 2 * number + 1, &get("/wait", 0));
+    client.send([PREFACE, &(0..100).flat_map(stream).collect::<Vec<u8>>()].concat()).await;
+    eventually("a hundred requests", || edge.origin.requests() == 100).await;
+    client.send(stream(100)).await;
+    let all = sent(&mut client, |bytes| frames(bytes).iter().any(|(kind, ..)| *kind == RST_STREAM)).await;
+    let refused: Vec<_> = frames(&all).into_iter().filter(|(kind, ..)| *kind == RST_STREAM).collect();
+    assert!(matches!(refused[..], [(_, _, 201, [0, 0, 0, 7])]), "{refused:?}");
+    edge.origin.release();
+    eventually("an answer to all", || edge.registry.stats().idle == 1).await;
+    assert_eq!(edge.origin.requests(), 100);
+}
+
+/// Requests that nothing is forwarded of: a client that has many of them has nothing else to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_may_have_so_many_malformed_requests() {
+    let edge = Edge::with(limits(), true, None).await;
+    let mut client = edge.client().await;
+    client.send(PREFACE).await;
+    let malformed = [&get("/a", 0)[..], &[0x00, 4], b"host", &[1], b"b"].concat();
+    // It may be closed before all of it is sent.
+    for number in 0..40 {
+        let _ = client.0.write_all(&frame(1, END_STREAM_AND_HEADERS, 2 * number + 1, &malformed)).await;
+    }
+    let all = client.rest().await;
+    let answered = frames(&all).iter().filter(|(kind, ..)| *kind == 1).count();
+    assert!(answered <= 33, "{answered}");
+    assert_eq!(edge.origin.requests(), 0);
+    eventually("an empty registry", || edge.registry.live() == 0).await;
 }

@@ -115,6 +115,10 @@ fn request_lines_that_are_refused() {
         ("GET /a#b HTTP/1.1", "target_fragment"),
         ("GET /a\x01 HTTP/1.1", "target_control_character"),
         ("GET a:80 HTTP/1.1", "target_malformed"),
+        ("GET /a<b HTTP/1.1", "target_malformed"),
+        ("GET /a?b> HTTP/1.1", "target_malformed"),
+        ("GET /a`b HTTP/1.1", "target_malformed"),
+        ("GET /a?\"b HTTP/1.1", "target_malformed"),
     ] {
         assert_eq!(reason(&format!("{line}\r\nHost: a\r\n\r\n")), Err(expected), "{line:?}");
     }
