@@ -99,23 +99,29 @@ fn where_a_descriptor_is_missing_somebody_idle_makes_room() {
     let gateway = Gateway::start(&format!("limits: {{idle_timeout: 1h}}\n{CONF}"));
     let mut admin = Client::connect(gateway.at("admin"));
     metrics(&mut admin);
-    let mut idle = gateway.connect();
-    idle.request("GET", "/one", &[]).expect(200);
+    let mut clients = vec![gateway.connect()];
+    clients[0].request("GET", "/one", &[]).expect(200);
     let few =
         Rlimit { current: Some(next_descriptor(gateway.id())), maximum: getrlimit(Resource::Nofile).maximum };
     prlimit(Pid::from_raw(i32::try_from(gateway.id()).unwrap()), Resource::Nofile, few).unwrap();
     let mut times = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..10 {
         let begun = Instant::now();
         let mut next = gateway.connect();
         next.request("GET", "/one", &[]).expect(200);
         times.push(begun.elapsed());
-        assert!(std::mem::replace(&mut idle, next).is_closed());
+        clients.push(next);
     }
+    assert!(clients[0].is_closed());
     // Nobody sleeps for that.
-    assert!(times.iter().min() < Some(&Duration::from_millis(900)), "{times:?}");
+    times.sort();
+    assert!(times[5] < Duration::from_millis(900), "{times:?}");
     let text = metrics(&mut admin);
-    assert!(text.contains("palisade_connections_evicted_total{reason=\"descriptors\"} 5\n"), "{text}");
+    let evicted = text.lines().find_map(|line| {
+        line.strip_prefix("palisade_connections_evicted_total{reason=\"descriptors\"} ")?.parse::<u32>().ok()
+    });
+    // What else was closed meanwhile made room as well.
+    assert!((6..=10).contains(&evicted.unwrap_or(0)), "{text}");
 }
 
 /// With so few of them connections are bounded by descriptors, before accepting fails.

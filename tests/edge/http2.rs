@@ -19,6 +19,9 @@ use std::{
     time::Duration,
 };
 
+/// So long that nothing ends by itself.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Certificates for these names, in order, and an authority for clients to trust.
 struct Certificates {
     _dir: tempfile::TempDir,
@@ -126,7 +129,8 @@ async fn a_handshake_and_the_head_behind_it_have_one_time_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_handshake_makes_room() {
     let made = certificates(&["one.example"], true);
-    let edge = Edge::with(Limits { connections: 1, ..limits() }, true, Some(made.term.clone())).await;
+    let limits = Limits { connections: 1, header_timeout: HOUR, ..limits() };
+    let edge = Edge::with(limits, true, Some(made.term.clone())).await;
     let mut silent = edge.client().await;
     eventually("the silent connection", || edge.registry.live() == 1).await;
     let (address, config) = (edge.address, client_config(&made.roots));
@@ -193,7 +197,7 @@ async fn an_idle_http2_connection_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_http2_connection_makes_room() {
-    let edge = Edge::with(Limits { connections: 1, ..limits() }, true, None).await;
+    let edge = Edge::with(Limits { connections: 1, idle_timeout: HOUR, ..limits() }, true, None).await;
     let client = h2_client(None);
     assert_eq!(client.get(format!("http://{}/a", edge.address)).send().await.unwrap().status(), 200);
     assert_eq!(edge.client().await.get("/b").await.status, 200);
