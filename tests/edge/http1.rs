@@ -111,6 +111,17 @@ async fn what_is_ambiguous_is_answered_and_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_stays_after_a_refusal_is_not_waited_for() {
+    let edge = Edge::start(limits()).await;
+    let mut client = edge.client().await;
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 400);
+    assert!(client.rest().await.is_empty());
+    eventually_gone(&edge).await;
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heads_have_their_size() {
     let edge = Edge::start(limits()).await;
     for (request, status) in [

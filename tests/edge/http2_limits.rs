@@ -209,6 +209,15 @@ async fn a_connection_has_a_hundred_streams_at_once() {
     assert_eq!(edge.origin.requests(), 100);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_told_before_it_is_closed() {
+    let edge = Edge::with(Limits { idle_timeout: Duration::from_millis(300), ..limits() }, true, None).await;
+    let mut client = edge.client().await;
+    client.send([PREFACE, &frame(1, END_STREAM_AND_HEADERS, 1, &get("/a", 0))].concat()).await;
+    let all = client.rest().await;
+    assert_eq!((goaway(&all), edge.origin.requests()), (Some(0), 1));
+}
+
 /// Requests that nothing is forwarded of: a client that has many of them has nothing else to say.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_may_have_so_many_malformed_requests() {
