@@ -97,6 +97,12 @@ impl Request {
         if target.iter().any(|byte| byte.is_ascii_control() || *byte == b'#') {
             return None;
         }
+        // A URI has none of these (RFC 3986 §2); where some read them all the same, they are let through.
+        let text = std::str::from_utf8(target).ok()?;
+        let (path, query) = text.split_once('?').unwrap_or((text, ""));
+        if text.contains(['<', '>']) || path.contains('`') || query.contains('"') {
+            return None;
+        }
         let authority = match target {
             [b'/', ..] => None,
             b"*" if method == b"OPTIONS" => None,

@@ -90,6 +90,21 @@ pub struct Wire {
 /// `may_upgrade`.
 pub fn of_request(
     request: &mut RequestHeader,
+    wire: Wire,
+    may_upgrade: impl FnOnce() -> bool,
+    connection: &ConnInfo,
+    snapshot: &Snapshot,
+) -> Result<Canonical, Refused> {
+    let found = read(request, wire, may_upgrade, connection, snapshot);
+    if found.is_err() {
+        // What no client may say is not believed where a request is refused either. Removing does not fail.
+        let _ = headers::strip(request, &snapshot.headers, snapshot.client_ip.header.as_ref(), || false);
+    }
+    found
+}
+
+fn read(
+    request: &mut RequestHeader,
     Wire { http2, bodyless }: Wire,
     may_upgrade: impl FnOnce() -> bool,
     connection: &ConnInfo,
@@ -107,6 +122,7 @@ pub fn of_request(
             host: Host::none(),
             denial: Denial::new(status, reason),
         })?;
+        join_cookies(request).map_err(|_| refused("header_malformed"))?;
     }
     let host = host(request, connection).map_err(|wrong| match wrong {
         Wrong::Unclear(reason) => refused(reason),
@@ -196,6 +212,19 @@ fn check_http2(
         return bad("header_connection_specific");
     }
     Ok(())
+}
+
+/// Over HTTP/2 a client may send its cookies in pieces. Elsewhere there is one field of them (RFC 9113 §8.2.3), and of
+/// several an origin might read the first alone.
+fn join_cookies(request: &mut RequestHeader) -> pingora::Result<()> {
+    let mut pieces = request.headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (pieces.next(), pieces.next()) else { return Ok(()) };
+    let mut whole = first.as_bytes().to_vec();
+    for piece in [second].into_iter().chain(pieces) {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(piece.as_bytes());
+    }
+    request.insert_header(header::COOKIE, whole)
 }
 
 fn is_http(scheme: &str) -> bool {
@@ -326,4 +355,50 @@ pub fn target(request: &mut RequestHeader, rules: Paths) -> Result<bool, &'stati
 fn check_query(query: &[u8]) -> Result<&str, &'static str> {
     let text = std::str::from_utf8(query).map_err(|_| "query_malformed")?;
     if text.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) { Err("query_malformed") } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_http2_itself_lets_through_is_checked() {
+        let limits = Limits { header_count: 3, header_bytes: 100, uri_bytes: 20, ..Limits::default() };
+        let long = "v".repeat(100);
+        for (method, target, fields, expected) in [
+            ("GET", "https://a/x", &[][..], None),
+            ("OPTIONS", "*", &[], None),
+            ("POST", "http://a/x", &[("expect", "100-Continue"), ("content-length", "1"), ("a", "b")], None),
+            ("GET", "ftp://a/x", &[], Some((400, "target_malformed"))),
+            ("GET", "*", &[], Some((400, "target_malformed"))),
+            ("TRACE", "/x", &[], Some((400, "framing_trace_body"))),
+            (
+                "GET",
+                "/x",
+                &[("content-length", "1"), ("content-length", "1")],
+                Some((400, "framing_length_repeated")),
+            ),
+            ("GET", "/x", &[("a", "b"), ("c", "1"), ("c", "2"), ("c", "3")], Some((431, "header_count"))),
+            ("GET", "/x", &[("a", &*long)], Some((431, "header_bytes"))),
+            ("GET", "/x?234567890123456789", &[], Some((414, "uri_too_long"))),
+            ("GET", "/x", &[("a_b", "c")], Some((400, "header_underscore"))),
+            ("GET", "/x", &[("host", "a"), ("host", "a")], Some((400, "host_repeated"))),
+            ("GET", "/x", &[("expect", "x")], Some((417, "expectation_unknown"))),
+            ("GET", "/x", &[("connection", "close")], Some((400, "header_connection_specific"))),
+            ("GET", "/x", &[("upgrade", "x")], Some((400, "header_connection_specific"))),
+            ("GET", "/x", &[("transfer-encoding", "chunked")], Some((400, "header_connection_specific"))),
+        ] {
+            let mut request = RequestHeader::build(method, b"/", None).unwrap();
+            request.set_uri(target.parse().unwrap());
+            for (name, value) in fields {
+                request.append_header((*name).to_owned(), *value).unwrap();
+            }
+            let found = check_http2(&request, &limits, false).err();
+            assert_eq!(
+                found.map(|(status, reason)| (status.as_u16(), reason)),
+                expected,
+                "{method} {target} {fields:?}"
+            );
+        }
+    }
 }

@@ -326,3 +326,17 @@ fn left(closed: watch::Receiver<()>) -> impl FnMut(&mut Context<'_>) -> Poll<()>
         waiting.as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What clients are not told of, and see nothing of.
+    #[test]
+    fn what_is_held_for_a_connection_is_bounded() {
+        let options = format!("{:?}", options(&Limits::default()));
+        for bound in ["max_send_buffer_size: 65536", "reset_stream_max: 10"] {
+            assert!(options.contains(&format!(" {bound},")), "{bound}: {options}");
+        }
+    }
+}

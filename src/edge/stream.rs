@@ -306,7 +306,8 @@ mod tests {
         // Several on one thread: each has clocks of its own.
         let done = tokio::join!(
             request(9, 19, 100),
-            request(50, 0, 0),
+            // Sooner than for want of anything that comes.
+            request(30, 0, 0),
             request(1, 50, 1),
             request(60, 0, 0),
             request(9, 9, 9)

@@ -116,6 +116,7 @@ admin: {address: 127.0.0.1:0}
 listeners:
   few: {address: 127.0.0.1:0, limits: {connections: 1}}
   short: {address: 127.0.0.1:0, limits: {idle_timeout: 200ms}}
+  shared: {address: 127.0.0.1:0, limits: {connections_per_ip: 1}}
 routes: {all: {paths: [/*], upstream: demo}}
 ",
     );
@@ -128,6 +129,43 @@ routes: {all: {paths: [/*], upstream: demo}}
     second.request("GET", "/products", &[]).expect(200);
     assert!(first.is_closed(), "there is room for one, and the idle one makes it");
     second.request("GET", "/products", &[]).expect(200);
+    gateway.wait_for_log("all 1 connections of listener `few` are in use: idle ones make room", 1);
+    let mut first = Client::connect(gateway.at("listener shared"));
+    first.request("GET", "/products", &[]).expect(200);
+    assert!(
+        Client::connect(gateway.at("listener shared")).is_closed(),
+        "there is one of that address already"
+    );
+    gateway.wait_for_log("has 1 connections to listener `shared` (`connections_per_ip`): more are closed", 1);
+    for line in [
+        r#"palisade_connections_evicted_total{reason="timeout"} 1"#,
+        r#"palisade_connections_evicted_total{reason="listener"} 1"#,
+        r#"palisade_connections_refused_total{reason="connections_per_ip"} 1"#,
+    ] {
+        counted(&gateway, line);
+    }
+}
+
+#[test]
+fn all_listeners_have_some_connections_together() {
+    let gateway = Gateway::start(
+        "
+admin: {address: 127.0.0.1:0}
+limits: {connections: 2}
+listeners: {other: {address: 127.0.0.1:0}}
+routes: {all: {paths: [/*], upstream: demo}}
+",
+    );
+    let ask = |client: &mut Client| drop(client.request("GET", "/products", &[]).expect(200));
+    let mut first = gateway.connect();
+    ask(&mut first);
+    let mut other = Client::connect(gateway.at("listener other"));
+    ask(&mut other);
+    ask(&mut Client::connect(gateway.at("listener other")));
+    assert!(first.is_closed(), "the longest idle of all goes");
+    ask(&mut other);
+    gateway.wait_for_log("all 2 connections are in use: idle ones make room", 1);
+    counted(&gateway, r#"palisade_connections_evicted_total{reason="connections"} 1"#);
 }
 
 #[test]

@@ -176,6 +176,8 @@ async fn descriptors_bound_connections_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_ends_after_so_many_requests() {
+    let Bounds { requests, stalled } = Bounds::default();
+    assert_eq!((requests, stalled), (10_000, Duration::from_secs(30)));
     let bounds = Bounds { requests: 3, ..Bounds::default() };
     let edge = Edge::tuned(limits(), false, None, Tuning { bounds, ..Tuning::default() }).await;
     let mut client = edge.client().await;

@@ -111,6 +111,17 @@ async fn what_is_ambiguous_is_answered_and_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_stays_after_a_refusal_is_not_waited_for() {
+    let edge = Edge::start(limits()).await;
+    let mut client = edge.client().await;
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 400);
+    assert!(client.rest().await.is_empty());
+    eventually_gone(&edge).await;
+    drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heads_have_their_size() {
     let edge = Edge::start(limits()).await;
     for (request, status) in [
@@ -166,6 +177,34 @@ async fn a_408_can_be_read() {
     assert_eq!(answer.status, 408);
     assert!(answer.text().contains("header_timeout"), "{}", answer.text());
     assert!(client.rest().await.is_empty());
+}
+
+/// Not only the first one: later ones have the time of a head from their first byte on.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_head_has_its_deadline() {
+    let limits = palisade::conf::model::Limits { header_timeout: Duration::from_millis(300), ..limits() };
+    let edge = Edge::start(limits).await;
+    let mut client = edge.client().await;
+    for count in 1..=3 {
+        assert_eq!(client.get("/a").await.status, 200, "{count}");
+    }
+    // It may wait longer than a head may take.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(client.get("/a").await.status, 200);
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n").await;
+    assert_eq!(client.answer().await.status, 408);
+    assert!(client.rest().await.is_empty());
+    assert_eq!(edge.refused(), ["header_timeout"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_empty_lines_are_passed_over_and_no_more() {
+    let edge = Edge::start(limits()).await;
+    for (lines, status) in [(0, 200), (4, 200), (5, 400), (5000, 400)] {
+        let mut client = edge.client().await;
+        client.send("\r\n".repeat(lines) + "GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(client.answer().await.status, status, "{lines}");
+    }
 }
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -19,6 +19,9 @@ use std::{
     time::Duration,
 };
 
+/// So long that nothing ends by itself.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Certificates for these names, in order, and an authority for clients to trust.
 struct Certificates {
     _dir: tempfile::TempDir,
@@ -92,10 +95,42 @@ async fn a_silent_handshake_ends() {
     eventually("an empty registry", || edge.registry.live() == 0).await;
 }
 
+/// What a handshake takes is not there for the head any more: whoever was accepted first, goes first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_and_the_head_behind_it_have_one_time_together() {
+    let made = certificates(&["one.example"], true);
+    let time = Duration::from_millis(2500);
+    let edge = Edge::with(Limits { header_timeout: time, ..limits() }, true, Some(made.term.clone())).await;
+    let (address, config) = (edge.address, Arc::new(client_config(&made.roots)));
+    // A machine that is held up shows both ends at once: then it is tried again.
+    for _ in 0..5 {
+        let config = config.clone();
+        let earlier = tokio::task::spawn_blocking(move || {
+            let first = TcpStream::connect(address).unwrap();
+            first.set_read_timeout(Some(PATIENCE)).unwrap();
+            std::thread::sleep(Duration::from_millis(700));
+            let mut second = TcpStream::connect(address).unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+            let name = ServerName::try_from("one.example").unwrap();
+            let mut stream = StreamOwned::new(ClientConnection::new(config, name).unwrap(), first);
+            stream.write_all(b"GET /a HTTP/1.1\r\n").unwrap();
+            stream.flush().unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+            second.set_nonblocking(true).unwrap();
+            second.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        });
+        if earlier.await.unwrap() {
+            return;
+        }
+    }
+    panic!("it had more time than whoever came after it");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_handshake_makes_room() {
     let made = certificates(&["one.example"], true);
-    let edge = Edge::with(Limits { connections: 1, ..limits() }, true, Some(made.term.clone())).await;
+    let limits = Limits { connections: 1, header_timeout: HOUR, ..limits() };
+    let edge = Edge::with(limits, true, Some(made.term.clone())).await;
     let mut silent = edge.client().await;
     eventually("the silent connection", || edge.registry.live() == 1).await;
     let (address, config) = (edge.address, client_config(&made.roots));
@@ -162,7 +197,7 @@ async fn an_idle_http2_connection_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_http2_connection_makes_room() {
-    let edge = Edge::with(Limits { connections: 1, ..limits() }, true, None).await;
+    let edge = Edge::with(Limits { connections: 1, idle_timeout: HOUR, ..limits() }, true, None).await;
     let client = h2_client(None);
     assert_eq!(client.get(format!("http://{}/a", edge.address)).send().await.unwrap().status(), 200);
     assert_eq!(edge.client().await.get("/b").await.status, 200);

@@ -6,8 +6,13 @@ use crate::{
 };
 use palisade::{conf::model::Limits, edge::connection::Bounds};
 use std::time::{Duration, Instant};
-use tokio::{io::AsyncReadExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
+/// So long that nothing ends by itself.
+const HOUR: Duration = Duration::from_secs(3600);
 const END_STREAM_AND_HEADERS: u8 = 0x5;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
@@ -48,7 +53,10 @@ async fn what_does_not_begin_or_end_in_time_is_closed() {
         let mut client = edge.client().await;
         client.send(&wire).await;
         let begun = Instant::now();
-        client.rest().await;
+        let all = client.rest().await;
+        if name == "no request" {
+            assert_eq!(goaway(&all), Some(0), "an orderly end");
+        }
         assert!(begun.elapsed() < Duration::from_secs(25), "{name}: {:?}", begun.elapsed());
         eventually("an empty registry", || edge.registry.live() == 0).await;
         let reasons = edge.refused();
@@ -91,7 +99,7 @@ async fn a_slow_head_is_answered_before_the_connection_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_has_said_nothing_makes_room() {
-    let edge = Edge::with(Limits { connections: 1, ..limits() }, true, None).await;
+    let edge = Edge::with(Limits { connections: 1, header_timeout: HOUR, ..limits() }, true, None).await;
     for wire in [&PREFACE[..24], PREFACE] {
         let mut silent = edge.client().await;
         silent.send(wire).await;
@@ -104,7 +112,8 @@ async fn a_connection_that_has_said_nothing_makes_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_connection_ends_after_so_many_requests() {
     let bounds = Bounds { requests: 3, ..Bounds::default() };
-    let edge = Edge::tuned(limits(), true, None, Tuning { bounds, ..Tuning::default() }).await;
+    let limits = Limits { idle_timeout: HOUR, ..limits() };
+    let edge = Edge::tuned(limits, true, None, Tuning { bounds, ..Tuning::default() }).await;
     let mut client = edge.client().await;
     let requests = [1, 3, 5].map(|stream| frame(1, END_STREAM_AND_HEADERS, stream, &get("/a", 0))).concat();
     client.send([PREFACE, &requests].concat()).await;
@@ -157,4 +166,72 @@ async fn a_stream_that_takes_nothing_ends() {
     .await;
     assert!(frames(&all).iter().all(|(kind, _, _, payload)| *kind != 0 || payload.is_empty()));
     eventually("the stream's end", || edge.registry.stats().idle == 1).await;
+}
+
+/// What the first SETTINGS of the server say.
+fn settings(bytes: &[u8]) -> Vec<(u16, u32)> {
+    let all = frames(bytes);
+    let (_, _, _, payload) = all.iter().find(|(kind, flags, ..)| *kind == 4 && flags & 1 == 0).unwrap();
+    let one = |one: &[u8]| {
+        let [a, b, c, d, e, f] = one.try_into().unwrap();
+        (u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]))
+    };
+    payload.chunks(6).map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_how_many_streams_and_how_large_heads_may_be() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    const MAX_HEADER_LIST_SIZE: u16 = 6;
+    let edge = Edge::with(Limits { header_bytes: 5000, ..limits() }, true, None).await;
+    let mut client = edge.client().await;
+    client.send(PREFACE).await;
+    let all = sent(&mut client, |bytes| frames(bytes).iter().any(|(kind, ..)| *kind == 4)).await;
+    let told = settings(&all);
+    for one in [(MAX_CONCURRENT_STREAMS, 100), (MAX_HEADER_LIST_SIZE, 5000)] {
+        assert!(told.contains(&one), "{one:?}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_has_a_hundred_streams_at_once() {
+    let edge = Edge::with(limits(), true, None).await;
+    let mut client = edge.client().await;
+    let stream = |number: u32| frame(1, END_STREAM_AND_HEADERS, 2 * number + 1, &get("/wait", 0));
+    client.send([PREFACE, &(0..100).flat_map(stream).collect::<Vec<u8>>()].concat()).await;
+    eventually("a hundred requests", || edge.origin.requests() == 100).await;
+    client.send(stream(100)).await;
+    let all = sent(&mut client, |bytes| frames(bytes).iter().any(|(kind, ..)| *kind == RST_STREAM)).await;
+    let refused: Vec<_> = frames(&all).into_iter().filter(|(kind, ..)| *kind == RST_STREAM).collect();
+    assert!(matches!(refused[..], [(_, _, 201, [0, 0, 0, 7])]), "{refused:?}");
+    edge.origin.release();
+    eventually("an answer to all", || edge.registry.stats().idle == 1).await;
+    assert_eq!(edge.origin.requests(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_told_before_it_is_closed() {
+    let edge = Edge::with(Limits { idle_timeout: Duration::from_millis(300), ..limits() }, true, None).await;
+    let mut client = edge.client().await;
+    client.send([PREFACE, &frame(1, END_STREAM_AND_HEADERS, 1, &get("/a", 0))].concat()).await;
+    let all = client.rest().await;
+    assert_eq!((goaway(&all), edge.origin.requests()), (Some(0), 1));
+}
+
+/// Requests that nothing is forwarded of: a client that has many of them has nothing else to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_may_have_so_many_malformed_requests() {
+    let edge = Edge::with(limits(), true, None).await;
+    let mut client = edge.client().await;
+    client.send(PREFACE).await;
+    let malformed = [&get("/a", 0)[..], &[0x00, 4], b"host", &[1], b"b"].concat();
+    // It may be closed before all of it is sent.
+    for number in 0..40 {
+        let _ = client.0.write_all(&frame(1, END_STREAM_AND_HEADERS, 2 * number + 1, &malformed)).await;
+    }
+    let all = client.rest().await;
+    let answered = frames(&all).iter().filter(|(kind, ..)| *kind == 1).count();
+    assert!(answered <= 33, "{answered}");
+    assert_eq!(edge.origin.requests(), 0);
+    eventually("an empty registry", || edge.registry.live() == 0).await;
 }

@@ -222,6 +222,30 @@ broken! {
         "0\r\nAuthorization: Bearer x\r\n\r\n",
         "0\r\nCookie: a=b\r\n\r\n",
     ];
+    what_says_of_which_form_a_body_is_is_refused_in_a_trailer: "trailer_forbidden", [
+        "0\r\nContent-Type: text/html\r\n\r\n",
+        "0\r\nContent-Encoding: gzip\r\n\r\n",
+        "0\r\nContent-Range: bytes 0-1/2\r\n\r\n",
+        "0\r\nTrailer: x\r\n\r\n",
+    ];
+    fields_of_one_hop_in_a_trailer_are_refused: "trailer_forbidden", [
+        "0\r\nConnection: x-api-key\r\n\r\n",
+        "0\r\nUpgrade: websocket\r\n\r\n",
+        "0\r\nTE: trailers\r\n\r\n",
+        "0\r\nKeep-Alive: timeout=5\r\n\r\n",
+        "0\r\nProxy-Authorization: Basic x\r\n\r\n",
+    ];
+    what_changes_how_a_request_is_served_is_refused_in_a_trailer: "trailer_forbidden", [
+        "0\r\nExpect: 100-continue\r\n\r\n",
+        "0\r\nCache-Control: no-cache\r\n\r\n",
+        "0\r\nPragma: no-cache\r\n\r\n",
+        "0\r\nMax-Forwards: 1\r\n\r\n",
+        "0\r\nRange: bytes=0-1\r\n\r\n",
+        "0\r\nIf-None-Match: *\r\n\r\n",
+        "0\r\nSet-Cookie: a=b\r\n\r\n",
+        "0\r\nX-HTTP-Method-Override: DELETE\r\n\r\n",
+        "0\r\nX-Original-URL: /admin\r\n\r\n",
+    ];
     owned_fields_in_a_trailer_are_refused: "trailer_forbidden", [
         "0\r\nX-Consumer-Id: admin\r\n\r\n",
         "0\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n",

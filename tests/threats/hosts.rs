@@ -30,6 +30,8 @@ fn a_host_that_is_no_authority_is_refused() {
     ] {
         gate.refuses(format!("GET /MARK HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400, "host_malformed");
     }
+    let long = "a".repeat(254);
+    gate.refuses(format!("GET /MARK HTTP/1.1\r\nHost: {long}\r\n\r\n"), 400, "host_malformed");
 }
 
 #[test]

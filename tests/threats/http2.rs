@@ -229,6 +229,34 @@ fn too_many_fields_are_refused() {
     });
 }
 
+/// A name of which nothing is left but an index costs as much as any.
+#[test]
+fn pieces_of_a_cookie_are_counted_singly() {
+    for (count, works) in [(20, true), (21, false)] {
+        let gate = Gate::shared();
+        let (outcome, mark) = gate.http2(|mark| {
+            let mut fields = get(&format!("/{mark}"));
+            fields.extend((0..count).map(|n| ("cookie".to_owned(), format!("c{n}=1"))));
+            request(&fields)
+        });
+        assert_eq!(gate.seen(&mark).len(), usize::from(works), "{count}: {outcome:?}");
+        assert_eq!(outcome.reason().as_deref(), (!works).then_some("header_count"), "{count}: {outcome:?}");
+    }
+}
+
+/// Outside of HTTP/2 there is one field (RFC 9113 §8.2.3): of several origins read the first, or the last.
+#[test]
+fn a_cookie_in_pieces_reaches_the_origin_as_one() {
+    let gate = Gate::shared();
+    let (outcome, mark) = gate.http2(|mark| {
+        request(&with(&format!("/{mark}"), &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3")]))
+    });
+    assert!(matches!(outcome, Outcome::Answer { ok: true, .. }), "{outcome:?}");
+    let seen = gate.seen(&mark).remove(0).to_lowercase();
+    assert!(seen.contains("\r\ncookie: a=1; b=2; c=3\r\n"), "{seen}");
+    assert_eq!(seen.matches("cookie:").count(), 1, "{seen}");
+}
+
 /// By the library, with a bare 431: the list is longer than what SETTINGS allow.
 #[test]
 fn too_many_bytes_of_fields_are_refused() {

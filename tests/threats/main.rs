@@ -38,6 +38,7 @@ mod headers;
 mod hosts;
 mod http2;
 mod origins;
+mod overrides;
 mod path;
 mod refusals;
 mod schemes;

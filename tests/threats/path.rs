@@ -43,6 +43,9 @@ refused! {
     look_alikes_of_path_syntax_are_refused: "path_lookalike", [
         "/MARK%ef%bc%8fadmin", "/MARK/%ef%bc%8e%ef%bc%8e/admin", "/MARK/%e2%80%a5/admin", "/MARK%ef%bc%bcx",
     ];
+    what_no_uri_has_is_refused: "target_malformed", [
+        "/MARK<x", "/MARK>x", "/MARK`x", "/MARK?a=<b>", "/MARK?a=\"b\"", "http://a/MARK<",
+    ];
     a_parameter_on_a_dot_segment_is_refused: "path_dot_parameter", [
         "/MARK/..;/admin/x", "/MARK/..;a=b/admin/x", "/MARK/.;/x", "/MARK/..%3b/admin", "/MARK/;/x",
     ];
@@ -87,6 +90,15 @@ fn a_second_reading_of_the_target_is_refused_and_closes_an_http_1_connection() {
     let mut client = gate.gateway.connect();
     client.request("GET", "/admin/x", &[]).expect(401);
     client.request("GET", "/fine", &[]).expect(200);
+}
+
+#[test]
+fn what_is_no_character_of_a_query_is_refused() {
+    let gate = Gate::shared();
+    gate.refuses(&b"GET /MARK?a=\xe9 HTTP/1.1\r\nHost: a\r\n\r\n"[..], 400, "target_malformed");
+    gate.refuses(get("/MARK?a=\u{e9}"), 400, "query_malformed");
+    gate.refuses(get("/MARK?a=\0"), 400, "target_control_character");
+    gate.passes(get("/MARK?a=%e9&b[]=%00&c='(x);{y}|z"));
 }
 
 #[test]

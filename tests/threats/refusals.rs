@@ -1,7 +1,7 @@
 //! What the edge refuses is a request like any: answered as the operator says, seen by the entries that are everywhere,
 //! and recorded on the route `_none`.
 
-use crate::{client::Response, gate::Gate};
+use crate::{client::Response, gate::Gate, harness::until};
 
 const CONF: &str = "
 admin: {address: 127.0.0.1:0}
@@ -42,6 +42,8 @@ fn every_refusal_is_a_problem_document_with_the_id_of_its_record() {
 fn every_refusal_has_a_metric() {
     let gate = Gate::start(CONF);
     answers(&gate);
+    let counted = || gate.metric("palisade_requests_total{route=\"_none\",status=\"4xx\"}");
+    until("all to be counted", || (counted() == 5).then_some(()));
     for (_, _, reason) in REFUSED {
         assert_eq!(
             gate.metric(&format!("palisade_edge_refused_total{{reason=\"{reason}\"}}")),

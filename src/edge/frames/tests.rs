@@ -110,3 +110,18 @@ async fn fields_are_counted_as_they_were_sent() {
     let one = frame(HEADERS, 0x4, &[0x82; 6]);
     assert!(fields(3, &one.repeat(20)).iter().all(|taken| *taken));
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_fields_are_shown_than_can_be_counted_in_time() {
+    let mut frames = begun(1000);
+    let one = frame(HEADERS, 0x4, &[0x82; 100]);
+    let wire = one.repeat(7);
+    let mut rest = &wire[..];
+    for heads in [3, 3, 1] {
+        let taken = frames.advance_some(rest).unwrap();
+        assert_eq!(taken, heads * one.len());
+        assert_eq!(frames.advance_some(&rest[taken..]), Ok(0));
+        assert_eq!(frames.resume(), heads == 3);
+        rest = &rest[taken..];
+    }
+}

@@ -65,7 +65,7 @@ impl Chunks {
         self.at = match (self.at, byte) {
             (At::Size { value, digits }, byte) if byte.is_ascii_hexdigit() => {
                 // 16 digits fit; a size beyond what any limit allows is refused there.
-                if digits >= 16 || value >> 60 != 0 {
+                if digits >= 16 {
                     return Err(bad("chunk_size"));
                 }
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);

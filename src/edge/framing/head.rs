@@ -164,10 +164,11 @@ fn misnamed(line: &[u8]) -> Refusal {
 
 /// Origin-form, absolute-form with http(s), or `*` for OPTIONS. No control characters, no fragment.
 fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
-    let (mut control, mut fragment) = (false, false);
+    let (mut control, mut fragment, mut unusual) = (false, false, false);
     for byte in target {
         control |= (*byte <= b' ') | (*byte == 0x7f);
         fragment |= *byte == b'#';
+        unusual |= matches!(*byte, b'"' | b'<' | b'>' | b'`' | 0x80..);
     }
     if control {
         return Err(bad("target_control_character"));
@@ -175,10 +176,24 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if fragment {
         return Err(bad("target_fragment"));
     }
+    if unusual && !is_read(target) {
+        return Err(bad("target_malformed"));
+    }
     if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {
         return Ok(());
     }
     let scheme = target.get(..memchr::memmem::find(target, b"://").unwrap_or(0)).unwrap_or_default();
     let http = scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https");
     if http && authority(target).is_some_and(is_authority) { Ok(()) } else { Err(bad("target_malformed")) }
+}
+
+/// False for a target that has what no URI has, and that Pingora does not read: it would say so by itself, and nobody
+/// would hear of it.
+#[cold]
+fn is_read(target: &[u8]) -> bool {
+    let (path, query) = target.split_at(memchr::memchr(b'?', target).unwrap_or(target.len()));
+    std::str::from_utf8(target).is_ok()
+        && !target.iter().any(|byte| matches!(byte, b'<' | b'>'))
+        && !path.contains(&b'`')
+        && !query.contains(&b'"')
 }

@@ -108,6 +108,7 @@ fn request_lines_that_are_refused() {
         ("G(T /a HTTP/1.1", "method_malformed"),
         (" /a HTTP/1.1", "method_malformed"),
         ("CONNECT a:443 HTTP/1.1", "connect_refused"),
+        ("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG /a HTTP/1.1", "method_malformed"),
         ("GET * HTTP/1.1", "target_malformed"),
         ("GET ftp://a/x HTTP/1.1", "target_malformed"),
         ("GET http:///x HTTP/1.1", "target_malformed"),
@@ -115,6 +116,10 @@ fn request_lines_that_are_refused() {
         ("GET /a#b HTTP/1.1", "target_fragment"),
         ("GET /a\x01 HTTP/1.1", "target_control_character"),
         ("GET a:80 HTTP/1.1", "target_malformed"),
+        ("GET /a<b HTTP/1.1", "target_malformed"),
+        ("GET /a?b> HTTP/1.1", "target_malformed"),
+        ("GET /a`b HTTP/1.1", "target_malformed"),
+        ("GET /a?\"b HTTP/1.1", "target_malformed"),
     ] {
         assert_eq!(reason(&format!("{line}\r\nHost: a\r\n\r\n")), Err(expected), "{line:?}");
     }
@@ -159,6 +164,10 @@ fn what_is_legal_passes() {
             Framing::Raw,
         ),
         ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", Framing::Length(0)),
+        (
+            "GET / HTTP/1.0\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            Framing::Length(0),
+        ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
             Framing::Length(0),
@@ -217,6 +226,7 @@ fn chunked_bodies() {
         (";x\r\n", "chunk_size"),
         ("1;a\nb\r\n", "chunk_extension"),
         ("1;a\0b\r\n", "chunk_extension"),
+        ("1;a\x7fb\r\n", "chunk_extension"),
         ("1\rx", "chunk_framing"),
         ("1;x\ry", "chunk_framing"),
         ("1\r\nab\r\n", "chunk_framing"),

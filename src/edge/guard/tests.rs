@@ -148,6 +148,31 @@ async fn a_body_has_a_least_rate_besides_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_has_a_deadline_however_fast_it_comes() {
+    for ahead in [false, true] {
+        let (mut guard, mut client) = with_body(Framing::Length(1 << 20));
+        guard.set_body_limit(1 << 20, Duration::from_secs(30));
+        let begun = Instant::now();
+        let drip = async {
+            while client.write_all(&[b'x'; 4096]).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            std::future::pending().await
+        };
+        let read = async {
+            if ahead {
+                return guard.read_ahead(collector(1 << 20)).await.map(drop) == Err(Ahead::Timeout);
+            }
+            guard.read_exact(&mut vec![0; 1 << 20]).await.unwrap_err();
+            guard.violation().is_some_and(|refusal| refusal.reason == "body_timeout")
+        };
+        let late = tokio::select! { late = read => late, () = drip => unreachable!() };
+        assert!(late, "{ahead}");
+        assert_eq!(begun.elapsed().as_secs(), 30, "{ahead}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_that_we_take_is_not_the_clients() {
     let (mut guard, mut client) = with_body(Framing::Length(4));
     guard.set_body_limit(1 << 20, Duration::from_secs(3600));

@@ -68,3 +68,17 @@ impl Drop for Place {
         self.0.early().fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_served_before_their_body_has_begun() {
+        let active = Arc::<Active>::default();
+        let mut places: Vec<_> = (0..AT_ONCE).map(|_| place(&active).unwrap()).collect();
+        assert!(place(&active).is_none());
+        places.pop();
+        assert!(place(&active).is_some());
+    }
+}

@@ -96,6 +96,7 @@ mod tests {
         let hosts = Hosts::new(own, true, Vec::new());
         for (sni, host, allowed) in [
             (Some("a.test"), "a.test", true),
+            (Some("A.Test."), "a.test", true),
             (Some("a.test"), "b.test", false),
             (Some("a.test"), "127.0.0.1", false),
             (Some("a.test"), "", false),
