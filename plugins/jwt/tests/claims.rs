@@ -53,6 +53,8 @@ fn times_are_whole_seconds_and_hold() {
     judged("leeway: 10s", &with("exp", json!(NOW - 10)), Some("token_expired"));
     judged("leeway: 10s", &with("nbf", json!(NOW + 10)), None);
     judged("leeway: 10s", &with("nbf", json!(NOW + 11)), Some("token_not_yet_valid"));
+    judged("leeway: 10s", &with("iat", json!(NOW + 10)), None);
+    judged("leeway: 10s", &with("iat", json!(NOW + 11)), Some("token_not_yet_valid"));
 }
 
 #[test]
@@ -64,9 +66,12 @@ fn lifetimes_are_bounded() {
         (json!({"exp": NOW + 300}), None),
         (json!({"exp": NOW + 301}), Some("token_lifetime")),
         (json!({"iat": NOW}), Some("token_claim_missing")),
+        // Of a clock that is fast: it has begun all the same.
+        (json!({"iat": NOW + 5, "exp": NOW + 305}), None),
+        (json!({"iat": NOW + 5, "exp": NOW + 306}), Some("token_lifetime")),
     ] {
         judged(
-            "{maximum_lifetime: 5m, require_expiration: false}"
+            "{maximum_lifetime: 5m, require_expiration: false, leeway: 5s}"
                 .trim_matches(['{', '}'])
                 .replace(", ", "\n")
                 .as_str(),
@@ -169,6 +174,24 @@ fn a_claim_names_the_consumer() {
         let principal = send(&optional, &token).authenticated();
         assert!(principal.consumer.is_none());
         assert_eq!(&*principal.id, "https://login.example|alice");
+    }
+}
+
+#[test]
+fn an_id_that_a_header_can_hold_tells_the_credential() {
+    let long = "x".repeat(129);
+    for (jti, shown) in [
+        ("j-1", true),
+        (&long[..128], true),
+        (&long, false),
+        ("", false),
+        ("a b", false),
+        ("a\r\nx-consumer-id: root", false),
+        ("\u{e9}", false),
+    ] {
+        let token = Signer::secret().token("HS256", &with("jti", json!(jti)));
+        let principal = send(&plugin(""), &token).authenticated();
+        assert_eq!(principal.credential.as_deref(), shown.then_some(jti), "{jti:?}");
     }
 }
 
