@@ -349,6 +349,20 @@ fn a_collector_gets_every_line_and_a_refused_batch_again() {
 }
 
 #[test]
+fn what_a_collector_is_shown_is_shown_to_nobody_else() {
+    let conf = "{http: {url: \"https://c.test/in\", headers: {authorization: Bearer hunter2}}}";
+    let config: Config = serde_json::from_value(serde_json::json!({
+        "http": {"url": "https://c.test/in", "headers": {"authorization": "Bearer hunter2"}},
+    }))
+    .unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let kit = Kit::of(DESCRIPTOR);
+    let error = kit.build(&conf.replace("Bearer hunter2", "\"Bearer hunter2\\n\"")).unwrap_err();
+    let said = error.split("\n").next().unwrap();
+    assert!(said.contains("characters that a header cannot have") && !said.contains("hunter2"), "{error}");
+}
+
+#[test]
 fn with_block_a_request_waits_for_a_place() {
     let dir = tempfile::tempdir().unwrap();
     let kit = Kit::of(DESCRIPTOR).state_dir(dir.path());

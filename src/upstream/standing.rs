@@ -389,7 +389,7 @@ mod tests {
         assert_eq!((checked.checked(true, &health), checked.state(slow)), (Some(true), State::Ramping));
         let long_ago = Instant::now() - seconds(100);
         let probed = Standing::default();
-        (0..2).for_each(|_| drop(probed.failed(&OUTLIER, long_ago, true, || true)));
+        assert!((0..2).any(|_| probed.failed(&OUTLIER, long_ago, true, || true).is_some()));
         probed.succeeded();
         assert_eq!(probed.state(slow), State::Ramping);
     }
@@ -399,7 +399,7 @@ mod tests {
         let health = Health { healthy: 1, unhealthy: 1, ..Health::default() };
         let rules = Rules { checked: true, ..Rules::default() };
         let (standing, begin) = (Standing::default(), Instant::now() - seconds(100));
-        (0..2).for_each(|_| drop(standing.failed(&OUTLIER, begin, true, || true)));
+        assert!((0..2).any(|_| standing.failed(&OUTLIER, begin, true, || true).is_some()));
         standing.checked(false, &health);
         assert_eq!(standing.share_at(begin + seconds(31), rules), 0);
         standing.checked(true, &health);

@@ -149,6 +149,30 @@ fn no_more_requests_share_the_pool_than_it_may_keep_connections() {
 }
 
 #[test]
+fn a_connection_that_carries_many_requests_is_shared_by_as_many() {
+    let target = at(Target { host: "127.0.0.1".to_owned(), port: 80, weight: 1 });
+    let http2 = Written {
+        targets: vec![target],
+        protocol: Protocol::Http2,
+        keepalive: 1,
+        ..written(Balance::RoundRobin)
+    };
+    let upstream = Upstream::compile(&Arc::from("u"), &at(http2), None, false).unwrap();
+    let pick = || upstream.pick(&Key::default(), &[]).unwrap();
+    let is_kept = |pick: &Pick| pick.peer.options.idle_timeout != Some(Duration::ZERO);
+    let picks: Vec<_> = (0..=peer::H2_STREAMS).map(|_| pick()).collect();
+    assert_eq!(picks.iter().filter(|pick| is_kept(pick)).count(), peer::H2_STREAMS);
+    drop(picks);
+    // One with a connection to itself is kept as one, and not among those that are shared.
+    let (mut first, mut second) = (pick(), pick());
+    let shared = first.peer.group_key;
+    first.set_apart(&upstream);
+    second.set_apart(&upstream);
+    assert!(is_alone(&first.peer) && first.peer.group_key != shared);
+    assert!(is_kept(&first) && !is_kept(&second), "no more are kept than written");
+}
+
+#[test]
 fn a_target_that_stays_is_the_same_after_a_reload() {
     let before = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 1)], Balance::RoundRobin);
     let stands = |host: &str| at(Target { host: host.to_owned(), port: 80, weight: 3 });

@@ -160,20 +160,56 @@ fn claims_become_headers() {
 #[test]
 fn a_claim_names_the_consumer() {
     let kit = kit().consumer("alice", &["gold"], &["key: client-7"]).consumer("bob", &[], &[]);
+    let kit = kit.consumer("carol", &[], &["key: '42'"]);
     let strict = kit.build(&format!("{{secret: '{SECRET}', consumer_claim: azp}}")).unwrap();
     let optional =
         kit.build(&format!("{{secret: '{SECRET}', consumer_claim: azp, consumer_optional: true}}")).unwrap();
-    for (azp, id) in [(json!("client-7"), "alice"), (json!("alice"), "alice"), (json!("bob"), "bob")] {
+    for (azp, id) in [
+        (json!("client-7"), "alice"),
+        (json!("alice"), "alice"),
+        (json!("bob"), "bob"),
+        (json!("42"), "carol"),
+        (json!(42), "carol"),
+    ] {
         let principal = send(&strict, &Signer::secret().token("HS256", &with("azp", azp))).authenticated();
         assert_eq!(&*principal.id, id);
         assert_eq!(principal.consumer.as_ref().map(|consumer| &*consumer.name), Some(id));
     }
-    for azp in [json!("nobody"), json!("Alice"), json!(["alice"]), json!(null), json!("")] {
+    for azp in
+        [json!("nobody"), json!("Alice"), json!(["alice"]), json!(null), json!(""), json!(42.5), json!(true)]
+    {
         let token = Signer::secret().token("HS256", &with("azp", azp));
         send(&strict, &token).denied(401, "token_consumer_unknown");
         let principal = send(&optional, &token).authenticated();
         assert!(principal.consumer.is_none());
         assert_eq!(&*principal.id, "https://login.example|alice");
+    }
+}
+
+#[test]
+fn scopes_are_words_or_items() {
+    let strict = plugin("required_scopes: [read, write]");
+    for (scope, passes) in [
+        (json!("write read"), true),
+        (json!(["read", "x", "write"]), true),
+        (json!("read"), false),
+        (json!(["read write"]), false),
+        (json!(["read"]), false),
+        (json!("read,write"), false),
+        (json!({"read": 1, "write": 1}), false),
+        (json!(null), false),
+    ] {
+        let ran = send(&strict, &Signer::secret().token("HS256", &with("scope", scope.clone())));
+        if passes {
+            ran.authenticated();
+            continue;
+        }
+        let denial = ran.denied(403, "insufficient_scope");
+        let challenge = denial.headers()[0].1.to_str().unwrap();
+        assert!(
+            challenge.ends_with("error=\"insufficient_scope\", scope=\"read write\""),
+            "{scope}: {challenge}"
+        );
     }
 }
 
