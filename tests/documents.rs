@@ -241,6 +241,48 @@ fn what_operators_are_told_of_limits_is_so() {
     assert!(text.contains(&format!("has {}", thousands(most.parse().unwrap()))));
 }
 
+#[test]
+fn every_field_of_the_record_is_explained() {
+    let text = fs::read_to_string(root().join("docs/audit.md")).unwrap();
+    let table = text.split("## What a line holds").nth(1).unwrap().split("\n## ").next().unwrap();
+    let schema = palisade::conf::schema::schema(palisade_plugins::PLUGINS);
+    let fields = schema["$defs"]["Field"]["oneOf"].as_array().unwrap();
+    assert!(fields.len() > 30, "{fields:#?}");
+    for field in fields {
+        let name = field["anyOf"][0]["const"].as_str().unwrap();
+        assert!(table.contains(&format!("`{name}`")), "docs/audit.md does not explain `{name}`");
+    }
+}
+
+#[test]
+fn the_service_is_what_operators_are_told_of_it() {
+    let unit = fs::read_to_string(root().join("packaging/debian/palisade.service")).unwrap();
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    for line in [
+        "User=palisade",
+        "Group=palisade",
+        "Type=notify",
+        "NotifyAccess=all",
+        "EnvironmentFile=-/etc/default/palisade",
+        "ExecStartPre=/usr/bin/palisade check --conf /etc/palisade",
+        "ExecStart=/usr/bin/palisade run --conf /etc/palisade",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "Restart=on-failure",
+        "StateDirectory=palisade",
+        "RuntimeDirectory=palisade",
+        "AmbientCapabilities=CAP_NET_BIND_SERVICE",
+        "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+    ] {
+        assert_eq!(unit.lines().filter(|written| *written == line).count(), 1, "{line}");
+    }
+    // What is in flight may end, and the record be written.
+    let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.strip_suffix('s')).unwrap();
+    assert!(stop.parse::<u64>().unwrap() > 60 + 5, "{stop}");
+    assert!(text.contains(&format!("(`TimeoutStopSec=`, which is {stop} s in the package)")), "{stop}");
+}
+
 /// The default of a number, which a reference may stand in the place of.
 fn find_default(field: &Value) -> Option<&Value> {
     field.get("default").or_else(|| field["anyOf"].as_array()?.iter().find_map(|one| one.get("default")))

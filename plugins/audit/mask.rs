@@ -209,6 +209,65 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_credentials_everywhere_is_masked_everywhere() {
+        let places = CredentialPlaces::default();
+        places.complete(Vec::new());
+        let masks = Masks::new(Mask::default(), places);
+        for name in [
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "api-key",
+            "apikey",
+            "x-api-key",
+            "x-auth-token",
+            "x-access-token",
+            "x-amz-security-token",
+            "x-csrf-token",
+            "x-xsrf-token",
+            "x-vault-token",
+            "dpop",
+        ] {
+            assert!(masks.masks_header(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in [
+            "api_key",
+            "key",
+            "access_token",
+            "refresh_token",
+            "id_token",
+            "token",
+            "jwt",
+            "bearer",
+            "code",
+            "code_verifier",
+            "client_secret",
+            "client_assertion",
+            "assertion",
+            "secret",
+            "password",
+            "passwd",
+            "pwd",
+            "auth",
+            "authorization",
+            "credential",
+            "private_key",
+            "session",
+            "session_id",
+            "ticket",
+            "SAMLResponse",
+            "sig",
+            "signature",
+            "AccessKey",
+            "X-Amz-Credential",
+            "X-Amz-Security-Token",
+            "X-Amz-Signature",
+        ] {
+            assert_eq!(masks.query(&format!("{name}=x")), format!("{name}=[masked]"));
+        }
+    }
+
+    #[test]
     fn headers_and_parameters() {
         let masks = masks();
         for (name, masked) in [

@@ -376,6 +376,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_has_its_size_at_most_and_whole_lines() {
+        let queue = queue(100);
+        let lines: Vec<Vec<u8>> = (0..90).map(|number| format!("{number:0>5000}\n").into_bytes()).collect();
+        lines.iter().for_each(|line| queue.push(line));
+        let mut batches = Vec::new();
+        queue.take(&mut batches, None);
+        assert!(batches.len() > 1 && batches.iter().all(|batch| batch.bytes.len() <= BATCH));
+        assert_eq!(batches.iter().map(|batch| batch.lines).sum::<u64>(), 90);
+        assert!(batches.iter().all(|batch| batch.bytes.ends_with(b"\n")));
+        assert_eq!(batches.iter().flat_map(|batch| batch.bytes.clone()).collect::<Vec<_>>(), lines.concat());
+    }
+
+    #[test]
     fn nothing_is_promised_while_lines_cannot_be_written() {
         let (queue, now) = (queue(9), Instant::now());
         let _ = queue.pause(Duration::ZERO);

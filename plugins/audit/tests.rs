@@ -1,11 +1,11 @@
 use super::*;
 use bytes::Bytes;
 use palisade_contract::{
-    CredentialPlace, Decision, Descriptor, Effect, HttpError,
+    CredentialPlace, Decision, Descriptor, Effect, HttpError, Outcome, Tls,
     testkit::{Case, Kit, TestHost, block_on},
 };
 use parking_lot::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 const DESCRIPTOR: Descriptor = Descriptor::of::<Audit>();
 
@@ -162,6 +162,68 @@ fn fields_are_chosen() {
 }
 
 #[test]
+fn every_field_says_what_it_is_for() {
+    const ALL: &str = "time, id, trace, route, upstream, method, host, path, query, params, protocol, client, peer, \
+                       listener, tls, tls_cipher, tls_alpn, tls_server_name, principal, consumer, credential, \
+                       anonymous, status, reason, error, request_bytes, response_bytes, duration_us, \
+                       upstream_address, attempts, upstream_us, decisions, findings";
+    let dir = tempfile::tempdir().unwrap();
+    let kit = Kit::of(DESCRIPTOR).state_dir(dir.path()).credential_places(Vec::new());
+    let plugin = kit.build(&format!("{{file: a.jsonl, fields: {{include: [{ALL}]}}}}")).unwrap();
+    let tls = Tls {
+        version: "TLSv1.3".into(),
+        cipher: "TLS13_AES_128_GCM_SHA256".into(),
+        server_name: Some("shop.test".into()),
+        alpn: Some("h2"),
+        certificate: None,
+    };
+    let case = Case::new("PUT", "/p/42?a=b").host("shop.test").path_param("id", "42").principal("alice", &[]);
+    let case = case.started(UNIX_EPOCH + Duration::from_millis(1_800_000_000_250)).client(|client| {
+        client.ip = "192.0.2.7".parse().unwrap();
+        client.peer = "[2001:db8::9]:555".parse().unwrap();
+        client.listener = "secure".into();
+        client.tls = Some(tls);
+    });
+    let mut ex = case.exchange();
+    ex.request.set_version(http::Version::HTTP_2);
+    ex.set_finding(&"waf".into(), 1.into());
+    let host = ex.host_side();
+    (host.route, host.upstream) = (Some("checkout".into()), Some("shop".into()));
+    let principal = host.principal.as_mut().map(Arc::make_mut).unwrap();
+    (principal.id, principal.credential, principal.anonymous) = ("it".into(), Some("alice-1".into()), true);
+    let (effect, reason) = (Effect::Deny, Some("no"));
+    host.decisions.push(Decision { entry: None, effect, reason, detail: None, nanos: 3 });
+    host.outcome = Outcome {
+        status: 502,
+        request_bytes: 11,
+        response_bytes: 12,
+        upstream_address: Some(([127, 0, 0, 1], 3000).into()),
+        attempts: 2,
+        upstream_time: Some(Duration::from_micros(34)),
+        duration: Duration::from_micros(56),
+        reason: Some("upstream_broken"),
+        error: Some("broken".to_owned()),
+    };
+    plugin.built.plugin().on_log(&ex);
+    flush(Duration::from_secs(60));
+    let text = std::fs::read_to_string(dir.path().join("a.jsonl")).unwrap();
+    let expected = serde_json::json!({
+        "time": "2027-01-15T08:00:00.250Z", "id": "00000000000000000000000000000001",
+        "trace": "00000000000000000000000000000001", "route": "checkout", "upstream": "shop", "method": "PUT",
+        "host": "shop.test", "path": "/p/42", "query": "a=b", "params": {"id": "42"}, "protocol": "HTTP/2.0",
+        "client": "192.0.2.7", "peer": "[2001:db8::9]:555", "listener": "secure", "tls": "TLSv1.3",
+        "tls_cipher": "TLS13_AES_128_GCM_SHA256", "tls_alpn": "h2", "tls_server_name": "shop.test",
+        "principal": "it", "consumer": "alice", "credential": "alice-1", "anonymous": true, "status": 502,
+        "reason": "upstream_broken", "error": "broken", "request_bytes": 11, "response_bytes": 12,
+        "duration_us": 56, "upstream_address": "127.0.0.1:3000", "attempts": 2, "upstream_us": 34,
+        "decisions": [{"plugin": "palisade", "effect": "deny", "reason": "no", "ns": 3}],
+        "findings": [{"plugin": "waf", "found": 1}],
+    });
+    assert_eq!(serde_json::from_str::<serde_json::Value>(text.trim()).unwrap(), expected);
+    assert_eq!(expected.as_object().unwrap().len(), ALL.split(',').count());
+}
+
+#[test]
 fn what_authenticators_take_for_a_credential_is_masked() {
     let conf = "{file: log/audit.jsonl, query: true, headers: [x-clinic-key, x-other]}";
     let case = || {
@@ -255,7 +317,8 @@ fn a_collector_gets_every_line_and_a_refused_batch_again() {
     let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
     let seen = calls.clone();
     let host = TestHost::new(move |request| {
-        let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        let header =
+            |name: &str| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
         let mut calls = seen.lock();
         // The first answer is a failure, the second gets lost.
         let answer = match calls.len() {
@@ -263,7 +326,8 @@ fn a_collector_gets_every_line_and_a_refused_batch_again() {
             1 => Err(HttpError::Timeout),
             _ => Ok(http::Response::new(Bytes::new())),
         };
-        calls.push((request.uri().to_string(), header("authorization"), request.body().to_vec()));
+        let fields = [header("authorization"), header("content-type"), request.method().to_string()];
+        calls.push((request.uri().to_string(), fields.join(", "), request.body().to_vec()));
         Box::pin(async { answer })
     });
     let kit = Kit::of(DESCRIPTOR).host(Arc::new(host));
@@ -277,11 +341,25 @@ fn a_collector_gets_every_line_and_a_refused_batch_again() {
     let calls = calls.lock();
     assert!(calls.len() >= 3);
     let first = &calls[0];
-    assert_eq!((&*first.0, &*first.1), ("https://c.test/in", "Bearer x"));
+    assert_eq!((&*first.0, &*first.1), ("https://c.test/in", "Bearer x, application/x-ndjson, POST"));
     assert!(calls[..3].iter().all(|call| call == first), "the same batch until it is taken");
     let taken: Vec<u8> = calls[2..].iter().flat_map(|call| call.2.clone()).collect();
     assert_eq!(String::from_utf8(taken).unwrap(), "{\"path\":\"/a\"}\n{\"path\":\"/b\"}\n");
     assert_eq!(kit.counted("write_failures"), 2);
+}
+
+#[test]
+fn what_a_collector_is_shown_is_shown_to_nobody_else() {
+    let conf = "{http: {url: \"https://c.test/in\", headers: {authorization: Bearer hunter2}}}";
+    let config: Config = serde_json::from_value(serde_json::json!({
+        "http": {"url": "https://c.test/in", "headers": {"authorization": "Bearer hunter2"}},
+    }))
+    .unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let kit = Kit::of(DESCRIPTOR);
+    let error = kit.build(&conf.replace("Bearer hunter2", "\"Bearer hunter2\\n\"")).unwrap_err();
+    let said = error.split("\n").next().unwrap();
+    assert!(said.contains("characters that a header cannot have") && !said.contains("hunter2"), "{error}");
 }
 
 #[test]
@@ -350,6 +428,49 @@ fn a_request_that_ends_without_its_record_gives_its_place_back() {
     assert_eq!(held.len(), (64 << 10) / line::LONGEST);
     drop(held);
     assert!(ask().is_some());
+}
+
+#[test]
+fn a_reload_changes_how_a_file_is_written_that_stays_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let kit = Kit::of(DESCRIPTOR).state_dir(dir.path());
+    let before = kit.build("file: a.jsonl").unwrap();
+    (0..3).for_each(|_| drop(before.run(Case::get("/before")).passed()));
+    flush(Duration::from_secs(60));
+    assert!(!dir.path().join("a.jsonl.1").exists());
+    let after = kit.build("{file: a.jsonl, rotate: {size: 1B, keep: 2}}").unwrap();
+    for path in ["/one", "/two", "/three"] {
+        after.run(Case::get(path)).passed();
+        flush(Duration::from_secs(60));
+    }
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+    for (name, path) in [("a.jsonl", "/three"), ("a.jsonl.1", "/two"), ("a.jsonl.2", "/one")] {
+        assert!(read(name).contains(path), "{name}: {}", read(name));
+    }
+    assert!(!dir.path().join("a.jsonl.3").exists(), "no more are kept than written");
+}
+
+#[test]
+fn what_is_written_of_a_file_is_what_its_writer_gets() {
+    let settings = |written: serde_json::Value| {
+        let mut errors = Vec::new();
+        let settings = serde_json::from_value::<Config>(written).unwrap().settings(&mut errors);
+        assert!(errors.is_empty(), "{errors:?}");
+        settings
+    };
+    let bounds = |capacity, flush| queue::Bounds { capacity, flush: Duration::from_millis(flush) };
+    assert_eq!(
+        settings(serde_json::json!({"file": "a"})),
+        Settings { bounds: bounds(64 << 20, 50), sync: false, rotate: None }
+    );
+    let rotate = sink::Rotate { size: Some(10 << 20), every: Some(Duration::from_secs(86_400)), keep: 30 };
+    assert_eq!(
+        settings(serde_json::json!({
+            "file": "a", "queue": "1MiB", "flush": "20ms", "sync": true,
+            "rotate": {"size": "10MiB", "every": "1d", "keep": 30},
+        })),
+        Settings { bounds: bounds(1 << 20, 20), sync: true, rotate: Some(rotate) }
+    );
 }
 
 #[test]

@@ -7,7 +7,10 @@ use palisade_contract::{
     Descriptor,
     testkit::{Case, Instance, Kit, Ran},
 };
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 const SECOND: u64 = 1_000_000_000;
 const TERMS: Terms = Terms { max_keys: 1_000_000, count_refused: false };
@@ -105,6 +108,60 @@ fn refused_requests_count_only_where_that_is_asked_for() {
             .collect();
         assert_eq!(passed.iter().any(|slice| *slice > 0), recovers, "{passed:?}");
     }
+}
+
+/// Asks an entry so many milliseconds after its beginning.
+fn ask_at(plugin: &Instance, since: Instant, millis: u64) -> (Option<Denial>, ResponseHeader) {
+    let mut ex = Case::get("/").exchange();
+    ex.host_side().begun = since + Duration::from_millis(millis);
+    let plugin = plugin.built.plugin();
+    let verdict = palisade_contract::testkit::block_on(plugin.on_request(&mut ex).resolve()).unwrap();
+    let mut head = ResponseHeader::build(200, None).unwrap();
+    let _ = palisade_contract::testkit::block_on(plugin.on_response(&mut ex, &mut head).resolve()).unwrap();
+    match verdict {
+        palisade_contract::Verdict::Deny(denial) => (Some(denial), head),
+        _ => (None, head),
+    }
+}
+
+#[test]
+fn refused_requests_count_in_an_entry_that_says_so() {
+    for (more, recovers) in [("", true), (", count_refused: true", false)] {
+        let plugin = build(&format!("{{rate: 1/s, burst: 2, limit_by: ip{more}}}"));
+        let since = Instant::now();
+        let passes = |millis| ask_at(&plugin, since, millis).0.is_none();
+        assert_eq!([0, 0, 900].map(passes), [true, true, false]);
+        // One has come back since, unless the refused one took it.
+        assert_eq!(passes(1500), recovers, "{more}");
+    }
+}
+
+#[test]
+fn who_is_refused_is_told_when_one_may_come_and_not_when_one_goes() {
+    let plugin = build("{minute: 1, limit_by: ip, count_refused: true}");
+    let since = Instant::now();
+    assert!(ask_at(&plugin, since, 0).0.is_none());
+    // Counted too: the first one leaves the window in half a minute, and this one is still in it.
+    let (denial, head) = ask_at(&plugin, since, 31_000);
+    let wait = denial.unwrap().headers()[0].1.to_str().unwrap().to_owned();
+    assert!((60..=63).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+    assert_eq!(head.headers["ratelimit"], format!("\"minute\";r=0;t={wait}"));
+}
+
+#[test]
+fn who_is_over_several_limits_waits_for_the_slowest() {
+    let limits = [minute(1), Limit { period: Period::Hour, quota: 1, every: 0 }];
+    let table = table(&limits);
+    assert!(!table.take(key(&table, 1), &limits, TERMS, 0).refused);
+    let taken = table.take(key(&table, 1), &limits, TERMS, SECOND);
+    assert!(taken.refused && taken.limit == 1 && taken.standing.wait > 3590 * SECOND, "{taken:?}");
+}
+
+#[test]
+fn that_a_table_is_full_is_said_once_a_minute() {
+    let table = table(&[minute(5)]);
+    let said = [0, 1, 59, 60, 61, 119, 120].map(|second| table.says_full(second * SECOND));
+    assert_eq!(said, [true, false, false, true, false, false, true]);
 }
 
 #[test]
@@ -245,7 +302,9 @@ fn what_is_counted_by() {
     assert_eq!(passes(&plugin, from("192.0.2.2")), 2);
     assert_eq!(passes(&plugin, from("::ffff:192.0.2.2")), 0);
     assert_eq!(passes(&plugin, from("2001:db8::1")), 2);
-    assert_eq!(passes(&plugin, from("2001:db8::ffff:1")), 0, "one /64");
+    for same in ["2001:db8::ffff:1", "2001:db8::8000:0:0:1", "2001:db8::ffff:ffff:ffff:ffff"] {
+        assert_eq!(passes(&plugin, from(same)), 0, "one /64: {same}");
+    }
     assert_eq!(passes(&plugin, from("2001:db8:0:1::1")), 2);
 
     let plugin = build("{day: 2, limit_by: header:x-tenant}");
@@ -271,6 +330,24 @@ fn what_is_counted_by() {
     assert_eq!(passes(&plugin, from("192.0.2.1")), 2);
     assert_eq!(passes(&plugin, from("192.0.2.2")), 2);
     assert!(!plugin.built.plugin().needs_principal());
+
+    let plugin = build("{day: 2, limit_by: claim:tenant, fallback: ip}");
+    assert_eq!(passes(&plugin, from("192.0.2.1")), 2);
+    assert_eq!(passes(&plugin, from("192.0.2.2")), 2, "who has no such claim is counted by address");
+    assert!(!plugin.built.plugin().needs_principal());
+}
+
+#[test]
+fn a_part_of_a_key_ends_where_it_ends() {
+    let table = table(&[minute(5)]);
+    let of = |parts: &[&[u8]]| {
+        let mut hasher = table.hasher();
+        parts.iter().for_each(|part| hasher.part(5, part));
+        hasher.key()
+    };
+    assert_eq!(of(&[b"a", b"b"]), of(&[b"a", b"b"]));
+    let other: [&[&[u8]]; 4] = [&[b"ab"], &[b"", b"ab"], &[b"ab", b""], &[b"a\x05\0\0\0\0\0\0\0b"]];
+    assert!(other.iter().all(|parts| of(parts) != of(&[b"a", b"b"])));
 }
 
 #[test]

@@ -47,11 +47,16 @@ pub(super) fn upstreams(
             broken.insert(key.text.as_str().into());
             continue;
         };
+        let targets = targets(node, &raw.targets, errors);
+        let tls = raw.tls.as_ref().and_then(|tls| upstream_tls(node, tls, errors));
+        if let Some(tls) = &tls {
+            names(node, tls, &targets, errors);
+        }
         let upstream = Upstream {
             balance: balance(node, &raw, errors),
-            targets: targets(node, &raw.targets, errors),
+            targets,
             timeouts: timeouts(node, &raw, errors),
-            tls: raw.tls.as_ref().and_then(|tls| upstream_tls(node, tls, errors)),
+            tls,
             protocol: match raw.protocol {
                 RawProtocol::Http1 => Protocol::Http1,
                 RawProtocol::Http2 => Protocol::Http2,
@@ -218,4 +223,27 @@ fn upstream_tls(node: &Node, raw: &RawUpstreamTls, errors: &mut Vec<ConfigError>
         ca: raw.ca.as_ref().map(|ca| at(node, "tls.ca", to_read(node, ca))),
         identity,
     })
+}
+
+/// Pingora asks for another name, and verifies that one, where the first label of a longer name has a `_`: it puts a `-`
+/// in its place. Whoever has that name would be believed.
+fn names(node: &Node, tls: &UpstreamTls, targets: &[At<Target>], errors: &mut Vec<ConfigError>) {
+    let told = |path: String, name: &str| {
+        let (first, rest) =
+            name.split_once('.').filter(|(first, rest)| first.contains('_') && rest.contains('.'))?;
+        let other = format!("{}.{rest}", first.replace('_', "-"));
+        let error = wrong(node, &path, format!("`{name}` would be verified as `{other}`"));
+        Some(error.help("write a `server_name` without `_` that the origin's certificate has"))
+    };
+    match &tls.server_name {
+        Some(name) => errors.extend(told("tls.server_name".to_owned(), name)),
+        None => {
+            let all = targets.iter().enumerate();
+            errors.extend(
+                all.filter_map(|(index, target)| {
+                    told(format!("targets[{index}].address"), &target.value.host)
+                }),
+            );
+        }
+    }
 }

@@ -381,6 +381,32 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_target_comes_back_from_it_begins_slowly() {
+        let health = Health { healthy: 1, unhealthy: 1, ..Health::default() };
+        let slow = Rules { slow_start: Some(seconds(3600)), checked: true };
+        let checked = Standing::default();
+        assert_eq!((checked.checked(false, &health), checked.state(slow)), (Some(false), State::Down));
+        assert_eq!((checked.checked(true, &health), checked.state(slow)), (Some(true), State::Ramping));
+        let long_ago = Instant::now() - seconds(100);
+        let probed = Standing::default();
+        assert!((0..2).any(|_| probed.failed(&OUTLIER, long_ago, true, || true).is_some()));
+        probed.succeeded();
+        assert_eq!(probed.state(slow), State::Ramping);
+    }
+
+    #[test]
+    fn what_checks_have_found_ill_is_not_probed_by_requests() {
+        let health = Health { healthy: 1, unhealthy: 1, ..Health::default() };
+        let rules = Rules { checked: true, ..Rules::default() };
+        let (standing, begin) = (Standing::default(), Instant::now() - seconds(100));
+        assert!((0..2).any(|_| standing.failed(&OUTLIER, begin, true, || true).is_some()));
+        standing.checked(false, &health);
+        assert_eq!(standing.share_at(begin + seconds(31), rules), 0);
+        standing.checked(true, &health);
+        assert_eq!(standing.share_at(begin + seconds(31), rules), WHOLE);
+    }
+
+    #[test]
     fn checks_take_a_target_out_and_bring_it_back() {
         let health = Health { healthy: 2, unhealthy: 3, ..Health::default() };
         let rules = Rules { checked: true, ..Rules::default() };

@@ -72,6 +72,16 @@ fn targets_are_chosen_by_weight() {
 }
 
 #[test]
+fn chance_and_hashing_keep_to_weights() {
+    for balance in [Balance::Random, Balance::Hash(HashOn::Path)] {
+        let upstream = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 4)], balance.clone());
+        let heavy = counts(&upstream, 5_000)["127.0.0.2"];
+        // Where each would get the same, 2500.
+        assert!((3_500..4_500).contains(&heavy), "{balance:?}: {heavy} of 5000");
+    }
+}
+
+#[test]
 fn a_key_stays_with_its_target() {
     let upstream = upstream(&[("127.0.0.1", 1), ("127.0.0.2", 1)], Balance::Hash(HashOn::Path));
     let chosen =
@@ -136,6 +146,30 @@ fn no_more_requests_share_the_pool_than_it_may_keep_connections() {
     picks.truncate(1);
     assert!(shared(&pick()));
     assert_eq!(picks.first().unwrap().lease.target().in_flight(), 1);
+}
+
+#[test]
+fn a_connection_that_carries_many_requests_is_shared_by_as_many() {
+    let target = at(Target { host: "127.0.0.1".to_owned(), port: 80, weight: 1 });
+    let http2 = Written {
+        targets: vec![target],
+        protocol: Protocol::Http2,
+        keepalive: 1,
+        ..written(Balance::RoundRobin)
+    };
+    let upstream = Upstream::compile(&Arc::from("u"), &at(http2), None, false).unwrap();
+    let pick = || upstream.pick(&Key::default(), &[]).unwrap();
+    let is_kept = |pick: &Pick| pick.peer.options.idle_timeout != Some(Duration::ZERO);
+    let picks: Vec<_> = (0..=peer::H2_STREAMS).map(|_| pick()).collect();
+    assert_eq!(picks.iter().filter(|pick| is_kept(pick)).count(), peer::H2_STREAMS);
+    drop(picks);
+    // One with a connection to itself is kept as one, and not among those that are shared.
+    let (mut first, mut second) = (pick(), pick());
+    let shared = first.peer.group_key;
+    first.set_apart(&upstream);
+    second.set_apart(&upstream);
+    assert!(is_alone(&first.peer) && first.peer.group_key != shared);
+    assert!(is_kept(&first) && !is_kept(&second), "no more are kept than written");
 }
 
 #[test]
@@ -217,6 +251,34 @@ fn a_share_that_grows_begins_small() {
         let chosen = counts(&upstream, 3000).get("127.0.0.2").copied().unwrap_or_default();
         assert!((40..250).contains(&chosen), "{balance:?} {chosen}");
     }
+}
+
+#[test]
+fn a_key_does_not_wander_while_a_share_grows() {
+    let mut upstream = upstream(&THREE, Balance::Hash(HashOn::Path));
+    upstream.rules.slow_start = Some(Duration::from_secs(3600));
+    let target = upstream.set.load().target("127.0.0.2:80".parse().unwrap()).cloned().unwrap();
+    target.standing.begin_slowly(Instant::now());
+    let chosen = |key: u32| {
+        let pick = upstream.pick(&Key(key.to_be_bytes().to_vec()), &[]).unwrap();
+        pick.lease.target().address
+    };
+    let first: Vec<_> = (0..600).map(chosen).collect();
+    assert_eq!((0..600).map(chosen).collect::<Vec<_>>(), first);
+}
+
+#[test]
+fn while_one_request_finds_out_whether_a_target_is_back_the_others_are_told_at_once() {
+    let upstream = upstream(&[("127.0.0.1", 1)], Balance::RoundRobin);
+    let outlier = Outlier { consecutive_failures: 1, eject: Duration::from_millis(1) };
+    let target = upstream.set.load().members[0].target.clone();
+    let long_ago = Instant::now() - Duration::from_secs(10);
+    assert!(target.standing.failed(&outlier, long_ago, true, || true).is_some());
+    let begun = Instant::now();
+    assert!(upstream.pick(&Key::default(), &[]).is_some(), "it is over: somebody tries");
+    let others = (0..1_000).filter(|_| upstream.pick(&Key::default(), &[]).is_some()).count();
+    // On a machine that was held up the time of the first one may be over.
+    assert!(others == 0 || begun.elapsed() >= Duration::from_secs(1), "{others} went after it");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::{
     client::{Client, head},
     harness::{Gateway, Prepared, until},
+    origin::Origin,
 };
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -91,6 +92,35 @@ routes:
         [("body", 499), ("edge", 400), ("key", 401), ("nothing", 404), ("ok", 204), ("silent", 499)];
     let expected = expected.map(|(kind, status)| ((kind.to_owned(), status), THREADS * ROUNDS));
     assert_eq!(statuses, BTreeMap::from(expected));
+}
+
+#[test]
+fn a_record_says_who_asked_whom_for_how_much_and_how_long_it_took() {
+    let origin = Origin::start(|request| request.answer(200, "an answer"));
+    let gateway = Gateway::start(&format!(
+        "
+client_ip: {{trusted_proxies: [127.0.0.0/8], header: x-forwarded-for}}
+upstreams: {{raw: {{targets: [{{address: '{}'}}]}}}}
+routes: {{any: {{paths: ['/things/{{id}}'], upstream: raw}}}}
+",
+        origin.address
+    ));
+    let fields = ["Host: Shop.Test:8080", "Content-Length: 5", "x-forwarded-for: 192.0.2.9"];
+    let request = head("POST", "/things/7?token=secret", &fields) + "hello";
+    gateway.connect().send(request).response().expect(200);
+    let line = &gateway.audit(1)[0];
+    let expected = serde_json::json!({
+        "route": "any", "upstream": "raw", "method": "POST", "host": "shop.test", "path": "/things/7",
+        "params": {"id": "7"}, "protocol": "HTTP/1.1", "client": "192.0.2.9", "listener": "public", "status": 200,
+        "request_bytes": 5, "response_bytes": 9, "upstream_address": origin.address.to_string(), "attempts": 1,
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(line[name], *value, "{name}: {line:#}");
+    }
+    assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line:#}");
+    let (upstream, whole) = (line["upstream_us"].as_u64().unwrap(), line["duration_us"].as_u64().unwrap());
+    assert!(upstream > 0 && upstream <= whole, "{line:#}");
+    assert!(!line.to_string().contains("secret"), "{line:#}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use crate::{
     client::head,
     harness::{Gateway, PATIENCE, until},
+    issuers::Issuer,
+    tls::certificate,
 };
 use serde_json::Value;
 use std::{
@@ -59,6 +61,38 @@ fn a_collector_gets_messages_as_the_configuration_says() {
     assert_eq!(parts[2..4], ["edge-1.test", "front-door"], "{message}");
     let record: Value = serde_json::from_str(parts[7].trim_start_matches('\u{feff}').trim()).unwrap();
     assert_eq!((&record["path"], &record["status"]), (&"/one".into(), &204.into()));
+}
+
+#[test]
+fn a_collector_over_http_must_prove_who_it_is_and_be_quick() {
+    let (own, stranger) = (certificate("127.0.0.1"), certificate("127.0.0.1"));
+    let collector = Issuer::start_tls(&own);
+    let start = |more: &str| {
+        let url = format!("{}/records", collector.name());
+        let prepared = Gateway::prepare(&conf(&format!(
+            "http: {{url: '{url}', headers: {{authorization: Bearer x}}, {more}}}, fields: {{include: [path]}}"
+        )));
+        prepared.write("certs/own.pem", &own.cert.pem());
+        prepared.write("certs/stranger.pem", &stranger.cert.pem());
+        prepared.start(env!("CARGO_BIN_EXE_palisade").as_ref())
+    };
+    let gateway = start("ca: certs/own.pem");
+    gateway.get("/one").expect(204);
+    let asked = until("the record", || collector.asked().first().cloned());
+    assert!(asked.starts_with("post /records") && asked.ends_with("{\"path\":\"/one\"}\n"), "{asked}");
+    assert!(asked.contains("\r\nauthorization: bearer x\r\n"), "{asked}");
+    drop(gateway);
+    let before = collector.calls();
+    for more in ["ca: certs/stranger.pem", "timeout: 5s"] {
+        let gateway = start(more);
+        gateway.get("/two").expect(204);
+        gateway.wait_for_log("cannot be written", 1);
+        assert_eq!(collector.calls(), before, "{more}: it was told over such a connection");
+    }
+    collector.falls_silent();
+    let gateway = start("ca: certs/own.pem, timeout: 100ms");
+    gateway.get("/three").expect(204);
+    gateway.wait_for_log("no answer in time", 1);
 }
 
 #[test]

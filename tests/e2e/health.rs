@@ -2,6 +2,7 @@
 
 use crate::{
     harness::{Gateway, until},
+    http2::block_on,
     life::admin,
     origin::Origin,
 };
@@ -88,6 +89,43 @@ fn a_target_that_does_not_answer_or_listen_is_not_well() {
     until("more checks", || (listening.opened() > 3).then_some(()));
     assert_eq!(listening.requests(), 0, "a connection is enough");
     gateway.get("/").expect(200);
+}
+
+#[test]
+fn a_target_is_asked_no_more_often_than_written() {
+    let ((seldom, _), (often, _)) = (origin(200), origin(200));
+    let hourly = OFTEN.replace("interval: 20ms", "interval: 1h");
+    let gateway = Gateway::start(&conf(&[&seldom], &hourly).replace(
+        "upstreams: {",
+        &format!("upstreams: {{other: {{targets: [{{address: '{}'}}], health: {OFTEN}}}, ", often.address),
+    ));
+    until("many checks of the other", || (often.requests() > 30).then_some(()));
+    assert_eq!(seldom.requests(), 1);
+    assert_eq!(states(&gateway), ["up"]);
+}
+
+#[test]
+fn a_target_is_asked_in_the_protocol_of_its_upstream() {
+    block_on(async {
+        let demo = palisade::demo::start().unwrap();
+        let conf = "
+upstreams:
+  h2: {targets: [{address: ORIGIN}], protocol: http2, health: {path: /echo/, interval: 20ms, timeout: 20s, expect: [204]}}
+  grpc: {targets: [{address: ORIGIN}], protocol: grpc, health: {path: /echo/, interval: 20ms, timeout: 20s}}
+routes: {h2: {paths: [/h2], upstream: h2}, grpc: {paths: [/grpc], upstream: grpc}}
+"
+        .replace("ORIGIN", &demo.address().to_string());
+        tokio::task::block_in_place(|| {
+            let gateway = Gateway::start(&conf);
+            let told = |upstream: &str, why: &str| {
+                let line = format!("upstream {upstream}: {} is not well: {why}", demo.address());
+                gateway.wait_for_log(&line, 1);
+            };
+            told("h2", "status 200\n");
+            // It answers, and says nothing of whether it serves.
+            told("grpc", "status 200, grpc-status -");
+        });
+    });
 }
 
 #[test]

@@ -150,8 +150,38 @@ fn what_was_sent_again_is_what_was_judged() {
     let lines = gateway.audit(2);
     // Which of the two was written first does not matter.
     let sent = lines.iter().find(|line| line["status"] == 502).unwrap();
+    assert_eq!(sent["request_bytes"], 5, "the client has sent it once");
     let ran = sent["decisions"].as_array().unwrap().iter();
     assert_eq!(ran.filter(|decision| decision["plugin"] == "key-auth").count(), 1);
+}
+
+#[test]
+fn a_body_that_plugins_have_seen_in_pieces_is_not_sent_again() {
+    let origin = answering(503);
+    let conf = conf(&[&origin.address.to_string()], "retries: {attempts: 2, on: ['503'], budget: 100%}");
+    let gateway = Gateway::start_with_test_plugins(
+        &(conf + "  pieces: {paths: [/pieces], upstream: raw, plugins: {test-pieces: {deny: evil}}}\n"),
+    );
+    for (path, requests) in [("/pieces", 1), ("/", 3)] {
+        let before = origin.requests();
+        gateway.connect().send(with_body("PUT", path, 10)).response().expect(503);
+        assert_eq!(origin.requests() - before, requests, "{path}");
+    }
+    // Without a body there is nothing that they could see twice.
+    gateway.get("/pieces").expect(503);
+    assert_eq!(origin.requests(), 1 + 3 + 3);
+}
+
+#[test]
+fn what_is_written_is_all_that_is_sent_again() {
+    let origin = Origin::start(|_| false);
+    for (on, requests) in [("['503']", 1), ("[]", 1), ("[reset]", 3)] {
+        let before = origin.requests();
+        let gateway =
+            Gateway::start(&conf(&[&origin.address.to_string()], &format!("retries: {{on: {on}}}")));
+        gateway.get("/").expect(502);
+        assert_eq!(origin.requests() - before, requests, "{on}");
+    }
 }
 
 #[test]

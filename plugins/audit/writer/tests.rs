@@ -234,3 +234,21 @@ fn what_is_not_durable_was_not_written() {
     assert!(writer.queue.promise(Instant::now()));
     assert!(counts.failures.get() > 0);
 }
+
+#[test]
+fn a_sink_that_goes_on_failing_is_told_of_now_and_then() {
+    let full = Full::with_a_torn_line();
+    let mut worker = Worker {
+        queue: full.writer.queue.clone(),
+        settings: full.writer.settings.clone(),
+        out: Box::new(Forgetful(mpsc::channel().1, mpsc::channel().0)),
+        name: "a test".to_owned(),
+        counts: full.counts.clone(),
+        known: full.writer.known.clone(),
+        untold: 0,
+        complained: None,
+    };
+    assert_eq!([0; 3].map(|_| worker.complains()), [true, false, false]);
+    worker.complained = Instant::now().checked_sub(COMPLAIN);
+    assert_eq!([0; 2].map(|_| worker.complains()), [true, false]);
+}

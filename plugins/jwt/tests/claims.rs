@@ -53,6 +53,8 @@ fn times_are_whole_seconds_and_hold() {
     judged("leeway: 10s", &with("exp", json!(NOW - 10)), Some("token_expired"));
     judged("leeway: 10s", &with("nbf", json!(NOW + 10)), None);
     judged("leeway: 10s", &with("nbf", json!(NOW + 11)), Some("token_not_yet_valid"));
+    judged("leeway: 10s", &with("iat", json!(NOW + 10)), None);
+    judged("leeway: 10s", &with("iat", json!(NOW + 11)), Some("token_not_yet_valid"));
 }
 
 #[test]
@@ -64,9 +66,12 @@ fn lifetimes_are_bounded() {
         (json!({"exp": NOW + 300}), None),
         (json!({"exp": NOW + 301}), Some("token_lifetime")),
         (json!({"iat": NOW}), Some("token_claim_missing")),
+        // Of a clock that is fast: it has begun all the same.
+        (json!({"iat": NOW + 5, "exp": NOW + 305}), None),
+        (json!({"iat": NOW + 5, "exp": NOW + 306}), Some("token_lifetime")),
     ] {
         judged(
-            "{maximum_lifetime: 5m, require_expiration: false}"
+            "{maximum_lifetime: 5m, require_expiration: false, leeway: 5s}"
                 .trim_matches(['{', '}'])
                 .replace(", ", "\n")
                 .as_str(),
@@ -155,20 +160,74 @@ fn claims_become_headers() {
 #[test]
 fn a_claim_names_the_consumer() {
     let kit = kit().consumer("alice", &["gold"], &["key: client-7"]).consumer("bob", &[], &[]);
+    let kit = kit.consumer("carol", &[], &["key: '42'"]);
     let strict = kit.build(&format!("{{secret: '{SECRET}', consumer_claim: azp}}")).unwrap();
     let optional =
         kit.build(&format!("{{secret: '{SECRET}', consumer_claim: azp, consumer_optional: true}}")).unwrap();
-    for (azp, id) in [(json!("client-7"), "alice"), (json!("alice"), "alice"), (json!("bob"), "bob")] {
+    for (azp, id) in [
+        (json!("client-7"), "alice"),
+        (json!("alice"), "alice"),
+        (json!("bob"), "bob"),
+        (json!("42"), "carol"),
+        (json!(42), "carol"),
+    ] {
         let principal = send(&strict, &Signer::secret().token("HS256", &with("azp", azp))).authenticated();
         assert_eq!(&*principal.id, id);
         assert_eq!(principal.consumer.as_ref().map(|consumer| &*consumer.name), Some(id));
     }
-    for azp in [json!("nobody"), json!("Alice"), json!(["alice"]), json!(null), json!("")] {
+    for azp in
+        [json!("nobody"), json!("Alice"), json!(["alice"]), json!(null), json!(""), json!(42.5), json!(true)]
+    {
         let token = Signer::secret().token("HS256", &with("azp", azp));
         send(&strict, &token).denied(401, "token_consumer_unknown");
         let principal = send(&optional, &token).authenticated();
         assert!(principal.consumer.is_none());
         assert_eq!(&*principal.id, "https://login.example|alice");
+    }
+}
+
+#[test]
+fn scopes_are_words_or_items() {
+    let strict = plugin("required_scopes: [read, write]");
+    for (scope, passes) in [
+        (json!("write read"), true),
+        (json!(["read", "x", "write"]), true),
+        (json!("read"), false),
+        (json!(["read write"]), false),
+        (json!(["read"]), false),
+        (json!("read,write"), false),
+        (json!({"read": 1, "write": 1}), false),
+        (json!(null), false),
+    ] {
+        let ran = send(&strict, &Signer::secret().token("HS256", &with("scope", scope.clone())));
+        if passes {
+            ran.authenticated();
+            continue;
+        }
+        let denial = ran.denied(403, "insufficient_scope");
+        let challenge = denial.headers()[0].1.to_str().unwrap();
+        assert!(
+            challenge.ends_with("error=\"insufficient_scope\", scope=\"read write\""),
+            "{scope}: {challenge}"
+        );
+    }
+}
+
+#[test]
+fn an_id_that_a_header_can_hold_tells_the_credential() {
+    let long = "x".repeat(129);
+    for (jti, shown) in [
+        ("j-1", true),
+        (&long[..128], true),
+        (&long, false),
+        ("", false),
+        ("a b", false),
+        ("a\r\nx-consumer-id: root", false),
+        ("\u{e9}", false),
+    ] {
+        let token = Signer::secret().token("HS256", &with("jti", json!(jti)));
+        let principal = send(&plugin(""), &token).authenticated();
+        assert_eq!(principal.credential.as_deref(), shown.then_some(jti), "{jti:?}");
     }
 }
 

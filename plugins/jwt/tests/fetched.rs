@@ -188,6 +188,31 @@ fn a_key_that_is_not_there_is_not_asked_for_again() {
 }
 
 #[test]
+fn an_issuer_that_fails_says_nothing_about_a_key() {
+    let (issuer, known, late) = (Issuer::default(), Signer::p256(), Signer::p256());
+    issuer.has(&[known.jwk("known")]);
+    let host = issuer.host();
+    let plugin = start(&host);
+    host.advance(seconds(10));
+    host.until_asleep();
+    issuer.says(URL, "<html>");
+    let token = late.token_of("ES256", "late", &good());
+    send(&plugin, &token).denied(401, "token_key_unknown");
+    host.until_calls(2);
+    host.until_asleep();
+    // It is asked again, as early as may be, and has not the key yet.
+    issuer.has(&[known.jwk("known")]);
+    host.advance(seconds(10));
+    host.until_calls(3);
+    host.advance(seconds(10));
+    host.until_asleep();
+    // Nobody has said that there is none: the next token may ask.
+    issuer.has(&[known.jwk("known"), late.jwk("late")]);
+    send(&plugin, &token).authenticated();
+    assert_eq!(host.calls().len(), 4);
+}
+
+#[test]
 fn a_key_that_was_not_there_is_asked_for_again_after_a_while() {
     let (issuer, known, late) = (Issuer::default(), Signer::p256(), Signer::p256());
     issuer.has(&[known.jwk("known")]);
@@ -335,6 +360,20 @@ fn an_issuer_is_believed_about_itself_only() {
 }
 
 #[test]
+fn an_issuer_whose_name_ends_with_a_slash_is_found() {
+    const META: &str = "https://login.example/.well-known/openid-configuration";
+    let (issuer, signer) = (Issuer::default(), Signer::p256());
+    issuer.says(META, json!({"issuer": "https://login.example/", "jwks_uri": URL}));
+    issuer.has(&[signer.jwk("a")]);
+    let host = issuer.host();
+    let plugin = kit().host(host.clone()).build("issuer: https://login.example/").unwrap();
+    host.until_asleep();
+    let token = signer.token_of("ES256", "a", &with("iss", json!("https://login.example/")));
+    send(&plugin, &token).authenticated();
+    assert_eq!(host.calls(), [META, URL]);
+}
+
+#[test]
 fn bad_keys_of_an_issuer_are_passed_over() {
     let (issuer, signer) = (Issuer::default(), Signer::p256());
     let secret = Signer::secret();
@@ -374,8 +413,18 @@ fn a_source_is_shared_and_ends_with_its_last_holder() {
     assert_eq!(host.calls().len(), 1);
     drop(new);
     host.until_tasks(0);
-    let _again = kit.build(&yaml).unwrap();
+    let again = kit.build(&yaml).unwrap();
     host.until_calls(2);
+    // What is fetched in another way is not what others have fetched.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let ca = file.path().display();
+    let _others: Vec<_> =
+        ["fetch_timeout: 1s".to_owned(), "refresh_interval: 1h".to_owned(), format!("ca: {ca}")]
+            .iter()
+            .map(|more| kit.build(&format!("{{jwks: '{URL}', {more}}}")).unwrap())
+            .collect();
+    host.until_calls(5);
+    drop(again);
 }
 
 #[test]
@@ -397,6 +446,17 @@ fn keys_are_there_at_once_in_the_process_that_takes_over() {
     send(&after, &token).faulted("token_keys_unavailable");
     new.take_over_from(&old);
     send(&after, &token).authenticated();
+    // What was fetched is newer than what is handed over.
+    let newer = Signer::p256();
+    issuer.has(&[newer.jwk("b")]);
+    let later_host = issuer.host();
+    let later = kit().host(later_host.clone());
+    let fresh = later.build(&configuration).unwrap();
+    later_host.until_asleep();
+    later.take_over_from(&old);
+    send(&fresh, &newer.token_of("ES256", "b", &good())).authenticated();
+    send(&fresh, &token).denied(401, "token_key_unknown");
+    issuer.says(URL, "<html>");
     // And it hands them on.
     let third = kit().host(new_host.clone());
     let last = third.build(&configuration).unwrap();

@@ -105,6 +105,63 @@ fn a_key_id_finds_its_key_and_nothing_else() {
 }
 
 #[test]
+fn a_token_without_a_key_id_is_tried_with_few_keys_and_one_with_it_with_those_that_have_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |keys: Vec<Value>| {
+        std::fs::write(dir.path().join("k.json"), json!({"keys": keys}).to_string()).unwrap();
+        kit().build(&format!("jwks: {}", dir.path().join("k.json").display())).unwrap()
+    };
+    let all: Vec<Signer> = (0..6).map(|_| Signer::p256()).collect();
+    let plugin = load(all.iter().enumerate().map(|(index, one)| one.jwk(&index.to_string())).collect());
+    for (index, signer) in all.iter().enumerate() {
+        send(&plugin, &signer.token_of("ES256", &index.to_string(), &good())).authenticated();
+        let ran = send(&plugin, &signer.token("ES256", &with("jti", json!("without"))));
+        // Each try takes the time of a verification, and anybody may ask for it.
+        if index < 4 { drop(ran.authenticated()) } else { drop(ran.denied(401, "token_signature")) }
+    }
+    let mut nameless = all[0].jwk("");
+    nameless.as_object_mut().unwrap().remove("kid");
+    let plugin = load(vec![nameless, all[1].jwk("b")]);
+    for (signer, kid, reason) in [
+        (&all[0], "any", None),
+        (&all[1], "b", None),
+        (&all[0], "b", Some("token_signature")),
+        (&all[1], "any", Some("token_signature")),
+    ] {
+        let ran = send(&plugin, &signer.token_of("ES256", kid, &good()));
+        match reason {
+            None => drop(ran.authenticated()),
+            Some(reason) => drop(ran.denied(401, reason)),
+        }
+    }
+}
+
+#[test]
+fn neither_a_key_nor_its_cryptography_takes_another_algorithm() {
+    use crate::jwt::{crypto::PROVIDER, key::Key};
+    use jsonwebtoken::{Algorithm, DecodingKey};
+    let point = Signer::p256();
+    let Signer::P256(pair) = &point else { panic!("it is one") };
+    let raw = pair.public_key_raw().to_vec();
+    let message = b"a message";
+    // The key is known to all: an HMAC by it is nobody's signature.
+    let tag = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &raw), message);
+    let key = Key::of_pem(&point.pem()).ok().unwrap();
+    assert!(key.verifies(Algorithm::ES256, message, &point.sign("ES256", message)));
+    assert!(!key.verifies(Algorithm::HS256, message, &tag.as_ref().to_vec()));
+    for algorithm in [Algorithm::HS256, Algorithm::RS256, Algorithm::EdDSA] {
+        assert!((PROVIDER.verifier_factory)(&algorithm, &DecodingKey::from_ec_der(&raw)).is_err());
+    }
+    // Of one family, and another algorithm than the key's.
+    let rsa = Key::of_pem(RSA_PUBLIC).ok().unwrap();
+    assert!(rsa.verifies(Algorithm::RS256, message, &Signer::Rsa.sign("RS256", message)));
+    let mut only = Signer::Rsa.jwk("k");
+    only["alg"] = json!("PS256");
+    let only = Key::of_jwk(&serde_json::from_value(only).unwrap()).ok().unwrap();
+    assert!(!only.verifies(Algorithm::RS256, message, &Signer::Rsa.sign("RS256", message)));
+}
+
+#[test]
 fn a_token_brings_no_key_and_no_extension() {
     let (ours, theirs) = (Signer::p256(), Signer::p256());
     let plugin = kit().build(&pem(&ours)).unwrap();

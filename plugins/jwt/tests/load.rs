@@ -94,6 +94,20 @@ fn sets_of_keys_are_looked_through() {
 }
 
 #[test]
+fn a_file_of_keys_is_not_read_without_end() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let set = json!({"keys": [Signer::p256().jwk("a")]}).to_string();
+    for (more, is_read) in [(0, true), ((1 << 20) + 1, false)] {
+        std::fs::write(file.path(), format!("{set}{}", " ".repeat(more))).unwrap();
+        let built = kit().build(&format!("jwks: {}", file.path().display())).map(drop);
+        match is_read {
+            true => built.unwrap(),
+            false => assert!(built.unwrap_err().contains("more than a mebibyte")),
+        }
+    }
+}
+
+#[test]
 fn a_point_off_its_curve_is_no_key() {
     for signer in [Signer::p256(), Signer::p384()] {
         let mut der = pem_body(&signer.pem());
@@ -173,11 +187,37 @@ fn mistakes_are_refused() {
         ("claims_to_headers: {a: x-a, b: X-A}", "is written twice"),
         ("claims_to_headers: {sub: authorization}", "means something else"),
         ("claims_to_headers: {sub: x-consumer-id}", "means something else"),
+        ("header_names: [host]", "holds something else"),
+        ("header_names: [connection]", "holds something else"),
+        ("header_names: [content-length]", "holds something else"),
         ("consumer_optional: true", "no claim names a consumer"),
         ("realm: 'a\"b'", "a challenge cannot have"),
         ("audence: shop", "did you mean `audience`"),
     ] {
         refused(&format!("secret: '{SECRET}'\n{fields}"), words);
+    }
+    // Who writes such a header writes the request.
+    for name in [
+        "authorization",
+        "cookie",
+        "host",
+        "connection",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "x-consumer-groups",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-credential-identifier",
+        "x-real-ip",
+        "x-request-id",
+    ] {
+        let written = format!("secret: '{SECRET}'\nclaims_to_headers: {{sub: {name}}}");
+        refused(&written, "means something else");
     }
     let twice = kit().consumer("first", &[], &["key: x"]).consumer("second", &[], &["key: x"]);
     let error = twice.build(&format!("secret: '{SECRET}'")).map(drop).unwrap_err();

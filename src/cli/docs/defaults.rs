@@ -147,6 +147,41 @@ mod tests {
         assert!(!config.watch && !config.demo);
         assert_eq!(config.drain_timeout.as_secs(), 60);
 
+        // Of what may be absent as a whole.
+        for section in ["health", "outlier", "retries", "keepalive"] {
+            let of = |text: &str| {
+                let dir = tempfile::tempdir().unwrap();
+                let conf = format!(
+                    "version: 1\nlisteners: {{a: {{address: 127.0.0.1:0}}}}\nupstreams: {{a: {{targets: [{{address: a:1}}], {text}}}}}\n"
+                );
+                std::fs::write(dir.path().join("palisade.yaml"), conf).unwrap();
+                let config = conf::load(dir.path(), palisade_plugins::PLUGINS, &|_| None);
+                let one =
+                    config.unwrap_or_else(|error| panic!("{text}: {error}")).upstreams["a"].value.clone();
+                (one.health, one.outlier, one.retries, one.keepalive)
+            };
+            let types = conf::schema::types(palisade_plugins::PLUGINS);
+            let name = format!("Raw{}{}", section[..1].to_uppercase(), &section[1..]);
+            let (given, written) = match types["$defs"][&name]["properties"].as_object() {
+                None => (
+                    String::new(),
+                    types["$defs"]["RawUpstream"]["properties"][section]["default"].to_string(),
+                ),
+                Some(fields) => {
+                    // A status is expected where something is asked for; `on` says more where it is absent.
+                    let path = if section == "health" { "path: /x, " } else { "" };
+                    let all = fields
+                        .iter()
+                        .filter(|(name, field)| *name != "on" && field["default"] != Value::Null);
+                    let all: Vec<String> =
+                        all.map(|(name, field)| format!("{name}: {}", field["default"])).collect();
+                    assert!(all.len() > 1, "{section}: {fields:#?}");
+                    (format!("{section}: {{{path}}}"), format!("{{{path}{}}}", all.join(", ")))
+                }
+            };
+            assert_eq!(of(&given), of(&format!("{section}: {written}")), "{section}");
+        }
+
         // Nothing left out: each default is written, not only implied.
         for line in [
             "  header_timeout: 10s",

@@ -119,6 +119,18 @@ async fn names_are_asked_for_again_when_their_time_is_over() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_good_for_no_time_is_good_for_a_second() {
+    let server = Server::start().await;
+    server.says("hurried.test.", Answer::Address(ip(31), 0));
+    let upstream = Arc::new(named(&["hurried.test."]));
+    let begun = Instant::now();
+    let running = tokio::spawn(run(upstream, server.names.clone()));
+    until("three questions", || server.asked("hurried.test.") >= 3).await;
+    assert!(begun.elapsed() >= 2 * TTL[0], "{:?}", begun.elapsed());
+    running.abort();
+}
+
+#[tokio::test]
 async fn an_answer_tells_how_long_it_is_good_for() {
     let server = Server::start().await;
     let target = Target { host: "a.test.".to_owned(), port: 8080, weight: 1 };
