@@ -178,6 +178,10 @@ routes: {echo: {paths: [/echo], upstream: demo, plugins: {ip-restriction: {deny:
     let answer = gateway.request("GET", "/echo", &["x-forwarded-for: 10.9.9.9, 10.1.1.1"]).expect(200);
     assert_eq!(answer.echoed("x-real-ip").as_deref(), Some("10.1.1.1"));
     gateway.request("GET", "/echo", &["x-forwarded-for: 10.1.1.1, 10.9.9.9"]).expect(403);
+    for (said, told) in [("https", "https"), ("HTTPS", "https"), ("http", "http"), ("https, http", "http")] {
+        let answer = gateway.request("GET", "/echo", &[&format!("x-forwarded-proto: {said}")]).expect(200);
+        assert_eq!(answer.echoed("x-forwarded-proto").as_deref(), Some(told), "{said}");
+    }
 }
 
 #[test]
