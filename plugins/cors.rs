@@ -364,8 +364,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_what_pages_are_told() {
+        let yaml = "{origins: [https://a.example], methods: [GET, PURGE], headers: [x-b], exposed_headers: [x-c, x-d], credentials: true}";
+        let plugin = build(yaml).unwrap();
+        let (headers, _) = plugin.run(preflight("https://a.example")).replied(204);
+        assert_eq!(headers["access-control-allow-methods"], "GET, PURGE");
+        assert_eq!(headers["access-control-allow-headers"], "x-b");
+        assert!(!headers.contains_key("access-control-max-age"));
+        let case = |origin: &str| {
+            let case = Case::get("/").header("origin", origin).response_header("vary", "Accept, origin");
+            let case = case.response_header("access-control-allow-credentials", "true");
+            case.response_header("access-control-expose-headers", "x-secret")
+        };
+        let all = |yaml: &str, origin: &str| {
+            let head = build(yaml).unwrap().run(case(origin)).passed().head;
+            ["allow-origin", "allow-credentials", "expose-headers"].map(|name| {
+                let value = head.headers.get(format!("access-control-{name}"));
+                value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+            })
+        };
+        assert_eq!(all(yaml, "https://a.example"), ["https://a.example", "true", "x-c, x-d"]);
+        // What the origin says itself does not hold.
+        assert_eq!(all(yaml, "https://evil.example"), [""; 3]);
+        assert_eq!(all("origins: [https://a.example]", "https://a.example"), ["https://a.example", "", ""]);
+        let head = build(yaml).unwrap().run(case("https://a.example")).passed().head;
+        assert_eq!(head.headers.get_all("vary").iter().count(), 1, "it says so already");
+    }
+
+    #[test]
     fn mistakes_are_refused_at_load() {
         for (yaml, expected) in [
+            ("{origins: ['*'], exposed_headers: ['a b']}", "exposed_headers[0]"),
             ("{origins: ['*'], credentials: true}", "any page could act"),
             ("{origins: ['null'], credentials: true}", "any page could act"),
             ("{origins: ['https://a.example:443']}", "is not an origin"),

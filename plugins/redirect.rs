@@ -180,6 +180,14 @@ mod tests {
         let (headers, _) =
             build("{to: https, port: 8443, status: 301}").unwrap().run(Case::get("/a")).replied(301);
         assert_eq!(headers["location"], "https://example.com:8443/a");
+        for status in [301, 302, 303, 307, 308] {
+            let plugin = build(&format!("{{to: https, port: 443, status: {status}}}")).unwrap();
+            let (headers, _) = plugin.run(Case::get("/a")).replied(status);
+            assert_eq!(headers["location"], "https://example.com/a");
+            // Who comes over TLS goes on, so that its route needs an upstream.
+            assert!(!plugin.built.plugin().always_answers());
+        }
+        assert!(build("location: /a").unwrap().built.plugin().always_answers());
     }
 
     #[test]

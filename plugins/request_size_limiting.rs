@@ -77,6 +77,10 @@ impl Plugin for RequestSizeLimiting {
         BodyNeed::Stream
     }
 
+    fn keeps_request_body(&self) -> bool {
+        true
+    }
+
     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
         let declared =
             ex.header(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -132,6 +132,8 @@ mod tests {
             (&HeaderValue::from_static("application/json"), &b"{}"[..])
         );
         run("status_code: 204").replied(204);
+        assert_eq!(run("body: soon").replied(503).0["content-type"], "text/plain; charset=utf-8");
+        assert!(kit.build("{}").unwrap().built.plugin().always_answers());
         for yaml in [
             "status_code: 100",
             "status_code: 600",

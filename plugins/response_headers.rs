@@ -216,8 +216,28 @@ mod tests {
             (&HeaderValue::from_static("nosniff"), &HeaderValue::from_static("SAMEORIGIN"))
         );
         assert!(!headers.contains_key("server") && !headers.contains_key("strict-transport-security"));
-        let ran = run("{}", Case::get("/").client(|client| client.https = true));
-        assert!(ran.head.headers.contains_key("strict-transport-security"));
+        let all = |case: Case| -> Vec<String> {
+            let head = run("{}", case).head;
+            let line =
+                |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+            let mut lines: Vec<String> = head.headers.iter().map(line).collect();
+            lines.sort();
+            lines
+        };
+        let telltale =
+            Case::get("/").response_header("x-powered-by", "old").response_header("x-aspnet-version", "4");
+        let expected = [
+            "cross-origin-resource-policy: same-origin",
+            "permissions-policy: camera=(), geolocation=(), microphone=()",
+            "referrer-policy: no-referrer",
+            "strict-transport-security: max-age=31536000",
+            "x-content-type-options: nosniff",
+            "x-frame-options: DENY",
+        ];
+        assert_eq!(all(telltale.client(|client| client.https = true)), expected);
+        let own = Case::get("/").client(|client| client.https = true);
+        let own = own.response_header("strict-transport-security", "max-age=1");
+        assert!(all(own).contains(&"strict-transport-security: max-age=1".to_owned()));
         assert!(run("defaults: false", Case::get("/")).head.headers.is_empty());
     }
 
@@ -265,6 +285,9 @@ mod tests {
             ("set: {a: \"x\\r\\ny\"}", "is not a header value"),
             ("set: {content-length: '1'}", "frames the message"),
             ("remove: [Transfer-Encoding]", "frames the message"),
+            ("add: {Connection: close}", "frames the message"),
+            ("set: {upgrade: h2c}", "frames the message"),
+            ("remove: [trailer]", "frames the message"),
         ] {
             assert!(kit.build(yaml).unwrap_err().contains(expected), "{yaml}");
         }

@@ -134,7 +134,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use palisade_contract::{Denial, Fault};
+    use palisade_contract::{Denial, Fault, Reply};
 
     #[test]
     fn a_denial_becomes_a_problem_document_without_its_private_detail() {
@@ -146,6 +146,39 @@ mod tests {
         assert_eq!(body["detail"], "No");
         assert_eq!(body["request_id"], "r1");
         assert!(!String::from_utf8_lossy(answer.body()).contains("gold"));
+    }
+
+    #[test]
+    fn a_problem_document_has_the_members_of_rfc_9457() {
+        let denial = Denial::unauthorized("credential_missing").message("This needs a credential");
+        let answer = Answer::of(&Stop::Denied(denial), "r1", &[]);
+        let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        let expected = serde_json::json!({
+            "type": "about:blank",
+            "title": "Unauthorized",
+            "status": 401,
+            "detail": "This needs a credential",
+            "reason": "credential_missing",
+            "request_id": "r1",
+        });
+        assert_eq!(body, expected);
+        let head = answer.head().unwrap();
+        assert_eq!(head.headers["content-type"], "application/problem+json");
+        assert_eq!(head.headers["content-length"], answer.body().len().to_string());
+    }
+
+    #[test]
+    fn a_plugins_own_headers_hold_and_no_length_stands_where_no_body_can() {
+        let reply = |status| {
+            Reply::new(status, "r").header(header::CACHE_CONTROL, HeaderValue::from_static("public"))
+        };
+        for (status, has_length) in
+            [(StatusCode::GONE, true), (StatusCode::NO_CONTENT, false), (StatusCode::NOT_MODIFIED, false)]
+        {
+            let head = Answer::of(&Stop::Replied(reply(status)), "r1", &[]).head().unwrap();
+            assert_eq!(head.headers.contains_key("content-length"), has_length, "{status}");
+            assert_eq!(head.headers["cache-control"], "public", "{status}");
+        }
     }
 
     #[test]

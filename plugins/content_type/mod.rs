@@ -195,6 +195,10 @@ impl Plugin for ContentType {
         }
     }
 
+    fn keeps_request_body(&self) -> bool {
+        matches!(self.request_body(), BodyNeed::Stream)
+    }
+
     /// What the head says is refused before a body was waited for.
     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
         if !announces_body(ex) {

@@ -100,6 +100,7 @@ fn bodies_are_what_they_say() {
     plugin.run(typed("application/json", &b"\"\xff\""[..])).denied(400, "content_type_lies");
     let plugin = kit().build("{allow: [application/json], verify: false}").unwrap();
     assert_eq!(plugin.built.plugin().request_body(), BodyNeed::Stream);
+    assert!(plugin.built.plugin().keeps_request_body());
     plugin.run(typed("application/json", "a=1")).passed();
     plugin.run(typed("text/plain", "1")).denied(415, "content_type_refused");
 }

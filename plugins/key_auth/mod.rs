@@ -269,7 +269,7 @@ impl Authenticator for KeyAuth {
 mod tests {
     use super::*;
     use palisade_contract::{
-        Descriptor,
+        Built, Descriptor,
         testkit::{Case, Kit},
     };
     use sha2::{Digest, Sha256};
@@ -329,6 +329,32 @@ mod tests {
         plugin
             .run(Case::get("/").header("apikey", "alice-key").header("apikey", "alice-key"))
             .denied(401, "credential_ambiguous");
+    }
+
+    #[test]
+    fn the_whole_hash_is_compared() {
+        // Of the right length, and the same in all but the last digit.
+        let mut near = sha("alice-key");
+        let last = if near.ends_with('0') { '1' } else { '0' };
+        near.replace_range(63.., &last.to_string());
+        let kit = Kit::of(DESCRIPTOR).consumer("alice", &[], &[&format!("key_sha256: {near}")]);
+        let plugin = kit.build("realm: shop").unwrap();
+        plugin.run(Case::get("/").header("apikey", "alice-key")).denied(401, "credential_unknown");
+        let Built::Authenticator(authenticator) = &plugin.built else { panic!("it authenticates") };
+        assert_eq!(authenticator.challenge(), "Key realm=\"shop\"");
+    }
+
+    #[test]
+    fn a_key_ends_with_the_moment_that_is_written() {
+        let (moment, second) = (SystemTime::now(), std::time::Duration::from_secs(1));
+        let principal = Arc::new(Principal::of_consumer(
+            Arc::new(palisade_contract::Consumer { name: "alice".into(), groups: Vec::new() }),
+            None,
+        ));
+        for (now, good) in [(moment - second, true), (moment, false), (moment + second, false)] {
+            let found = accepted(&principal, Some(moment), now);
+            assert_eq!(matches!(found, Authentication::Authenticated(_)), good);
+        }
     }
 
     #[test]

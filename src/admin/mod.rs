@@ -19,7 +19,12 @@
 mod access;
 mod api;
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, middleware};
 use futures::future::BoxFuture;
@@ -78,8 +83,13 @@ pub trait AdminState: Send + Sync + 'static {
 /// # Errors
 /// The listener cannot be used.
 pub fn start(listener: TcpListener, state: Arc<dyn AdminState>) -> io::Result<Server> {
-    let exposed = !listener.local_addr()?.ip().to_canonical().is_loopback();
+    let exposed = is_exposed(listener.local_addr()?.ip());
     start_as(listener, state, exposed)
+}
+
+/// True for an address that others than this machine may reach.
+fn is_exposed(address: IpAddr) -> bool {
+    !address.to_canonical().is_loopback()
 }
 
 /// Serves `/healthz` and `/readyz` alone, to anyone.

@@ -134,6 +134,7 @@ async fn on_loopback_everybody_reads() {
         let answer = ask(server.address(), &format!("GET {path}|host: localhost")).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, body), "{path}");
         assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
+        assert!(answer.head.contains("x-content-type-options: nosniff"), "{}", answer.head);
         assert!(!answer.head.contains("access-control-"), "{}", answer.head);
     }
     let answer = ask(server.address(), "GET /metrics|host: localhost").await;
@@ -200,6 +201,23 @@ async fn without_a_configured_token_nothing_can_be_changed() {
             assert!(answer.body.contains("admin.token"), "{}", answer.body);
         }
         assert_eq!(state.reloads.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
+fn only_loopback_is_this_machines_own() {
+    for (address, exposed) in [
+        ("127.0.0.1", false),
+        ("127.8.8.8", false),
+        ("::1", false),
+        ("::ffff:127.0.0.1", false),
+        ("0.0.0.0", true),
+        ("::", true),
+        ("10.0.0.1", true),
+        ("::ffff:10.0.0.1", true),
+        ("fe80::1", true),
+    ] {
+        assert_eq!(is_exposed(address.parse().unwrap()), exposed, "{address}");
     }
 }
 

@@ -95,6 +95,8 @@ pub struct Chain {
     auth: AuthPlan,
     request_body_need: BodyNeed,
     response_body_need: BodyNeed,
+    /// Pieces of a request's body may become longer or shorter on their way.
+    reframes_request: bool,
     preflight: bool,
 }
 
@@ -128,12 +130,16 @@ impl Chain {
             with(Hooks::RESPONSE_BODY, &|slot| slot.plugin().response_body() != BodyNeed::None);
         response_body.reverse();
         let request_body = with(Hooks::REQUEST_BODY, &|slot| slot.plugin().request_body() != BodyNeed::None);
+        let request_body_need = need(&slots, &request_body, Plugin::request_body);
+        let mut pieces = request_body.iter().filter_map(|index| slots.get(*index));
         Chain {
             screen: with(Hooks::NONE, &|slot| asked(slot) && early(slot)),
             request: with(Hooks::NONE, &|slot| asked(slot) && !early(slot)),
             silent_screen: silent(true),
             silent_request: silent(false),
-            request_body_need: need(&slots, &request_body, Plugin::request_body),
+            reframes_request: request_body_need == BodyNeed::Stream
+                && pieces.any(|slot| !slot.plugin().keeps_request_body()),
+            request_body_need,
             response_body_need: need(&slots, &response_body, Plugin::response_body),
             preflight: slots.iter().any(|slot| slot.plugin().answers_preflight()),
             log: with(Hooks::LOG, &|_| true),
@@ -174,6 +180,11 @@ impl Chain {
     /// What its plugins want of a request's body: the most demanding need.
     pub fn request_body_need(&self) -> BodyNeed {
         self.request_body_need
+    }
+
+    /// True where a request's body that streams past may change its length.
+    pub fn reframes_request(&self) -> bool {
+        self.reframes_request
     }
 
     /// What its plugins want of a response's body.

@@ -1,5 +1,8 @@
 //! Hooks of a chain: in which order they run, what a condition binds, what a panic costs.
 
+mod answers;
+mod rules;
+
 use super::*;
 use bytes::Bytes;
 use futures::FutureExt;
@@ -185,6 +188,11 @@ fn a_panic_in_the_log_keeps_nobody_else_from_theirs() {
     assert!(outcome.ran.ends_with(&["a log".to_owned(), "b log".to_owned()]), "{:?}", outcome.ran);
 }
 
+fn consumer(name: &str) -> Arc<Principal> {
+    let consumer = palisade_contract::Consumer { name: name.into(), groups: Vec::new() };
+    Arc::new(Principal::of_consumer(Arc::new(consumer), None))
+}
+
 /// Says of the credential in a header what the header says.
 struct Says(HeaderName);
 
@@ -195,10 +203,8 @@ impl Authenticator for Says {
         let said = ex.header(&self.0).map(|value| value.to_str().unwrap());
         Step::Now(Ok(match said {
             None | Some("nothing") => Authentication::NoCredential,
-            Some("good") => {
-                let consumer = palisade_contract::Consumer { name: "alice".into(), groups: Vec::new() };
-                Authentication::Authenticated(Arc::new(Principal::of_consumer(Arc::new(consumer), None)))
-            }
+            Some("good") => Authentication::Authenticated(consumer(self.0.as_str())),
+            Some("left") => Authentication::NotMine,
             Some("scope") => Authentication::Rejected(Denial::forbidden("scope")),
             Some("old") => Authentication::Rejected(Denial::unauthorized("old").genuine()),
             Some("down") => return Step::Now(Err(Fault::unavailable("down"))),

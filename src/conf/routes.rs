@@ -430,4 +430,18 @@ mod tests {
             assert!(host_pattern(text).is_err(), "{text}");
         }
     }
+
+    #[test]
+    fn error_bodies_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "version: 1\nerrors: {404: {content_type: text/html, file: page.html}}\n";
+        std::fs::write(dir.path().join("a.yaml"), text).unwrap();
+        for (more, refused) in [(0, false), (1, true)] {
+            let page = vec![b'x'; usize::try_from(MAX_ERROR_BODY + more).unwrap()];
+            std::fs::write(dir.path().join("page.html"), page).unwrap();
+            let errors = crate::conf::read(dir.path(), &[], &|_| None).errors;
+            let found = errors.iter().any(|error| error.message.ends_with("it is larger than 1 MiB"));
+            assert_eq!(found, refused, "{errors:?}");
+        }
+    }
 }

@@ -88,3 +88,77 @@ fn a_route_that_does_not_compile_hides_no_clash() {
     );
     assert_eq!(found.len(), 3, "{found:?}");
 }
+
+#[test]
+fn the_table_shows_all_that_a_route_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = "version: 1
+listeners: {public: {address: 127.0.0.1:0}}
+upstreams: {origin: {targets: [{address: 127.0.0.1:9}]}}
+plugins: {response-headers: {}}
+routes:
+  a:
+    hosts: [a.test, '*.b.test']
+    paths: [/v1/x, /v1/y/*]
+    methods: [GET, POST]
+    headers: {x-version: '2'}
+    strip_prefix: /v1
+    pass_headers: [x-http-method-override]
+    upstream: origin
+    plugins:
+      redirect: {location: /z, when: 'request.path == \"/z\"', on_fault: allow}
+      ip-restriction: {mode: monitor, deny: [10.0.0.1]}
+      correlation-id: {mode: off}
+      response-headers#more: {mode: off}
+      key-auth: {}
+consumers: {alice: {plugins: {response-headers#more: {}}}}
+";
+    std::fs::write(dir.path().join("palisade.yaml"), whole).unwrap();
+    let (_, snapshot) = server::check(dir.path(), palisade_plugins::PLUGINS).unwrap();
+    let mut shown = serde_json::to_value(super::view::routes(&snapshot)).unwrap();
+    let of_alice = shown[0].as_object_mut().unwrap().remove("consumers").unwrap();
+    // What is off for others runs for her.
+    let more: Vec<_> = of_alice["alice"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["entry"] == "response-headers#more")
+        .collect();
+    assert_eq!((more.len(), &more[0]["mode"], &more[0]["scope"]), (1, &"enforce".into(), &"consumer".into()));
+    for entry in shown[0]["plugins"].as_array_mut().unwrap() {
+        let place = entry["place"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        entry["place"] = place.into();
+    }
+    let entry = |name: &str,
+                 stage: &str,
+                 mode: &str,
+                 scope: &str,
+                 (on_fault, conditional): (&str, bool),
+                 place: &str| {
+        serde_json::json!({
+            "entry": name, "stage": stage, "mode": mode, "scope": scope, "on_fault": on_fault,
+            "conditional": conditional, "place": format!("palisade.yaml:{place}"),
+        })
+    };
+    let expected = serde_json::json!([{
+        "name": "a",
+        "match": {
+            "hosts": ["a.test", "*.b.test"],
+            "paths": ["/v1/x", "/v1/y/*"],
+            "methods": ["GET", "POST"],
+            "headers": {"x-version": "2"},
+        },
+        "upstream": "origin",
+        "strip_prefix": "/v1",
+        "pass_headers": ["x-http-method-override"],
+        "plugins": [
+            entry("correlation-id", "screen", "off", "route", ("deny", false), "17:7"),
+            entry("ip-restriction", "screen", "monitor", "route", ("deny", false), "16:7"),
+            entry("redirect", "screen", "enforce", "route", ("allow", true), "15:7"),
+            entry("key-auth", "authenticate", "enforce", "route", ("deny", false), "19:7"),
+            entry("response-headers", "transform", "enforce", "everywhere", ("deny", false), "4:11"),
+            entry("response-headers#more", "transform", "off", "route", ("deny", false), "18:7"),
+        ],
+    }]);
+    assert_eq!(shown, expected);
+}

@@ -30,6 +30,25 @@ impl Flight {
         self.body_limit = self.body_limit.min(u64::try_from(max).unwrap_or(u64::MAX));
         true
     }
+
+    /// The whole body through the chain. What takes its place is held beside what is still read of the client's.
+    pub(super) async fn judge_whole(
+        &mut self,
+        session: &mut Session,
+        body: &mut Body,
+        budget: &Arc<Budget>,
+        most: u64,
+    ) -> Option<Stop> {
+        self.swap(session);
+        let stop = self.chain.request_body(&mut self.ex, &mut self.run, body).await;
+        self.swap(session);
+        if stop.is_some() || !body.is_replaced() {
+            return stop;
+        }
+        let share = self.share.get_or_insert_with(|| budget.share(most));
+        let held = share.resize(share.bytes().saturating_add(body.bytes().len()));
+        (!held).then(no_room)
+    }
 }
 
 impl Ctx {
@@ -55,24 +74,17 @@ impl Ctx {
         let Some(flight) = &mut self.flight else { return Ok(None) };
         self.request_bytes = bytes.len() as u64;
         let mut body = Body::new(bytes, true);
-        flight.swap(session);
-        let stop = flight.chain.request_body(&mut flight.ex, &mut flight.run, &mut body).await;
-        flight.swap(session);
+        if let Some(stop) = flight.judge_whole(session, &mut body, budget, most).await {
+            return Ok(Some(stop));
+        }
         let replaced = body.is_replaced();
         let bytes = body.into_bytes();
         if self.tunnel && !bytes.is_empty() {
             // A request with a body is no upgrade (RFC 9110 §7.8 lets it be one; no origin reads it alike).
-            return Ok(stop.or_else(|| Some(Stop::Faulted(Fault::internal("upgrade_body")))));
-        }
-        if replaced {
-            // It is held beside what Pingora still reads of the client's.
-            let share = flight.share.get_or_insert_with(|| budget.share(most));
-            if !share.resize(share.bytes().saturating_add(bytes.len())) {
-                return Ok(Some(no_room()));
-            }
+            return Ok(Some(Stop::Faulted(Fault::internal("upgrade_body"))));
         }
         self.body = if replaced { RequestBody::Replaced(bytes) } else { RequestBody::Judged(bytes) };
-        Ok(stop)
+        Ok(None)
     }
 
     /// A piece of the body on its way to the origin.
@@ -115,9 +127,14 @@ impl Ctx {
             return Ok(());
         }
         let mut piece = Body::new(body.take().unwrap_or_default(), end);
+        let length = piece.bytes().len();
         flight.swap(session);
-        let stop = flight.chain.request_body(&mut flight.ex, &mut flight.run, &mut piece).await;
+        let mut stop = flight.chain.request_body(&mut flight.ex, &mut flight.run, &mut piece).await;
         flight.swap(session);
+        if piece.bytes().len() != length && !flight.chain.reframes_request() {
+            // Who said that no piece changes has changed one: the origin has been told the length of another body.
+            stop = stop.or_else(|| Some(Stop::Faulted(Fault::internal("request_body_changed"))));
+        }
         *body = Some(piece.into_bytes());
         match stop {
             Some(stop) => self.refuse(stop),

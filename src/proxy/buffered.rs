@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use palisade_contract::{Body, Fault, ResponseHeader};
+use palisade_contract::{Body, BodyNeed, Fault, ResponseHeader};
 use pingora::{
     Error,
     ErrorType::InternalError,
@@ -32,7 +32,7 @@ pub(super) async fn exchange(
     max: usize,
     budget: &Arc<Budget>,
 ) -> Result<()> {
-    let body = match whole_request(session, ctx, &mut plan, budget).await? {
+    let body = match whole_request(session, ctx, budget).await? {
         Ok(body) => body,
         Err(stop) => return ctx.answer(session, &stop).await,
     };
@@ -62,7 +62,6 @@ pub(super) async fn exchange(
 async fn whole_request(
     session: &mut Session,
     ctx: &mut Ctx,
-    plan: &mut Plan,
     budget: &Arc<Budget>,
 ) -> Result<Result<Bytes, Stop>> {
     match std::mem::take(&mut ctx.body) {
@@ -70,17 +69,25 @@ async fn whole_request(
         RequestBody::Judged(bytes) => return Ok(Ok(bytes)),
         RequestBody::Streamed => {}
     }
-    if session.is_body_empty() {
-        return Ok(Ok(Bytes::new()));
-    }
-    match super::body::read_whole(session, ctx, budget).await? {
-        Ok(bytes) => {
-            ctx.request_bytes = bytes.len() as u64;
-            plan.body_length = Some(bytes.len());
-            Ok(Ok(bytes))
+    let bytes = if session.is_body_empty() {
+        Bytes::new()
+    } else {
+        match super::body::read_whole(session, ctx, budget).await? {
+            Ok(bytes) => bytes,
+            Err(stop) => return Ok(Err(stop)),
         }
-        Err(stop) => Ok(Err(stop)),
+    };
+    ctx.request_bytes = bytes.len() as u64;
+    let mut body = Body::new(bytes, true);
+    let most = ctx.snapshot.limits.buffered_bytes;
+    // Whoever follows a body piece by piece sees this one as a single piece: none streams past any more.
+    if let Some(flight) =
+        ctx.flight.as_mut().filter(|flight| flight.chain.request_body_need() != BodyNeed::None)
+        && let Some(stop) = flight.judge_whole(session, &mut body, budget, most).await
+    {
+        return Ok(Err(stop));
     }
+    Ok(Ok(body.into_bytes()))
 }
 
 enum Fetch {

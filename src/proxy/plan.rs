@@ -204,6 +204,10 @@ fn edits(flight: &Flight, client: &HeaderMap, late: &[HeaderName], mut edit: imp
         }
         BodyNeed::Whole { .. } => {}
     }
+    if flight.chain.reframes_request() && client.contains_key(header::CONTENT_LENGTH) {
+        // It goes in pieces of any length.
+        edit(Edit::Remove(header::CONTENT_LENGTH));
+    }
     headers::forwarding(ex, &flight.host, &flight.connection, |name, value| {
         edit(Edit::Set(name.clone(), value))
     });
@@ -301,7 +305,7 @@ mod tests {
 
     #[test]
     fn parameters_are_removed_by_their_decoded_name_only() {
-        let names = [Arc::from("apikey")];
+        let names = [Arc::from("apikey"), Arc::from("a b")];
         for (query, left) in [
             ("apikey=1", ""),
             ("a=1&apikey=2&b=3", "a=1&b=3"),
@@ -309,6 +313,7 @@ mod tests {
             ("apikey", ""),
             ("apikeys=1&xapikey=2", "apikeys=1&xapikey=2"),
             ("a=apikey=1", "a=apikey=1"),
+            ("a+b=1&a%20b=2&a%2Bb=3", "a%2Bb=3"),
         ] {
             assert_eq!(without_parameters(query, &names), left, "{query}");
         }

@@ -139,6 +139,30 @@ fn a_bad_configuration_is_exit_code_1_with_every_error() {
 }
 
 #[test]
+fn who_cannot_say_where_it_listens_does_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = "version: 1\nstate_dir: STATE\nlisteners: {public: {address: 127.0.0.1:0}}\n\
+        routes: {a: {paths: [/*], plugins: {request-termination: {}}}}\n";
+    let state = dir.path().join("state").display().to_string();
+    fs::write(dir.path().join("palisade.yaml"), conf.replace("STATE", &state)).unwrap();
+    let mut command = palisade();
+    command.args(["run", "--conf"]).arg(dir.path()).arg("--ports-file").arg(dir.path().join("no/such"));
+    let mut child = Running(command.stderr(Stdio::piped()).spawn().unwrap());
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it runs");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let mut said = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write `") && said.contains("no/such`"), "{said}");
+}
+
+#[test]
 fn routes_show_what_is_off() {
     let dir = tempfile::tempdir().unwrap();
     let text = "version: 1

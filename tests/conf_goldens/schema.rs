@@ -58,6 +58,66 @@ fn what_loads_agrees_with_the_schema() {
     }
 }
 
+/// The defaults of a section, as the schema has them.
+fn defaults(schema: &Value, name: &str) -> Value {
+    let fields = schema["$defs"][name]["properties"].as_object().unwrap();
+    let default = |(name, field): (&String, &Value)| {
+        let found = field.get("default").or_else(|| field["anyOf"][0].get("default"))?;
+        Some((name.clone(), found.clone()))
+    };
+    Value::Object(fields.iter().filter_map(default).collect())
+}
+
+#[test]
+fn what_the_schema_has_for_defaults_is_what_holds() {
+    let schema = schema(PLUGINS);
+    let of = |name: &str| defaults(&schema, name);
+    let limits = of("RawLimits");
+    // The values that the guides name.
+    let expected = json!({
+        "header_timeout": "10s", "body_timeout": "30s", "idle_timeout": "60s", "header_bytes": "32KiB",
+        "header_count": 100, "uri_bytes": "8KiB", "body_bytes": "1MiB", "buffered_bytes": "256MiB",
+        "connections": 20000, "connections_per_ip": 200,
+    });
+    assert_eq!(limits, expected);
+    let timeouts = json!({"connect": "3s", "read": "15s", "write": "15s", "idle": "60s", "total": "15s"});
+    assert_eq!(of("RawTimeouts"), timeouts);
+    let mut written = of("RawUpstream");
+    for (field, name) in [
+        ("timeouts", "RawTimeouts"),
+        ("retries", "RawRetries"),
+        ("health", "RawHealth"),
+        ("outlier", "RawOutlier"),
+    ] {
+        written[field] = of(name);
+        assert!(written[field].as_object().unwrap().len() >= 2, "{field}");
+    }
+    let target = json!([{"address": "127.0.0.1:9"}]);
+    let bare = json!({"targets": &target, "health": {"path": "/well"}, "outlier": {}});
+    written["targets"] = target;
+    written["health"]["path"] = json!("/well");
+    // Where nothing is written, a request that is safe to repeat may be repeated once after a reset besides.
+    written["retries"].as_object_mut().unwrap().remove("on");
+    let loaded = |limits: Value, upstream: Value| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut conf = json!({"version": 1, "limits": limits, "upstreams": {"a": upstream}});
+        conf["listeners"] = json!({"public": {"address": "127.0.0.1:0"}});
+        std::fs::write(dir.path().join("a.yaml"), conf.to_string()).unwrap();
+        load(dir.path()).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (said, silent) = (loaded(limits, written), loaded(json!({}), bare));
+    assert_eq!(said.limits, silent.limits);
+    let shown = |config: &palisade::conf::model::Config| {
+        let upstream = &config.upstreams["a"].value;
+        let at = format!("{:?} {:?} {:?}", upstream.timeouts, upstream.retries, upstream.keepalive);
+        format!(
+            "{at} {:?} {:?} {:?} {:?}",
+            upstream.health, upstream.outlier, upstream.balance, upstream.protocol
+        )
+    };
+    assert_eq!(shown(&said), shown(&silent));
+}
+
 #[test]
 fn what_has_wrong_names_or_types_does_not() {
     let validator = validator();

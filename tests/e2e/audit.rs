@@ -124,6 +124,54 @@ routes: {{any: {{paths: ['/things/{{id}}'], upstream: raw}}}}
 }
 
 #[test]
+fn what_was_sent_and_came_is_counted_for_the_record() {
+    let broken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = broken.local_addr().unwrap();
+    let gateway = Gateway::start(
+        &"
+upstreams: {broken: {targets: [{address: BROKEN}]}}
+consumers: {guest: {}}
+routes:
+  echo: {paths: [/echo/*], upstream: demo, plugins: {key-auth: {anonymous: guest}}}
+  broken: {paths: [/broken], upstream: broken}
+"
+        .replace("BROKEN", &address.to_string()),
+    );
+    // It takes connections and says nothing that is HTTP.
+    std::thread::spawn(move || {
+        for tcp in broken.incoming().map_while(Result::ok) {
+            let _ = (&tcp).write_all(b"nonsense\r\n\r\n");
+        }
+    });
+    let mut client = gateway.connect();
+    client.send(head("POST", "/echo/a", &["Content-Length: 5"]) + "hello");
+    let echo = client.response().expect(200);
+    let refused = gateway.request("GET", "/echo/b", &["apikey: wrong"]).expect(401);
+    gateway.request("GET", "/echo/c", &["apikey: alice-key"]).expect(200);
+    gateway.get("/broken").expect(502);
+    let lines = gateway.audit(4);
+    let of = |path: &str| lines.iter().find(|line| line["path"] == path).unwrap();
+    let passed = of("/echo/a");
+    assert_eq!((&passed["request_bytes"], &passed["response_bytes"]), (&5.into(), &echo.body.len().into()));
+    assert_eq!((&passed["attempts"], &passed["error"]), (&1.into(), &Value::Null), "{passed}");
+    assert_eq!((&passed["consumer"], &passed["anonymous"]), (&"guest".into(), &true.into()), "{passed}");
+    let (origin, whole) = (passed["upstream_us"].as_u64().unwrap(), passed["duration_us"].as_u64().unwrap());
+    assert!(0 < origin && origin <= whole, "{passed}");
+    let own = of("/echo/b");
+    assert_eq!((&own["request_bytes"], &own["response_bytes"]), (&0.into(), &refused.body.len().into()));
+    assert!(own.get("attempts").is_none() && own.get("upstream_us").is_none(), "{own}");
+    let known = of("/echo/c");
+    assert_eq!(known["credential"].as_str().map(str::len), Some(12), "{known}");
+    assert!(known.get("anonymous").is_none(), "{known}");
+    assert!(
+        known["decisions"].as_array().unwrap().iter().any(|one| one["ns"].as_u64().unwrap() > 0),
+        "{known}"
+    );
+    let failed = of("/broken");
+    assert!(failed["error"].is_string() && failed["attempts"].as_u64() >= Some(1), "{failed}");
+}
+
+#[test]
 fn no_request_is_served_while_its_record_cannot_be_written() {
     let gateway = Gateway::start(
         "

@@ -1,6 +1,6 @@
 //! Who may pass: keys, groups, conditions, modes, and what a refusal looks like.
 
-use crate::harness::Gateway;
+use crate::{client::Client, harness::Gateway};
 
 const GOLD: &str = "
 routes:
@@ -114,7 +114,11 @@ routes:
     let line = &gateway.audit(1)[0];
     let decisions = line["decisions"].as_array().unwrap();
     let acl = decisions.iter().find(|decision| decision["plugin"] == "acl").unwrap();
-    assert_eq!(acl["effect"], "would_deny");
+    assert_eq!((&acl["effect"], &acl["reason"]), (&"would_deny".into(), &"acl_denied".into()));
+    assert_eq!(
+        (&acl["detail"], &acl["place"]),
+        (&"no group is allowed".into(), &"conf/test.yaml:6:29".into())
+    );
     gateway.get("/echo/").expect(401);
     gateway.request("GET", "/echo/off", &["apikey: bob-key"]).expect(200);
     let lines = gateway.audit(3);
@@ -226,10 +230,8 @@ routes:
     let refused =
         gateway.request("GET", "/echo/", &["apikey: bob-key", "x-forwarded-for: 10.1.2.3"]).expect(403);
     let why = refused.header("x-why").unwrap();
-    assert!(
-        why.contains("route=explained") && why.contains("acl=deny") && why.contains("test.yaml:"),
-        "{why}"
-    );
+    let expected = r"^route=explained; key-auth=authenticated conf/test\.yaml:8:15 \d+us; acl=deny acl_denied conf/test\.yaml:8:29 \d+us$";
+    assert!(regex::Regex::new(expected).unwrap().is_match(why), "{why}");
     let passed =
         gateway.request("GET", "/echo/", &["apikey: alice-key", "x-forwarded-for: 10.1.2.3"]).expect(200);
     assert!(passed.header("x-why").unwrap().contains("key-auth=authenticated"));
@@ -242,13 +244,16 @@ routes:
 fn operators_write_their_own_error_bodies() {
     let prepared = Gateway::prepare(
         "
-errors: {404: {content_type: text/plain, body: 'nothing here'}}
+errors:
+  404: {content_type: text/plain, body: 'nothing here'}
+  401: {content_type: text/plain, body: 'where no route says more'}
 routes:
   own:
     paths: [/echo/*]
     upstream: demo
     plugins: {key-auth: {}}
     errors: {401: {content_type: text/html, file: ../pages/401.html}}
+  plain: {paths: [/plain], upstream: demo, plugins: {key-auth: {}}}
 ",
     );
     prepared.write("../pages/401.html", "<p>log in");
@@ -257,6 +262,7 @@ routes:
     assert_eq!(answer.header("content-type"), Some("text/html"));
     assert!(answer.header("www-authenticate").is_some());
     assert_eq!(answer.text(), "<p>log in");
+    assert_eq!(gateway.get("/plain").expect(401).text(), "where no route says more");
     assert_eq!(gateway.get("/nothing").expect(404).text(), "nothing here");
 }
 
@@ -272,4 +278,27 @@ routes:
     gateway.get("/echo/closed").expect(403);
     gateway.request("GET", "/echo/closed", &["x-forwarded-for: 10.1.1.1"]).expect(403);
     gateway.get("/echo/open").expect(200);
+}
+
+#[test]
+fn an_ipv4_client_of_an_ipv6_listener_is_what_its_address_says() {
+    let conf = "
+listeners: {both: {address: '[::]:0'}}
+client_ip: {trusted_proxies: [TRUSTED]}
+routes:
+  all: {paths: [/echo/*], upstream: demo}
+  near: {paths: [/echo/near], upstream: demo, plugins: {ip-restriction: {allow: [127.0.0.0/8]}}}
+";
+    for (trusted, named) in [("", "127.0.0.1"), ("127.0.0.1", "203.0.113.9")] {
+        let gateway = Gateway::start(&conf.replace("TRUSTED", trusted));
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], gateway.at("listener both").port()));
+        let mut client = Client::connect(address);
+        let answer = client.request("GET", "/echo/near", &[]).expect(200);
+        for name in ["x-real-ip", "x-forwarded-for"] {
+            assert_eq!(answer.echoed(name).as_deref(), Some("127.0.0.1"), "{name}");
+        }
+        assert_eq!(gateway.audit(1)[0]["client"], "127.0.0.1");
+        let answer = client.request("GET", "/echo/", &["x-forwarded-for: 203.0.113.9"]).expect(200);
+        assert_eq!(answer.echoed("x-real-ip").as_deref(), Some(named), "{trusted}");
+    }
 }

@@ -245,3 +245,20 @@ fn a_slow_body_is_answered_with_408() {
         assert_eq!((&line["status"], &line["reason"]), (&408.into(), &"body_timeout".into()), "{line}");
     }
 }
+
+#[test]
+fn a_route_has_a_time_of_its_own_for_bodies() {
+    let own = WHOLE.replace(", upstream", ", limits: {body_timeout: 300ms}, upstream");
+    let gateway = Gateway::start_with_test_plugins(&format!("limits: {{body_timeout: 1h}}\n{own}"));
+    let late = |path: &str| {
+        let (mut client, begun) = (gateway.connect(), std::time::Instant::now());
+        client.send(head("POST", path, &["Content-Length: 100"])).send("a part");
+        assert_eq!(client.response().expect(408).reason(), "body_timeout", "{path}");
+        begun.elapsed()
+    };
+    for path in ["/echo/", "/request", "/response"] {
+        // A client that is as slow is refused in any case, but much later.
+        let fastest = (0..3).map(|_| late(path)).min().unwrap();
+        assert!(fastest < std::time::Duration::from_secs(20), "{path}: {fastest:?}");
+    }
+}

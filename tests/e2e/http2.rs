@@ -184,6 +184,7 @@ fn websockets_authenticate_like_any_get() {
 #[test]
 fn a_slow_body_over_http2_ends_in_time() {
     let conf = "
+limits: {body_timeout: 1h}
 listeners: {h2: {address: 127.0.0.1:0, http2: true}}
 upstreams: {grpc: {targets: [{address: ORIGIN}], protocol: grpc}}
 routes:

@@ -3,8 +3,10 @@
 use crate::{
     client::{Client, Response, head},
     harness::Gateway,
+    http2::{block_on, h2c},
     successors::executable,
 };
+use rustix::process::Signal;
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
@@ -78,25 +80,85 @@ fn a_request_in_flight_ends_by_the_configuration_it_began_with() {
 }
 
 #[test]
-fn sigterm_lets_a_request_in_flight_end() {
+fn sigterm_and_sigint_let_a_request_in_flight_end() {
+    for signal in [Signal::TERM, Signal::INT] {
+        ends(signal);
+    }
+}
+
+fn ends(signal: Signal) {
     let (origin, conf) = held();
     let mut gateway = Gateway::start(&format!("admin: {{address: 127.0.0.1:0}}\n{conf}"));
     admin(&gateway, "GET", "/readyz", None).expect(200);
     let mut client = gateway.connect();
     client.send(head("GET", "/slow", &[]));
     let mut waiting = take(&origin);
-    gateway.terminate();
+    gateway.signal(signal);
     gateway.wait_for_log("draining", 1);
     crate::harness::until("the listener to close", || {
         TcpStream::connect(gateway.address()).is_err().then_some(())
     });
     admin(&gateway, "GET", "/readyz", None).expect(503);
+    assert_eq!(admin(&gateway, "GET", "/config/status", None).expect(200).json()["draining"], true);
     waiting.write_all(LATE).unwrap();
     let answer = client.response().expect(200);
     assert_eq!(answer.text(), "late");
     assert!(client.is_closed());
     assert_eq!(gateway.wait().code(), Some(0));
     assert_eq!(gateway.audit(1)[0]["status"], 200, "the record is whole before the process ends");
+}
+
+#[test]
+fn what_is_in_flight_is_cut_at_the_limit_that_serves() {
+    let (origin, conf) = held();
+    let mut gateway = Gateway::start(&format!("drain_timeout: 1h\n{conf}"));
+    gateway.rewrite(&format!("drain_timeout: 300ms\n{conf}"));
+    gateway.hangup(SERVING);
+    // What is said of a reload is said before listeners have what it says: the next one begins after that.
+    gateway.hangup(SERVING);
+    let mut client = gateway.connect();
+    client.send(head("GET", "/slow", &[]));
+    let _waiting = take(&origin);
+    gateway.terminate();
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(gateway.log().contains(", 1 connections cut"), "{}", gateway.log());
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_reload_changes_the_limits_of_listeners() {
+    let limited = |limits: &str, http2: bool| {
+        format!("listeners: {{own: {{address: 127.0.0.1:0, http2: {http2}, limits: {limits}}}}}\n{ONE}")
+    };
+    let gateway = Gateway::start(&limited("{uri_bytes: 64B, connections: 20}", false));
+    let long = format!("/one?{}", "x".repeat(100));
+    let own = || Client::connect(gateway.at("listener own"));
+    own().request("GET", &long, &[]).expect(414);
+    assert!(!speaks_http2(&gateway));
+    gateway.rewrite(&limited("{uri_bytes: 1KiB, connections: 1}", true));
+    gateway.hangup(SERVING);
+    gateway.hangup(SERVING);
+    own().request("GET", &long, &[]).expect(201);
+    assert!(speaks_http2(&gateway));
+    let mut first = own();
+    first.request("GET", "/one", &[]).expect(201);
+    own().request("GET", "/one", &[]).expect(201);
+    assert!(first.is_closed(), "there is room for one");
+    assert!(!gateway.log().contains("encoded slashes"));
+    gateway.rewrite(&format!("limits: {{connections: 1}}\n{}", limited("{paths: relaxed}", true)));
+    gateway.hangup(SERVING);
+    gateway.hangup(SERVING);
+    assert!(gateway.log().contains("listener `own` takes paths with encoded slashes"), "{}", gateway.log());
+    let mut first = own();
+    first.request("GET", "/one", &[]).expect(201);
+    gateway.get("/one").expect(201);
+    assert!(first.is_closed(), "there is room for one, whichever listener it is of");
+}
+
+/// True where the listener answers to the preface of HTTP/2.
+fn speaks_http2(gateway: &Gateway) -> bool {
+    let url = format!("http://{}/one", gateway.at("listener own"));
+    block_on(async { h2c().get(url).send().await.is_ok_and(|answer| answer.status() == 201) })
 }
 
 pub fn admin(gateway: &Gateway, method: &str, target: &str, token: Option<&str>) -> Response {
@@ -123,6 +185,9 @@ fn the_admin_api_tells_and_reloads() {
         routes.contains("one") && routes.contains("/one") && !routes.contains("admin-token-0123456789"),
         "{routes}"
     );
+    let upstreams = admin(&gateway, "GET", "/upstreams", None).expect(200).json();
+    assert_eq!((&upstreams[0]["name"], &upstreams[0]["balance"]), (&"demo".into(), &"round_robin".into()));
+    assert_eq!((&upstreams[0]["targets"][0]["weight"], upstreams.as_array().unwrap().len()), (&1.into(), 1));
     let status = admin(&gateway, "GET", "/config/status", None).expect(200).json();
     assert_eq!(status["generation"], 1);
     assert_eq!(status["last_load"]["ok"], true);
@@ -136,6 +201,7 @@ fn the_admin_api_tells_and_reloads() {
     gateway.rewrite(&format!("{base}{TWO}"));
     admin(&gateway, "POST", "/reload", None).expect(401);
     admin(&gateway, "POST", "/reload", Some("wrong")).expect(401);
+    assert!(gateway.log().contains("a wrong token was shown to the admin API"), "{}", gateway.log());
     gateway.get("/one").expect(201);
     assert_eq!(
         admin(&gateway, "POST", "/reload", Some("admin-token-0123456789")).expect(200).json()["generation"],
@@ -146,8 +212,29 @@ fn the_admin_api_tells_and_reloads() {
     let refused = admin(&gateway, "POST", "/reload", Some("admin-token-0123456789")).expect(422);
     assert!(refused.text().contains("nowhere"));
     gateway.get("/two").expect(202);
-    let status = admin(&gateway, "GET", "/config/status", None).expect(200).json();
-    assert_eq!((&status["generation"], &status["last_load"]["ok"]), (&2.into(), &false.into()));
+    let status = || admin(&gateway, "GET", "/config/status", None).expect(200).json();
+    let refused = status();
+    assert_eq!((&refused["generation"], &refused["last_load"]["ok"]), (&2.into(), &false.into()));
+    assert!(refused["last_load"]["error"].as_str().unwrap().contains("nowhere"), "{refused}");
+    assert_eq!((&refused["failed_loads"], &refused["dir"]), (&1.into(), &"conf".into()));
+    assert_eq!(
+        (&refused["draining"], &refused["version"]),
+        (&false.into(), &env!("CARGO_PKG_VERSION").into())
+    );
+    let at = |field: &serde_json::Value| field.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(at(&refused["last_load"]["at"]) > at(&refused["loaded_at"]), "{refused}");
+    // The token is that of the configuration that serves.
+    gateway.rewrite(&format!("{base}{ONE}").replace("admin-token", "other-token"));
+    admin(&gateway, "POST", "/reload", Some("other-token-0123456789")).expect(401);
+    admin(&gateway, "POST", "/reload", Some("admin-token-0123456789")).expect(200);
+    admin(&gateway, "POST", "/reload", Some("admin-token-0123456789")).expect(401);
+    admin(&gateway, "POST", "/reload", Some("other-token-0123456789")).expect(200);
+    let well = status();
+    assert_eq!((&well["generation"], &well["failed_loads"]), (&4.into(), &1.into()), "{well}");
+    assert_eq!(
+        (&well["last_load"]["ok"], &well["last_load"]["error"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
 }
 
 #[test]
@@ -165,6 +252,25 @@ fn a_shortage_of_descriptors_is_said_when_it_changes() {
     // What is said of a reload is said after it serves: the next one begins after that.
     gateway.hangup(SERVING);
     assert_eq!(said(), 2, "{}", gateway.log());
+}
+
+#[test]
+fn the_log_is_written_as_it_is_asked_for() {
+    let started = |more: &[&str], level: &str| {
+        let binary = env!("CARGO_BIN_EXE_palisade").as_ref();
+        let gateway = Gateway::prepare(ONE).start_with(binary, more, &[("PALISADE_LOG", level)]);
+        gateway.get("/one").expect(201);
+        gateway.log()
+    };
+    let log = started(&["--log-format", "json"], "info");
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
+    }
+    assert!(log.contains("listening: listener public"), "{log}");
+    // Less than usual by the environment, and more again by an argument.
+    assert_eq!(started(&[], "error"), "");
+    assert!(started(&["--log-level", "info"], "error").contains("INFO"));
 }
 
 #[test]
@@ -194,6 +300,17 @@ fn what_cannot_be_served_is_said_at_once() {
     assert!(text.contains("cannot listen on") && text.contains(&address), "{text}");
     assert!(text.contains("conf/test.yaml:1:30: listeners.taken.address: "), "{text}");
     assert!(text.contains("`ss -ltnp` shows it"), "{text}");
+
+    // All of them, not the first; 192.0.2.1 is for documents alone (RFC 5737).
+    let (code, text) = Gateway::prepare(&format!(
+        "listeners:\n  a: {{address: '{address}'}}\n  b: {{address: 192.0.2.1:80}}\nadmin: {{address: 192.0.2.1:81}}\n{ONE}"
+    ))
+    .refused();
+    assert_eq!(code, 1);
+    for part in ["listeners.a.address: ", "listeners.b.address: ", "admin.address: ", "3 errors in 1 file"] {
+        assert!(text.contains(part), "`{part}` is not in {text}");
+    }
+    assert_eq!(text.matches("help: no interface of this machine has the address").count(), 2, "{text}");
 
     let wrong = "routes:\n  one: {pahts: [/one], upstream: demo}\n  two: {paths: [two], upstream: demo}\n";
     let (code, text) = Gateway::prepare(wrong).refused();

@@ -16,6 +16,7 @@ routes:
     paths: [/echo/*]
     upstream: demo
     plugins: {test-request-body: {deny: EVIL, replace: SWAP, with: longer, times: 20000}}
+  long: {paths: [/echo/long], upstream: demo, limits: {body_bytes: 4MiB}, plugins: {test-request-body: {}}}
 ";
 
 fn post(gateway: &Gateway, body: &[u8], in_chunks: bool) -> Response {
@@ -62,6 +63,16 @@ fn request_bodies_are_judged_before_the_origin_sees_a_byte() {
     client.response().expect(100);
     client.send("EVIL");
     client.response().expect(403);
+    // A plugin that holds no more than a MiB gets no more, whatever the route allows.
+    for in_chunks in [false, true] {
+        let mut client = gateway.connect();
+        let (path, body) = ("/echo/long", pattern((1 << 20) + 1));
+        match in_chunks {
+            true => client.send(head("POST", path, &["Transfer-Encoding: chunked"])).try_send(chunked(&body)),
+            false => client.send(head("POST", path, &["Content-Length: 1048577"])).try_send(&body),
+        };
+        client.response().expect(413);
+    }
     // What is too long need not be sent to be refused.
     let mut client = gateway.connect();
     client.send(head("POST", "/echo/", &["Content-Length: 1048577", "Expect: 100-continue"]));
@@ -175,8 +186,13 @@ routes:
 "
         .replace("ORIGIN", &origin.address.to_string()),
     );
-    let forged =
-        ["x-consumer-groups: admins", "x-consumer-custom: admins", "x-original-url: /admin", "x-kept: yes"];
+    let forged = [
+        "x-consumer-groups: admins",
+        "x-consumer-custom: admins",
+        "x-original-url: /admin",
+        "x-kept: yes",
+        "accept-encoding: gzip;q=1, x-odd, br",
+    ];
     gateway.request("GET", "/a/../b/%7Ec?apikey=alice-key&a=1", &forged).expect(200);
     block_on(async {
         let url = format!("http://{}/b/%7Ec?apikey=alice-key&a=1", gateway.at("listener h2"));
@@ -194,6 +210,8 @@ routes:
             request.contains("\r\nx-consumer-groups: gold\r\n") && request.contains("\r\nx-kept: yes\r\n")
         );
         assert!(request.contains("\r\nx-forwarded-for: 127.0.0.1\r\n"), "{request}");
+        // In a coding that is not known the answer could not be read.
+        assert!(request.contains("\r\naccept-encoding: gzip;q=1, br\r\n"), "{request}");
         for absent in ["admin", "custom", "alice-key", "content-length"] {
             assert!(!request.contains(absent), "`{absent}` in {request}");
         }
@@ -249,12 +267,16 @@ routes:
     let lines = gateway.audit(10);
     let decisions: String = lines.iter().map(|line| line["decisions"].to_string()).collect();
     assert!(decisions.contains("fault_allowed"), "{decisions}");
+    // What went wrong is told in the record, and to nobody else.
+    assert!(decisions.contains(r#""detail":"test_fault: the source of it""#), "{decisions}");
     assert_eq!(lines.iter().filter(|line| line["status"] == 500).count(), 2);
 }
 
 #[test]
 fn pieces_are_judged_and_changed_as_they_pass() {
-    let origin = Origin::start("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n");
+    let origin = Origin::start(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n4\r\nfine\r\n0\r\nx-sum: 1\r\n\r\n",
+    );
     let broken = Origin::start("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfine evil");
     let gateway = Gateway::start_with_test_plugins(
         &"
@@ -268,8 +290,11 @@ routes:
         .replace("RAW", &origin.address.to_string())
         .replace("BROKEN", &broken.address.to_string()),
     );
-    assert_eq!(gateway.get("/raw").expect(200).text(), "longerlonger");
-    assert!(!origin.received().contains("gzip"));
+    let raw = gateway.request("GET", "/raw", &["Accept-Encoding: gzip, br"]).expect(200);
+    assert_eq!((raw.text().as_str(), raw.header("trailer")), ("longerlonger", None));
+    // Pieces are read as they are.
+    let asked = origin.received().to_ascii_lowercase();
+    assert!(asked.contains("\r\naccept-encoding: identity\r\n") && !asked.contains("gzip"), "{asked}");
     let mut client = gateway.connect();
     client.send(head("POST", "/echo/", &["Transfer-Encoding: chunked"]));
     client.send("5\r\npiece\r\n").send("0\r\n\r\n");
@@ -285,4 +310,99 @@ routes:
     let lines = gateway.audit(4);
     let refused = lines.iter().filter(|line| line["reason"] == "evil_piece");
     assert_eq!(refused.count(), 2, "{lines:#?}");
+}
+
+/// A body in one of three framings, and the answer: by its length or in chunks over HTTP/1.1, by its length over HTTP/2.
+fn sent(gateway: &Gateway, path: &str, body: &'static str) -> [(u16, serde_json::Value); 3] {
+    let plain = |in_chunks: bool| {
+        let framing = match in_chunks {
+            true => "Transfer-Encoding: chunked".to_owned(),
+            false => format!("Content-Length: {}", body.len()),
+        };
+        let mut client = gateway.connect();
+        client.send(head("POST", path, &[&framing]));
+        client.send(if in_chunks { chunked(body.as_bytes()) } else { body.into() });
+        let answer = client.response();
+        (answer.status, answer.json())
+    };
+    let url = format!("http://{}{path}", gateway.at("listener h2"));
+    let over_http2 = block_on(async {
+        let answer = h2c().post(url).body(body).send().await.unwrap();
+        (answer.status().as_u16(), json(answer).await)
+    });
+    [plain(false), plain(true), over_http2]
+}
+
+#[test]
+fn a_piece_that_becomes_longer_or_shorter_arrives_whole() {
+    let gateway = Gateway::start_with_test_plugins(
+        "
+listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+routes:
+  echo: {paths: [/echo/*], upstream: demo, plugins: {test-pieces: {replace: fi, with: longer, times: 2, requests_only: true}}}
+  kept: {paths: [/echo/kept], upstream: demo, plugins: {request-size-limiting: {allowed_payload_size: 9B}}}
+  wrong: {paths: [/echo/wrong], upstream: demo, plugins: {test-pieces: {replace: fi, with: longer, keeps: true, requests_only: true}}}
+",
+    );
+    // Who replaces nothing leaves a body the length that it announces.
+    let kept = |body: &str| {
+        let length = format!("Content-Length: {}", body.len());
+        let mut client = gateway.connect();
+        client.send(head("POST", "/echo/kept", &[&length, "Content-Type: text/plain"])).send(body);
+        client.response().expect(200).echoed("content-length")
+    };
+    assert_eq!(kept("fi").as_deref(), Some("2"));
+    let [(status, answer), ..] = sent(&gateway, "/echo/wrong", "fi");
+    assert_eq!((status, answer["reason"].as_str()), (500, Some("request_body_changed")), "{answer}");
+    for body in ["fi", "fi, and this is much longer than what it becomes", "what stays as it is"] {
+        for (status, answer) in sent(&gateway, "/echo/", body) {
+            assert_eq!(status, 200, "{answer}");
+            // In chunks of one byte first, in which nothing is found.
+            let text = answer["body"]["text"].as_str().unwrap();
+            assert!(text == body || (body.starts_with("fi") && text == "longerlonger"), "{answer}");
+        }
+    }
+    let [(_, by_length), _, (_, over_http2)] = sent(&gateway, "/echo/", "fi");
+    for answer in [by_length, over_http2] {
+        assert_eq!(answer["body"]["text"], "longerlonger", "{answer}");
+    }
+}
+
+#[test]
+fn who_reads_pieces_of_a_request_sees_them_where_the_response_is_read_whole() {
+    let gateway = Gateway::start_with_test_plugins(
+        "
+listeners: {h2: {address: 127.0.0.1:0, http2: true}}
+routes:
+  sized:
+    paths: [/echo/sized]
+    upstream: demo
+    plugins: {request-size-limiting: {allowed_payload_size: 4B}, test-response-body: {deny: nowhere}}
+  pieces:
+    paths: [/echo/pieces]
+    upstream: demo
+    explain: {header: x-why, allow: [127.0.0.1]}
+    plugins: {test-pieces: {deny: evil, replace: fi, with: longer, times: 2, requests_only: true}, test-response-body: {deny: nowhere}}
+",
+    );
+    for (path, body, status, what) in [
+        ("/echo/sized", "12345", 413, "payload_too_large"),
+        ("/echo/sized", "1234", 200, "1234"),
+        ("/echo/sized", "", 200, ""),
+        ("/echo/pieces", "this is evil", 403, "evil_piece"),
+        ("/echo/pieces", "fi", 200, "longerlonger"),
+        ("/echo/pieces", "this stays", 200, "this stays"),
+    ] {
+        for (found, answer) in sent(&gateway, path, body) {
+            assert_eq!(found, status, "{path} {body}: {answer}");
+            let said = if status == 200 { &answer["body"]["text"] } else { &answer["reason"] };
+            assert_eq!(said.as_str().unwrap_or_default(), what, "{path} {body}: {answer}");
+        }
+    }
+    let explained = gateway.get("/echo/pieces").expect(200);
+    let why = explained.header("x-why").unwrap();
+    assert!(
+        why.starts_with("route=pieces; ") && why.contains("test-pieces=continue conf/test.yaml:"),
+        "{why}"
+    );
 }

@@ -32,6 +32,12 @@ struct Config {
     /// How often `with` is repeated.
     #[serde(default = "once")]
     times: usize,
+    /// Says of itself that it replaces no piece of a request.
+    #[serde(default)]
+    keeps: bool,
+    /// Does not look at responses.
+    #[serde(default)]
+    requests_only: bool,
 }
 
 fn once() -> usize {
@@ -127,8 +133,12 @@ impl Plugin for Pieces {
         BodyNeed::Stream
     }
 
+    fn keeps_request_body(&self) -> bool {
+        self.0.keeps
+    }
+
     fn response_body(&self) -> BodyNeed {
-        BodyNeed::Stream
+        if self.0.requests_only { BodyNeed::None } else { BodyNeed::Stream }
     }
 
     fn on_request_body<'a>(&'a self, _: &'a mut Exchange, body: &'a mut Body) -> Step<'a> {
@@ -174,7 +184,7 @@ impl Plugin for Failing {
     fn on_request<'a>(&'a self, ex: &'a mut Exchange) -> Step<'a> {
         match ex.header("x-fail") {
             Some(_) if self.0 => panic!("asked to"),
-            Some(_) => Fault::unavailable("test_fault").into(),
+            Some(_) => Fault::unavailable("test_fault").source("the source of it").into(),
             None => Step::CONTINUE,
         }
     }

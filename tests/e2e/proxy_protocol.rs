@@ -1,7 +1,7 @@
 //! Clients behind a proxy that says who they are before it says anything else.
 
 use crate::{
-    client::Client,
+    client::{Client, head},
     harness::Gateway,
     tls::{certificate, trusting},
 };
@@ -153,4 +153,33 @@ fn tls_comes_after_the_header() {
         assert_eq!(answer.echoed("x-real-ip").as_deref(), Some("192.0.2.7"));
         assert_eq!(answer.echoed("x-forwarded-proto").as_deref(), Some("https"));
     }
+}
+
+#[test]
+fn a_reload_says_where_proxies_are_believed() {
+    let conf = |protocol: bool, trusted: &str| {
+        format!(
+            "
+client_ip: {{trusted_proxies: [{trusted}]}}
+listeners: {{behind: {{address: 127.0.0.1:0, proxy_protocol: {protocol}}}}}
+routes: {{echo: {{paths: [/echo/*], upstream: demo}}}}
+"
+        )
+    };
+    let gateway = Gateway::prepare(&conf(false, "127.0.0.1")).start(env!("CARGO_BIN_EXE_palisade").as_ref());
+    let address = gateway.at("listener behind");
+    let reload = |conf: String| {
+        gateway.rewrite(&conf);
+        // What is said of a reload is said before listeners have what it says: the next one begins after that.
+        gateway.hangup("is serving");
+        gateway.hangup("is serving");
+    };
+    Client::connect(address).request("GET", "/echo/", &[]).expect(200);
+    reload(conf(true, "127.0.0.1"));
+    let answer = behind(address, ONE).request("GET", "/echo/", &[]).expect(200);
+    assert_eq!(answer.echoed("x-real-ip").as_deref(), Some("192.0.2.7"));
+    reload(conf(true, "192.0.2.1"));
+    let mut distrusted = behind(address, ONE);
+    distrusted.send(head("GET", "/echo/", &[]));
+    assert_eq!(distrusted.rest(), "", "it is trusted no more");
 }

@@ -110,9 +110,35 @@ routes:
 fn what_only_a_new_process_can_change_is_refused_and_says_so() {
     let admin = "admin: {address: 127.0.0.1:0}\n";
     let gateway = Gateway::start(&format!("{admin}{ONE}"));
+    let made = certificate("a.test");
+    for (name, text) in [("tls.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem())] {
+        gateway.put(&format!("certs/{name}"), &text);
+    }
+    let base = fs::read_to_string(gateway.dir().join("conf/base.yaml")).unwrap();
+    let tls = "tls: {certificates: [{certificate: certs/tls.crt, key: certs/tls.key}]}";
+    for (from, to, place, what) in [
+        (
+            "address: 127.0.0.1:0",
+            &*format!("address: 127.0.0.1:0, {tls}"),
+            "base.yaml:4:",
+            "whether they speak TLS",
+        ),
+        ("demo: true", "demo: false", "conf: demo", "`demo`"),
+    ] {
+        let before = gateway.log().len();
+        gateway.put("base.yaml", &base.replace(from, to));
+        gateway.hangup(KEPT);
+        let said = gateway.log().split_off(before);
+        for part in [place, what, "cannot change while the gateway runs"] {
+            assert!(said.contains(part), "`{part}` is not in {said}");
+        }
+        gateway.get("/one").expect(201);
+    }
+    gateway.put("base.yaml", &base);
     for (conf, place, what) in [
         (format!("{admin}{ONE}\nlisteners: {{more: {{address: 127.0.0.1:0}}}}"), "test.yaml:3:", "listeners"),
         (format!("admin: {{address: 127.0.0.2:0}}\n{ONE}"), "test.yaml:1:", "`admin`"),
+        (format!("admin: {{address: 127.0.0.1:0, probes: 127.0.0.1:0}}\n{ONE}"), "test.yaml:1:", "`admin`"),
         (format!("{admin}{ONE}\nrun_dir: elsewhere"), "conf: run_dir", "`run_dir`"),
         (ONE.to_owned(), "conf: admin", "`admin`"),
     ] {
@@ -132,4 +158,33 @@ fn what_only_a_new_process_can_change_is_refused_and_says_so() {
     gateway.rewrite(&format!("{admin}{TWO}"));
     gateway.hangup(SERVING);
     gateway.get("/two").expect(202);
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let wrong = |more: &str| {
+        format!(
+            "
+listeners: {{tls: {{address: 127.0.0.1:0, tls: {{certificates: [{{certificate: none.pem, key: none.key}}]}}}}}}
+routes:
+  a: {{paths: [/a], upstream: nowhere}}
+  b: {{paths: [/b], {more}upstream: demo, plugins: {{cors: {{origins: []}}}}}}
+"
+        )
+    };
+    let gateway = Gateway::start(ONE);
+    for more in ["", "methds: [GET], "] {
+        let (code, started) = Gateway::prepare(&wrong(more)).refused();
+        assert_eq!(code, 1);
+        let before = gateway.log().len();
+        gateway.rewrite(&wrong(more));
+        gateway.hangup(KEPT);
+        for text in [&started, &gateway.log()[before..]] {
+            for part in ["cannot read `conf/none.pem`", "`nowhere`", "no origin may call"] {
+                assert!(text.contains(part), "`{part}` is not in {text}");
+            }
+            assert_eq!(text.contains("`methds`"), !more.is_empty(), "{text}");
+        }
+        gateway.get("/one").expect(201);
+    }
 }

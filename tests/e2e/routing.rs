@@ -211,7 +211,9 @@ routes: {echo: {paths: [/echo], upstream: demo, plugins: {ip-restriction: {deny:
     let answer = gateway.request("GET", "/echo", &["x-forwarded-for: 10.9.9.9, 10.1.1.1"]).expect(200);
     assert_eq!(answer.echoed("x-real-ip").as_deref(), Some("10.1.1.1"));
     gateway.request("GET", "/echo", &["x-forwarded-for: 10.1.1.1, 10.9.9.9"]).expect(403);
-    for (said, told) in [("https", "https"), ("HTTPS", "https"), ("http", "http"), ("ftp", "http")] {
+    for (said, told) in
+        [("https", "https"), ("HTTPS", "https"), ("http", "http"), ("ftp", "http"), ("https, http", "http")]
+    {
         let said = format!("x-forwarded-proto: {said}");
         let answer = gateway.request("GET", "/echo", &["x-forwarded-for: 10.1.1.1", &said]).expect(200);
         assert_eq!(answer.echoed("x-forwarded-proto").as_deref(), Some(told), "{said}");

@@ -150,6 +150,9 @@ routes: {echo: {paths: [/echo/*], upstream: demo}}
     assert!(alpn.contains(&(&"HTTP/1.1".into(), &"http/1.1".into())), "{alpn:?}");
     assert!(alpn.contains(&(&"HTTP/2.0".into(), &"h2".into())), "{alpn:?}");
     assert!(lines.iter().all(|line| line["tls"] == "TLSv1.3" && line["listener"] == "secure"), "{lines:?}");
+    let sealed =
+        |line: &serde_json::Value| line["tls_cipher"].as_str().is_some_and(|name| name.starts_with("TLS"));
+    assert!(lines.iter().all(sealed), "{lines:?}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn counted(gateway: &Gateway, line: &str) {
 fn what_happens_is_counted() {
     let conf = "
 admin: {address: 127.0.0.1:0}
+plugins: {'audit#gone': {file: gone.jsonl}}
 routes: {shop: {paths: [/echo/*], upstream: demo, plugins: {key-auth: {}, acl: {allow: [gold], mode: monitor}}}}
 ";
     let gateway = Gateway::start(conf);
@@ -36,6 +37,9 @@ routes: {shop: {paths: [/echo/*], upstream: demo, plugins: {key-auth: {}, acl: {
     client.request("GET", "/echo/", &["apikey: wrong"]).expect(401);
     client.request("GET", "/echo/", &["apikey: alice-key"]).expect(200);
     client.request("GET", "/echo/", &["apikey: bob-key"]).expect(200);
+    client
+        .request("PURGE", "/unheard-of?x=unheard-of", &["Host: unheard-of", "apikey: unheard-of"])
+        .expect(404);
     for line in [
         r#"palisade_decisions_total{effect="deny",plugin="key-auth",reason="credential_missing",route="shop"} 1"#,
         r#"palisade_decisions_total{effect="would_deny",plugin="acl",reason="acl_denied",route="shop"} 1"#,
@@ -45,11 +49,19 @@ routes: {shop: {paths: [/echo/*], upstream: demo, plugins: {key-auth: {}, acl: {
         r#"palisade_upstream_duration_seconds_count{upstream="demo"} 2"#,
         r#"palisade_requests_total{route="shop",status="4xx"} 2"#,
         r#"palisade_request_duration_seconds_count{route="shop"} 4"#,
+        r#"palisade_requests_total{route="_none",status="4xx"} 1"#,
         r#"palisade_connections{state="idle"} 1"#,
         r#"palisade_connections_accepted_total 1"#,
         r#"palisade_config_last_load_successful 1"#,
+        r#"palisade_plugin_events_total{event="records_lost",plugin="audit#gone"} 0"#,
     ] {
         counted(&gateway, line);
+    }
+    let text = metrics(&gateway);
+    for word in ["unheard-of", "PURGE", "alice", "127.0.0.1:"] {
+        let shown: Vec<&str> = text.lines().filter(|line| line.contains(word)).collect();
+        // Of addresses only those of the configuration.
+        assert!(shown.iter().all(|line| line.starts_with("palisade_upstream_target_up{")), "{shown:?}");
     }
     drop(client);
     counted(&gateway, r#"palisade_connections{state="idle"} 0"#);
@@ -57,6 +69,18 @@ routes: {shop: {paths: [/echo/*], upstream: demo, plugins: {key-auth: {}, acl: {
     gateway.hangup("was not reloaded");
     counted(&gateway, r#"palisade_reloads_total{result="failure"} 1"#);
     counted(&gateway, "palisade_config_last_load_successful 0");
+    counted(&gateway, "palisade_config_generation 1");
+    // What no configuration names any more is not shown any more.
+    gateway.rewrite("admin: {address: 127.0.0.1:0}\nroutes: {other: {paths: [/other], upstream: demo}}");
+    gateway.hangup("is serving");
+    counted(&gateway, "palisade_config_generation 2");
+    // It goes with a later reload: until then requests may be in flight, and a file be written.
+    until("what is gone to be shown no more", || {
+        gateway.hangup("is serving");
+        let text = metrics(&gateway);
+        let gone = ["\"shop\"", "\"key-auth\"", "\"acl\"", "\"audit#gone\""];
+        gone.iter().all(|name| !text.contains(name)).then_some(())
+    });
 }
 
 #[test]

@@ -135,6 +135,13 @@ pub trait Plugin: Send + Sync + 'static {
         BodyNeed::None
     }
 
+    /// True where `on_request_body` never replaces a piece ([`BodyNeed::Stream`]): a body goes to the origin with the length
+    /// that it announces, and to replace a piece all the same by one of another length is a fault. False, the default: it
+    /// goes in chunks, whose lengths may be any.
+    fn keeps_request_body(&self) -> bool {
+        false
+    }
+
     /// True for a plugin that cannot work where nothing authenticates: that is refused at load.
     fn needs_principal(&self) -> bool {
         false
