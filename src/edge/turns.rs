@@ -76,8 +76,7 @@ mod tests {
         for task in all {
             task.await.unwrap();
         }
-        let ran = log.lock().clone();
-        ran
+        log.lock().clone()
     }
 
     #[tokio::test]
