@@ -77,7 +77,8 @@ fn certificates_that_end_are_in_the_log_the_metrics_and_what_check_says() {
     }
     // As far as this machine has a limit that is below what so many connections need.
     let (_, hard) = rlimit::Resource::NOFILE.get().unwrap();
-    let said = log.lines().any(|line| line.contains("WARN") && line.contains("write `limits: {connections: "));
+    let said =
+        log.lines().any(|line| line.contains("WARN") && line.contains("write `limits: {connections: "));
     assert_eq!(said, hard < 2_000_200, "{log}");
 
     let metrics = || admin(&gateway, "GET", "/metrics", None).expect(200).text();
