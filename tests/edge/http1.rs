@@ -182,14 +182,14 @@ async fn a_408_can_be_read() {
 /// Not only the first one: later ones have the time of a head from their first byte on.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_head_has_its_deadline() {
-    let limits = palisade::conf::model::Limits { header_timeout: Duration::from_millis(300), ..limits() };
+    let limits = palisade::conf::model::Limits { header_timeout: Duration::from_millis(1500), ..limits() };
     let edge = Edge::start(limits).await;
     let mut client = edge.client().await;
     for count in 1..=3 {
         assert_eq!(client.get("/a").await.status, 200, "{count}");
     }
     // It may wait longer than a head may take.
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(Duration::from_millis(1600)).await;
     assert_eq!(client.get("/a").await.status, 200);
     client.send("GET / HTTP/1.1\r\nhost: a\r\n").await;
     assert_eq!(client.answer().await.status, 408);
