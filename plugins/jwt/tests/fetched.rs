@@ -66,6 +66,15 @@ fn start(host: &Arc<TestHost>) -> Instance {
         .unwrap()
 }
 
+/// One that has the issuer's keys, and may fetch again.
+fn fetched(issuer: &Issuer) -> (Arc<TestHost>, Instance) {
+    let host = issuer.host();
+    let plugin = start(&host);
+    host.advance(seconds(10));
+    host.until_asleep();
+    (host, plugin)
+}
+
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -139,10 +148,7 @@ fn a_new_key_is_fetched_once_and_an_old_one_ends() {
 fn many_unknown_keys_are_one_fetch_that_delays_nobody_else() {
     let (issuer, known, new) = (Issuer::default(), Signer::p256(), Signer::p256());
     issuer.has(&[known.jwk("known")]);
-    let host = issuer.host();
-    let plugin = start(&host);
-    host.advance(seconds(10));
-    host.until_asleep();
+    let (host, plugin) = fetched(&issuer);
     issuer.has(&[known.jwk("known"), new.jwk("new")]);
     issuer.hold(true);
     thread::scope(|scope| {
@@ -172,10 +178,7 @@ fn many_unknown_keys_are_one_fetch_that_delays_nobody_else() {
 fn a_key_that_is_not_there_is_not_asked_for_again() {
     let (issuer, known) = (Issuer::default(), Signer::p256());
     issuer.has(&[known.jwk("known")]);
-    let host = issuer.host();
-    let plugin = start(&host);
-    host.advance(seconds(10));
-    host.until_asleep();
+    let (host, plugin) = fetched(&issuer);
     let token = known.token_of("ES256", "gone", &good());
     send(&plugin, &token).denied(401, "token_key_unknown");
     host.until_calls(2);
@@ -191,10 +194,7 @@ fn a_key_that_is_not_there_is_not_asked_for_again() {
 fn an_issuer_that_fails_says_nothing_about_a_key() {
     let (issuer, known, late) = (Issuer::default(), Signer::p256(), Signer::p256());
     issuer.has(&[known.jwk("known")]);
-    let host = issuer.host();
-    let plugin = start(&host);
-    host.advance(seconds(10));
-    host.until_asleep();
+    let (host, plugin) = fetched(&issuer);
     issuer.says(URL, "<html>");
     let token = late.token_of("ES256", "late", &good());
     send(&plugin, &token).denied(401, "token_key_unknown");
@@ -216,10 +216,7 @@ fn an_issuer_that_fails_says_nothing_about_a_key() {
 fn a_key_that_was_not_there_is_asked_for_again_after_a_while() {
     let (issuer, known, late) = (Issuer::default(), Signer::p256(), Signer::p256());
     issuer.has(&[known.jwk("known")]);
-    let host = issuer.host();
-    let plugin = start(&host);
-    host.advance(seconds(10));
-    host.until_asleep();
+    let (host, plugin) = fetched(&issuer);
     let token = late.token_of("ES256", "late", &good());
     send(&plugin, &token).denied(401, "token_key_unknown");
     host.until_calls(2);
@@ -278,10 +275,7 @@ fn without_keys_only_a_token_that_may_be_good_is_our_fault() {
 fn a_token_that_is_over_fetches_no_keys() {
     let (issuer, known) = (Issuer::default(), Signer::p256());
     issuer.has(&[known.jwk("known")]);
-    let host = issuer.host();
-    let plugin = start(&host);
-    host.advance(seconds(10));
-    host.until_asleep();
+    let (host, plugin) = fetched(&issuer);
     let over = known.token_of("ES256", "unknown", &with("exp", json!(NOW - 1)));
     send(&plugin, &over).denied(401, "token_key_unknown");
     host.until_asleep();
@@ -292,10 +286,7 @@ fn a_token_that_is_over_fetches_no_keys() {
 fn a_key_that_was_not_there_is_asked_for_again_after_the_regular_fetch() {
     let (issuer, known, late) = (Issuer::default(), Signer::p256(), Signer::p256());
     issuer.has(&[known.jwk("known")]);
-    let host = issuer.host();
-    let plugin = start(&host);
-    host.advance(seconds(10));
-    host.until_asleep();
+    let (host, plugin) = fetched(&issuer);
     let token = late.token_of("ES256", "late", &good());
     send(&plugin, &token).denied(401, "token_key_unknown");
     host.until_calls(2);
